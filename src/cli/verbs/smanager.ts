@@ -1,3 +1,68 @@
 import type { Command } from 'commander';
+import { ComicranError } from '../../base/errors.ts';
+import { addCommands, type CommandContext } from '../../smanager/commands.ts';
+import type { Fleet } from '../../smanager/fleet.ts';
 
-export function register(_command: Command): void {}
+/** Opens the connections once, from the network namespace that the configuration names. */
+function fleetOpener(configFile: () => string | undefined): { open: () => Promise<Fleet>; close: () => void } {
+  let fleet: Promise<Fleet> | undefined;
+  const open = async (): Promise<Fleet> => {
+    const { loadManagerConfig } = await import('../../smanager/manager-config.ts');
+    const { openFleet } = await import('../../smanager/fleet.ts');
+    const config = loadManagerConfig({ option: configFile(), environment: process.env['COMICRAN_CONFIG'] });
+    if (config.netns !== undefined) {
+      const { enterNetworkNamespace } = await import('../../linux/netns.ts');
+      if (process.getuid?.() !== 0) {
+        throw new ComicranError('needs.root', 'the lab is reached through a network namespace, which needs root');
+      }
+      enterNetworkNamespace(config.netns);
+    }
+    return openFleet(config);
+  };
+  return {
+    open: () => {
+      fleet ??= open();
+      return fleet;
+    },
+    close: () => void fleet?.then((opened) => opened.close()).catch(() => undefined),
+  };
+}
+
+export function register(command: Command): void {
+  command
+    .option(
+      '--config <file>',
+      'where the daemons are (default: COMICRAN_CONFIG, /etc/comicran/manager.json, a running lab)',
+    )
+    .addHelpText(
+      'after',
+      '\nWithout a command: the interactive prompt.\n\nExamples:\n' +
+        '  comicran smanager ps\n' +
+        '  comicran smanager start square.full.yaml --on vm1\n' +
+        '  comicran smanager migrate square --to vm2 --mode stopcopy\n' +
+        '  comicran smanager logs square --follow\n',
+    );
+  const fleet = fleetOpener(() => command.opts<{ config?: string }>().config);
+  const context: CommandContext = {
+    fleet: fleet.open,
+    print: (text) => void process.stdout.write(text),
+    progress: (text) => void process.stderr.write(text),
+    nowUnixMs: Date.now,
+    interrupted: () => {
+      const controller = new AbortController();
+      process.once('SIGINT', () => controller.abort());
+      return controller.signal;
+    },
+  };
+  addCommands(command, context);
+  command.hook('postAction', fleet.close);
+  command.action(async () => {
+    const { runPrompt } = await import('../../smanager/prompt.ts');
+    const failures = await runPrompt(context, {
+      input: process.stdin,
+      output: process.stdout,
+      isTerminal: process.stdin.isTTY && process.stdout.isTTY,
+    });
+    process.exitCode = failures > 0 ? 1 : 0;
+  });
+}

@@ -1,0 +1,45 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { ComicranError } from '../../base/errors.ts';
+
+/** The executable, as a user would call it. */
+const COMICRAN = join(import.meta.dirname, '../../../bin/comicran');
+
+export type RunOptions = {
+  /** Told each piece of the program's stderr (its progress). */
+  readonly onProgress?: (text: string) => void;
+  readonly signal?: AbortSignal;
+};
+
+/** Runs `comicran` with `args` to its end. @returns its stdout. @throws with its stderr when it fails. */
+export async function runComicran(args: readonly string[], options: RunOptions = {}): Promise<string> {
+  const child = spawn(COMICRAN, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text;
+    options.onProgress?.(text);
+  });
+  const status = await new Promise<number | string | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? signal));
+  });
+  if (status === 0) return out;
+  throw new ComicranError('lab.state', `'comicran ${args.join(' ')}' failed (${status}): ${err.trim() || out.trim()}`);
+}
+
+/** The last JSON value of a program's output (an object or array that may stand on several lines, or a last line). */
+export function parseJsonOutput(text: string): unknown {
+  const trimmed = text.trim();
+  try {
+    return JSON.parse(trimmed);
+  } catch {
+    return JSON.parse(trimmed.slice(trimmed.lastIndexOf('\n') + 1));
+  }
+}

@@ -1,0 +1,170 @@
+/** The commands of smanager, once: the command line and the interactive prompt are two ways to type them. */
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { type Command, InvalidArgumentError } from 'commander';
+import { ComicranError } from '../base/errors.ts';
+import type { Fleet } from './fleet.ts';
+import * as operations from './operations.ts';
+import * as render from './render.ts';
+
+export const MODES = ['stopcopy'] as const;
+
+export type CommandContext = {
+  /** Opened on first use: `--help` needs no daemon. */
+  readonly fleet: () => Promise<Fleet>;
+  readonly print: (text: string) => void;
+  /** Progress; separate from {@link print}, so that --json output stays clean. */
+  readonly progress: (text: string) => void;
+  readonly nowUnixMs: () => number;
+  /** Aborted when the operator interrupts (Ctrl-C). */
+  readonly interrupted: () => AbortSignal;
+};
+
+function parseSignal(text: string): number {
+  const name = text.toUpperCase();
+  const number = constants.signals[(name.startsWith('SIG') ? name : `SIG${name}`) as NodeJS.Signals];
+  if (number !== undefined) return number;
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0 && value <= 64) return value;
+  throw new InvalidArgumentError('a signal name (TERM, KILL) or number is expected');
+}
+
+function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('a whole number is expected');
+  return value;
+}
+
+function readConfig(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new ComicranError('config.missing-file', `cannot read ${file}`, {
+      cause,
+      hint: "Make one with 'comicran configer BASE.yaml -o FULL.yaml'.",
+    });
+  }
+}
+
+export function addCommands(program: Command, context: CommandContext): void {
+  const { print, progress } = context;
+  const json = (value: unknown): void => print(`${JSON.stringify(value, null, 2)}\n`);
+
+  program
+    .command('ps')
+    .description('list the sandboxes of all machines')
+    .option('--json', 'as a JSON array')
+    .action(async (options: { json?: boolean }) => {
+      const rows = await operations.listSandboxes(await context.fleet());
+      if (options.json) json(rows);
+      else print(render.renderSandboxes(rows, context.nowUnixMs()));
+    });
+
+  program
+    .command('vms')
+    .description('list the machines and whether their daemons answer')
+    .option('--json', 'as a JSON array')
+    .action(async (options: { json?: boolean }) => {
+      const rows = await operations.listVms(await context.fleet());
+      if (options.json) json(rows);
+      else print(render.renderVms(rows));
+    });
+
+  program
+    .command('start')
+    .description('start a sandbox from a full configuration')
+    .argument('<file>', 'full configuration (YAML or JSON), as configer writes it')
+    .option('--on <vm>', 'machine (default: the one with the fewest sandboxes)')
+    .option('--json', 'as a JSON object')
+    .addHelpText('after', '\nExample:\n  start square.full.yaml --on vm1')
+    .action(async (file: string, options: { on?: string; json?: boolean }) => {
+      const started = await operations.startSandbox(await context.fleet(), readConfig(file), file, options.on);
+      const { sandbox, vm } = started;
+      if (options.json)
+        json({ name: sandbox.name, vm, state: sandbox.state, address: sandbox.address, pid: sandbox.rootPid });
+      else print(`'${sandbox.name}' runs on ${vm}, address ${sandbox.address}, process ${sandbox.rootPid}\n`);
+    });
+
+  program
+    .command('terminate')
+    .description('end a sandbox, wherever it runs')
+    .argument('<name>')
+    .option('--signal <signal>', 'signal to ask with', parseSignal, constants.signals.SIGTERM)
+    .option('--grace <ms>', 'milliseconds until SIGKILL', parseCount, 5000)
+    .option('--json', 'as a JSON object')
+    .action(async (name: string, options: { signal: number; grace: number; json?: boolean }) => {
+      const ended = await operations.terminateSandbox(await context.fleet(), name, {
+        signal: options.signal,
+        graceMs: options.grace,
+      });
+      if (options.json) json({ name, ...ended });
+      else print(`'${name}' on ${ended.vm} has ended (${ended.exitSignal ?? `exit ${ended.exitCode ?? '?'}`})\n`);
+    });
+
+  program
+    .command('migrate')
+    .description('move a running sandbox to another machine')
+    .argument('<name>')
+    .requiredOption('--to <vm>', 'destination machine')
+    .option('--mode <mode>', `one of ${MODES.join(', ')}`, MODES[0])
+    .option('--deadline <ms>', 'give up (and run on at the source) after this time', parseCount, 30_000)
+    .option('--json', 'as a JSON object')
+    .addHelpText('after', '\nExample:\n  migrate square --to vm2 --mode stopcopy')
+    .action(async (name: string, options: { to: string; mode: string; deadline: number; json?: boolean }) => {
+      if (!MODES.some((mode) => mode === options.mode)) {
+        throw new ComicranError('usage', `there is no mode '${options.mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
+      }
+      progress(`moving '${name}' to ${options.to}\n`);
+      const result = await operations.migrateSandbox(
+        await context.fleet(),
+        name,
+        { toVm: options.to, mode: options.mode, deadlineMs: options.deadline },
+        (event) => progress(render.renderEvent(event) ?? ''),
+      );
+      if (options.json) json(render.resultJson(name, result));
+      else print(render.renderResult(name, result));
+    });
+
+  program
+    .command('abort')
+    .description('give up a migration that is under way; the sandbox runs on where it is')
+    .argument('<name>')
+    .action(async (name: string) => {
+      await operations.abortMigration(await context.fleet(), name);
+      print(`the migration of '${name}' is being aborted\n`);
+    });
+
+  program
+    .command('logs')
+    .description('what a sandbox has written to stdout and stderr, on every machine that it was on')
+    .argument('<name>')
+    .option('-f, --follow', 'go on with new lines until interrupted')
+    .option('--tail <lines>', 'only the last lines', parseCount, 0)
+    .option('--json', 'one JSON object a line')
+    .action(async (name: string, options: { follow?: boolean; tail: number; json?: boolean }) => {
+      const signal = context.interrupted();
+      const lines = operations.readLogs(await context.fleet(), name, {
+        tail: options.tail,
+        follow: options.follow ?? false,
+        signal,
+      });
+      try {
+        for await (const line of lines) {
+          const { stream, text } = line;
+          print(
+            options.json
+              ? `${JSON.stringify({ unixUs: Number(line.unixUs), stream, text })}\n`
+              : render.renderLogLine(line),
+          );
+        }
+      } catch (thrown) {
+        if (!signal.aborted) throw thrown;
+      }
+    });
+
+  program
+    .command('inspect')
+    .description('everything that is known of a sandbox, as JSON')
+    .argument('<name>')
+    .action(async (name: string) => json(await operations.inspectSandbox(await context.fleet(), name)));
+}

@@ -1,0 +1,181 @@
+/** What smanager does, over the connections of a {@link Fleet}; what it prints stands in render.ts. */
+import type { LogLine, MigrationEvent, MigrationResult, Sandbox } from '../api/gen/comicran_pb.ts';
+import { ComicranError, isErrorCode } from '../base/errors.ts';
+import { parseFullConfig } from '../base/full-config.ts';
+import type { Fleet } from './fleet.ts';
+import { mergeSandboxes, type SandboxRow, type VmAnswer } from './sandbox-list.ts';
+
+/** What every machine says of its sandboxes. One that does not answer does not hold up or fail the others. */
+async function askAll(fleet: Fleet): Promise<VmAnswer[]> {
+  return Promise.all(
+    fleet.vmNames().map(async (vm): Promise<VmAnswer> => {
+      try {
+        return { vm, sandboxes: (await fleet.vm(vm).list({})).sandboxes };
+      } catch (thrown) {
+        if (thrown instanceof ComicranError && thrown.code === 'vm.unreachable') return { vm, sandboxes: undefined };
+        throw thrown;
+      }
+    }),
+  );
+}
+
+export async function listSandboxes(fleet: Fleet): Promise<SandboxRow[]> {
+  const [locations, services, answers] = await Promise.all([
+    fleet.sdn().listLocations({}),
+    fleet.sdn().listServices({}),
+    askAll(fleet),
+  ]);
+  return mergeSandboxes(locations.locations, services.services, answers);
+}
+
+export type VmRow = {
+  readonly name: string;
+  readonly endpoint: string;
+  readonly state: 'up' | 'unreachable';
+  readonly address: string | null;
+  readonly kernel: string | null;
+  readonly version: string | null;
+  readonly sandboxes: number | null;
+};
+
+export async function listVms(fleet: Fleet): Promise<VmRow[]> {
+  return Promise.all(
+    fleet.vmNames().map(async (name): Promise<VmRow> => {
+      const endpoint = fleet.endpointOf(name);
+      try {
+        const info = await fleet.vm(name).info({});
+        const { address, kernel, version, sandboxes } = info;
+        return { name, endpoint, state: 'up', address, kernel, version, sandboxes };
+      } catch (thrown) {
+        if (!(thrown instanceof ComicranError) || thrown.code !== 'vm.unreachable') throw thrown;
+        return { name, endpoint, state: 'unreachable', address: null, kernel: null, version: null, sandboxes: null };
+      }
+    }),
+  );
+}
+
+/** The machine that owns the sandbox, or else the one that still has it (it has ended). */
+async function machineOf(fleet: Fleet, name: string): Promise<string> {
+  const { location } = await fleet.sdn().locate({ sandbox: name });
+  if (location !== undefined) return location.vm;
+  const answers = await askAll(fleet);
+  const holder = answers.find(({ sandboxes }) => sandboxes?.some((sandbox) => sandbox.name === name));
+  if (holder !== undefined) return holder.vm;
+  const silent = answers.filter(({ sandboxes }) => sandboxes === undefined).map(({ vm }) => vm);
+  const doubt = silent.length === 0 ? '' : ` (${silent.join(', ')} did not answer)`;
+  throw new ComicranError('sandbox.unknown', `no sandbox '${name}' is known on any machine${doubt}`, {
+    hint: "'comicran smanager ps' lists the sandboxes.",
+  });
+}
+
+/** The machine with the fewest sandboxes among those that answer; of equals the first by name. */
+export function leastLoaded(answers: readonly VmAnswer[]): string | undefined {
+  return answers
+    .flatMap(({ vm, sandboxes }) => (sandboxes === undefined ? [] : [{ vm, count: sandboxes.length }]))
+    .toSorted((a, b) => a.count - b.count || a.vm.localeCompare(b.vm))[0]?.vm;
+}
+
+/** @param text a full configuration, YAML or JSON. @param on the machine; absent: the one with the fewest sandboxes. */
+export async function startSandbox(
+  fleet: Fleet,
+  text: string,
+  fileName: string,
+  on: string | undefined,
+): Promise<{ sandbox: Sandbox; vm: string }> {
+  const config = parseFullConfig(text, fileName);
+  const vm = on ?? leastLoaded(await askAll(fleet));
+  if (vm === undefined) throw new ComicranError('vm.unreachable', 'no machine answers');
+  const { sandbox } = await fleet.vm(vm).start({ configJson: JSON.stringify(config) });
+  if (sandbox === undefined)
+    throw new ComicranError('peer.protocol', `${vm} started '${config.id}' and said nothing of it`);
+  return { sandbox, vm };
+}
+
+export async function terminateSandbox(
+  fleet: Fleet,
+  name: string,
+  options: { readonly signal: number; readonly graceMs: number },
+): Promise<{ vm: string; exitCode: number | null; exitSignal: string | null }> {
+  const vm = await machineOf(fleet, name);
+  const answer = await fleet.vm(vm).terminate({ name, ...options });
+  return { vm, exitCode: answer.exitCode ?? null, exitSignal: answer.exitSignal ?? null };
+}
+
+export type MigrateOptions = { readonly toVm: string; readonly mode: string; readonly deadlineMs: number };
+
+/** Moves a sandbox. @param onEvent is told every event but the last. @throws the failure, with where the sandbox runs. */
+export async function migrateSandbox(
+  fleet: Fleet,
+  name: string,
+  options: MigrateOptions,
+  onEvent: (event: MigrationEvent) => void,
+): Promise<MigrationResult> {
+  const toEndpoint = fleet.endpointOf(options.toVm);
+  const from = await machineOf(fleet, name);
+  const events = fleet.vm(from).migrate({ name, toEndpoint, ...options });
+  for await (const event of events) {
+    switch (event.event.case) {
+      case 'result':
+        return event.event.value;
+      case 'failure': {
+        const { code, message, hint, runsOn } = event.event.value;
+        const where = runsOn === '' ? '' : ` (it runs on ${runsOn})`;
+        throw new ComicranError(isErrorCode(code) ? code : 'migration.failed', `${message}${where}`, {
+          ...(hint === '' ? {} : { hint }),
+        });
+      }
+      default:
+        onEvent(event);
+    }
+  }
+  throw new ComicranError('peer.died', `${from} ended the migration of '${name}' without a result`, {
+    hint: `'comicran smanager ps' shows where it runs now.`,
+  });
+}
+
+export async function abortMigration(fleet: Fleet, name: string): Promise<void> {
+  await fleet.vm(await machineOf(fleet, name)).abortMigration({ name });
+}
+
+export async function inspectSandbox(fleet: Fleet, name: string): Promise<object> {
+  const vm = await machineOf(fleet, name);
+  const { sandbox, configJson, stateJson } = await fleet.vm(vm).inspect({ name });
+  return {
+    name,
+    vm,
+    state: sandbox?.state,
+    epoch: Number(sandbox?.epoch ?? 0n),
+    runtime: stateJson === '' ? null : JSON.parse(stateJson),
+    config: JSON.parse(configJson),
+  };
+}
+
+/**
+ * What a sandbox has written, oldest first. A sandbox that has moved has left lines on each machine that it was on: they
+ * are put together by time. @param follow keeps going with the machine that has it now, until `signal` is aborted.
+ */
+export async function* readLogs(
+  fleet: Fleet,
+  name: string,
+  options: { readonly tail: number; readonly follow: boolean; readonly signal: AbortSignal },
+): AsyncGenerator<LogLine> {
+  const owner = await machineOf(fleet, name);
+  const collected = await Promise.all(
+    fleet.vmNames().map(async (vm) => {
+      const lines: LogLine[] = [];
+      try {
+        for await (const line of fleet.vm(vm).logs({ name, follow: false, tail: options.tail })) lines.push(line);
+      } catch (thrown) {
+        const expected = thrown instanceof ComicranError && ['sandbox.unknown', 'vm.unreachable'].includes(thrown.code);
+        if (!expected) throw thrown;
+      }
+      return lines;
+    }),
+  );
+  const lines = collected.flat().toSorted((a, b) => Number(a.unixUs - b.unixUs));
+  yield* options.tail > 0 ? lines.slice(-options.tail) : lines;
+  if (!options.follow) return;
+  const seen = lines.at(-1)?.unixUs ?? 0n;
+  const stream = fleet.vm(owner).logs({ name, follow: true, tail: 0 }, { signal: options.signal });
+  for await (const line of stream) if (line.unixUs > seen) yield line;
+}

@@ -1,0 +1,71 @@
+/** The interactive prompt: the commands of smanager without its name, with completion, until `quit` or end of input. */
+import { createInterface } from 'node:readline/promises';
+import { Command, CommanderError } from 'commander';
+import { describeError } from '../base/errors.ts';
+import { addCommands, type CommandContext } from './commands.ts';
+import { listSandboxes } from './operations.ts';
+import { splitWords } from './words.ts';
+
+export type PromptStreams = {
+  readonly input: NodeJS.ReadableStream;
+  readonly output: NodeJS.WritableStream;
+  readonly isTerminal: boolean;
+};
+
+const GREETING = "COMIC-RAN manager. 'help' lists the commands, 'quit' or Ctrl-D leaves.\n";
+
+/** A fresh command tree for each line: commander keeps option values from one parse to the next. */
+function commandTree(context: CommandContext): Command {
+  const program = new Command('').exitOverride().helpCommand('help [command]', 'explain a command');
+  program.configureOutput({ writeOut: context.print, writeErr: context.print });
+  addCommands(program, context);
+  for (const command of program.commands)
+    command.exitOverride().configureOutput({ writeOut: context.print, writeErr: context.print });
+  program.command('quit').alias('exit').description('leave the prompt');
+  program.usage('COMMAND [ARGUMENTS]');
+  return program;
+}
+
+/** Command names for the first word; names of sandboxes and machines after that. */
+export function completions(line: string, commands: readonly string[], names: readonly string[]): [string[], string] {
+  const words = line.split(/\s+/);
+  const last = words.at(-1) ?? '';
+  const candidates = words.length <= 1 ? commands : names;
+  return [candidates.filter((candidate) => candidate.startsWith(last)), last];
+}
+
+/** @returns the number of commands that failed: a script that is piped in can see that not all went well. */
+export async function runPrompt(context: CommandContext, streams: PromptStreams): Promise<number> {
+  const names = async (): Promise<string[]> => {
+    const fleet = await context.fleet();
+    return [...(await listSandboxes(fleet)).map((row) => row.name), ...fleet.vmNames()];
+  };
+  const commands = commandTree(context).commands.map((command) => command.name());
+  const lines = createInterface({
+    input: streams.input,
+    output: streams.output,
+    terminal: streams.isTerminal,
+    completer: async (line: string) => completions(line, commands, await names().catch(() => [])),
+  });
+  let failures = 0;
+  if (streams.isTerminal) context.print(GREETING);
+  lines.setPrompt(streams.isTerminal ? 'comicran> ' : '');
+  lines.prompt();
+  try {
+    for await (const line of lines) {
+      try {
+        const words = splitWords(line);
+        if (words[0] === 'quit' || words[0] === 'exit') break;
+        if (words.length > 0) await commandTree(context).parseAsync(words, { from: 'user' });
+      } catch (thrown) {
+        if (!(thrown instanceof CommanderError)) context.print(`${describeError(thrown)}\n`);
+        // Asking for help is no failure, though commander leaves through an error.
+        if (!(thrown instanceof CommanderError && thrown.exitCode === 0)) failures++;
+      }
+      lines.prompt();
+    }
+  } finally {
+    lines.close();
+  }
+  return failures;
+}

@@ -1,0 +1,73 @@
+import type { Location, Sandbox, Service } from '../api/gen/comicran_pb.ts';
+
+/** A line of `smanager ps`, and with these names an element of `smanager ps --json`. */
+export type SandboxRow = {
+  readonly name: string;
+  readonly vm: string;
+  /** creating, running, migrating, stopped; `unreachable`: its machine's daemon does not answer; `lost`: the record names a machine that does not know it. */
+  readonly state: string;
+  readonly address: string;
+  /** `IP:PORT` that a UE uses, on the SDN node; null: no service. */
+  readonly service: string | null;
+  readonly services: readonly string[];
+  readonly pid: number | null;
+  readonly epoch: number;
+  readonly startedUnixMs: number | null;
+  /** How it ended, where it has: `exit 3`, `SIGKILL`. */
+  readonly ended: string | null;
+  /** The machine that it is being moved to. */
+  readonly movingTo: string | null;
+};
+
+/** What one machine said; undefined: it did not answer. */
+export type VmAnswer = { readonly vm: string; readonly sandboxes: readonly Sandbox[] | undefined };
+
+function howEnded(sandbox: Sandbox | undefined): string | null {
+  if (sandbox?.exitSignal !== undefined) return sandbox.exitSignal;
+  return sandbox?.exitCode === undefined ? null : `exit ${sandbox.exitCode}`;
+}
+
+/**
+ * One row a sandbox, from the sdn's record of who owns it and from what the machines say they have.
+ *
+ * The record decides where a sandbox is: a copy that arrives, or a source that has not been taken down yet, is not
+ * another sandbox. What a machine has and the record does not know (it has ended) is listed after these.
+ */
+export function mergeSandboxes(
+  locations: readonly Location[],
+  services: readonly Service[],
+  answers: readonly VmAnswer[],
+): SandboxRow[] {
+  const row = (name: string, vm: string, sandbox: Sandbox | undefined, location: Location | undefined): SandboxRow => {
+    const reachable = answers.find((answer) => answer.vm === vm)?.sandboxes !== undefined;
+    const own = services.filter((service) => service.sandbox === name);
+    const arriving = answers.find(
+      (answer) => answer.vm !== vm && answer.sandboxes?.some((s) => s.name === name && s.state === 'arriving'),
+    );
+    return {
+      name,
+      vm,
+      state: sandbox?.state ?? (reachable ? 'lost' : 'unreachable'),
+      address: location?.address ?? sandbox?.address ?? '',
+      service: own[0] === undefined ? null : `${own[0].address}:${own[0].port}`,
+      services: own.map((service) => `${service.address}:${service.port}/${service.protocol}`),
+      pid: sandbox === undefined || sandbox.rootPid === 0 ? null : sandbox.rootPid,
+      epoch: Number(location?.epoch ?? sandbox?.epoch ?? 0n),
+      startedUnixMs: sandbox === undefined ? null : Number(sandbox.startedUnixMs),
+      ended: howEnded(sandbox),
+      movingTo: arriving?.vm ?? null,
+    };
+  };
+  const owned = locations.map((location) => {
+    const answer = answers.find(({ vm }) => vm === location.vm);
+    const sandbox = answer?.sandboxes?.find(({ name }) => name === location.sandbox);
+    return row(location.sandbox, location.vm, sandbox, location);
+  });
+  const known = new Set(locations.map((location) => location.sandbox));
+  const others = answers.flatMap(({ vm, sandboxes }) =>
+    (sandboxes ?? [])
+      .filter(({ name }) => !known.has(name))
+      .map((sandbox) => row(sandbox.name, vm, sandbox, undefined)),
+  );
+  return [...owned, ...others].toSorted((a, b) => a.name.localeCompare(b.name) || a.vm.localeCompare(b.vm));
+}

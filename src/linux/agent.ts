@@ -1,0 +1,129 @@
+/**
+ * The agent: a small mapping that the engine owns inside a traced process, with the code that runs injected system calls
+ * and room for their arguments.
+ *
+ *     base ┌───────────┐
+ *          │ code      │ call, batch loop, doorbell, recovery
+ *          ├───────────┤ TABLE
+ *          │ calls     │ CALLS entries of eight words: number, six arguments, result
+ *          ├───────────┤ FRAME
+ *          │ frame     │ signal frame with the thread's own state, see recovery
+ *          ├───────────┤ SCRATCH
+ *          │ scratch   │ what the calls point at
+ *          └───────────┘ base + size
+ *
+ * When its calls are done the code sends itself the *doorbell*, a signal that the process itself ignores. A traced thread
+ * stops there, in a signal-delivery stop. Where the tracer has died in the middle, nobody stops it: the signal is
+ * ignored, and `rt_sigreturn` from the frame puts the thread back to where it was taken from, registers, extended state
+ * and signal mask. An `int3` would have killed it.
+ */
+import { assert } from '../base/assert.ts';
+import type { ProcessMemory } from './memory.ts';
+
+const TABLE = 0x1000n;
+const FRAME = 0x6000n;
+const SCRATCH = 0xa000n;
+/** Bytes of the frame area. */
+export const FRAME_BYTES = Number(SCRATCH - FRAME);
+export const CALL_BYTES = 64;
+/** How many calls one run of the batch loop takes. */
+export const CALLS = Number(FRAME - TABLE) / CALL_BYTES;
+/** The least size of an agent that leaves some scratch. */
+export const AGENT_BYTES = 0x10000n;
+
+const CODE = Buffer.from(
+  [
+    '0f05', //         call:  syscall
+    '4889c5', //              mov rbp, rax
+    'eb2a', //                jmp done
+    '488b03', //       batch: mov rax, [rbx]
+    '488b7b08', //            mov rdi, [rbx+8]
+    '488b7310', //            mov rsi, [rbx+16]
+    '488b5318', //            mov rdx, [rbx+24]
+    '4c8b5320', //            mov r10, [rbx+32]
+    '4c8b4328', //            mov r8, [rbx+40]
+    '4c8b4b30', //            mov r9, [rbx+48]
+    '0f05', //                syscall
+    '48894338', //            mov [rbx+56], rax
+    '4883c340', //            add rbx, 64
+    '49ffcc', //              dec r12
+    '75d6', //                jnz batch
+    'b8ba000000', //   done:  mov eax, gettid
+    '0f05', //                syscall
+    '89c7', //                mov edi, eax
+    '4489fe', //              mov esi, r15d
+    'b8c8000000', //          mov eax, tkill
+    '0f05', //                syscall
+    'b80f000000', //   end:   mov eax, rt_sigreturn
+    '0f05', //                syscall
+    '0f0b', //                ud2
+  ].join(''),
+  'hex',
+);
+const CALL = 0n;
+const BATCH = 7n;
+const END = 68n;
+
+/** Where a mark of {@link Agent.mark} stands. */
+export type ScratchMark = { readonly used: number };
+
+export class Agent {
+  readonly base: bigint;
+  readonly size: bigint;
+  readonly #memory: ProcessMemory;
+  #used = 0;
+
+  /** Takes over a mapping that is readable, writable and executable. */
+  constructor(memory: ProcessMemory, base: bigint, size: bigint) {
+    assert(size >= AGENT_BYTES, 'an agent without scratch');
+    this.#memory = memory;
+    this.base = base;
+    this.size = size;
+    memory.write(base, CODE);
+  }
+
+  get callAddress(): bigint {
+    return this.base + CALL;
+  }
+  get batchAddress(): bigint {
+    return this.base + BATCH;
+  }
+  /** Where a thread stands when its doorbell has rung. */
+  get endAddress(): bigint {
+    return this.base + END;
+  }
+  get tableAddress(): bigint {
+    return this.base + TABLE;
+  }
+  get frameAddress(): bigint {
+    return this.base + FRAME;
+  }
+
+  /** Reserves scratch, aligned to 16 bytes; its contents are whatever was there. */
+  reserve(length: number): bigint {
+    const at = SCRATCH + BigInt(this.#used);
+    this.#used += (length + 15) & ~15;
+    assert(
+      SCRATCH + BigInt(this.#used) <= this.size,
+      'the scratch memory of the agent is full: release what is used up',
+    );
+    return this.base + at;
+  }
+
+  /** Puts bytes into scratch. @returns their address in the tracee. */
+  put(bytes: Uint8Array): bigint {
+    const address = this.reserve(bytes.length);
+    this.#memory.write(address, bytes);
+    return address;
+  }
+
+  mark(): ScratchMark {
+    return { used: this.#used };
+  }
+
+  /** Gives back everything reserved since the mark. */
+  release(mark: ScratchMark): void {
+    assert(mark.used <= this.#used, 'scratch marks released in the wrong order');
+    this.#used = mark.used;
+  }
+}

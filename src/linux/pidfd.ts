@@ -1,0 +1,32 @@
+/** Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2). */
+import { syscall, trySyscall } from './libc.ts';
+import { SYS } from './syscall-numbers.ts';
+
+/** The caller closes it with {@link closeDescriptor}. @throws KernelError ESRCH: no such process. */
+export function openPidfd(pid: number): number {
+  return syscall(`pidfd_open of process ${pid}`, SYS.pidfd_open, pid, 0);
+}
+
+/** A copy of another process's descriptor: the same open file description. The caller closes it. */
+export function duplicateFrom(pidfd: number, descriptor: number): number {
+  return syscall(`pidfd_getfd of descriptor ${descriptor}`, SYS.pidfd_getfd, pidfd, descriptor, 0);
+}
+
+/** As {@link duplicateFrom} for a single one. */
+export function getDescriptor(pid: number, descriptor: number): number {
+  const pidfd = openPidfd(pid);
+  try {
+    return duplicateFrom(pidfd, descriptor);
+  } finally {
+    closeDescriptor(pidfd);
+  }
+}
+
+/** Closes what a system call returned; Node's fs would complain in a worker about a descriptor that it did not open. */
+export function closeDescriptor(descriptor: number): void {
+  trySyscall(SYS.close, descriptor);
+}
+
+export function sendSignal(pid: number, signal: number): void {
+  syscall(`signal ${signal} to process ${pid}`, SYS.kill, pid, signal);
+}

@@ -1,0 +1,331 @@
+/**
+ * Traced processes and their stopped threads, with system calls injected into them.
+ *
+ * A stopped thread has its own registers and signal mask at every moment except inside one of these calls, which put them
+ * back also when they throw. So letting go of it between two calls lets it run on as if nothing had been.
+ */
+import { assert, defined } from '../base/assert.ts';
+import { ComicranError } from '../base/errors.ts';
+import { AGENT_BYTES, Agent, CALL_BYTES, CALLS } from './agent.ts';
+import { KernelError } from './errno.ts';
+import { ProcessMemory } from './memory.ts';
+import * as ptrace from './ptrace.ts';
+import { TRACE_EVENT } from './ptrace.ts';
+import { type RegisterName, Registers } from './registers.ts';
+import { SIGNAL } from './signals.ts';
+import { SYS } from './syscall-numbers.ts';
+import { type WaitStatus, waitThread } from './wait.ts';
+
+/** A number, or an address in the tracee. */
+export type RemoteArgument = number | bigint;
+
+/** A system call for {@link Tracee.batch}. */
+export type RemoteCall = {
+  /** What is being done and to what, for the error: `open /etc/hosts`. */
+  readonly what: string;
+  readonly number: number;
+  readonly args: readonly RemoteArgument[];
+  /** A failure is an answer: its negative errno is returned. */
+  readonly mayFail?: boolean;
+};
+
+const ARGUMENT_REGISTERS: readonly RegisterName[] = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'];
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+const SYSCALL_STOP = SIGNAL.TRAP | 0x80;
+const PROT_READ_WRITE_EXEC = 7;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MAP_FIXED_NOREPLACE = 0x100000;
+
+/** What the threads of one traced process share. The tracer has seized it with TRACE_OPTION.SYSGOOD. */
+export class TracedProcess {
+  readonly pid: number;
+  /** Replaced after an execve: {@link reopen}. */
+  memory: ProcessMemory;
+  /** Address of a `syscall` instruction in the process, usable before there is an agent. */
+  syscallSite: bigint;
+  /** The signal that ends an injected call; the process must not have a handler for it, nor block it, nor wait for it. */
+  readonly doorbell: number;
+  agent: Agent | null = null;
+  /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
+  stopRequested = false;
+
+  constructor(pid: number, syscallSite: bigint, doorbell: number = SIGNAL.URG) {
+    this.pid = pid;
+    this.memory = new ProcessMemory(pid);
+    this.syscallSite = syscallSite;
+    this.doorbell = doorbell;
+  }
+
+  /** After an execve: the old address space, and the agent in it, are gone. */
+  reopen(syscallSite: bigint): void {
+    this.memory.close();
+    this.memory = new ProcessMemory(this.pid);
+    this.syscallSite = syscallSite;
+    this.agent = null;
+  }
+
+  close(): void {
+    this.memory.close();
+  }
+}
+
+/** A thread in a ptrace stop. */
+export class Tracee {
+  readonly tid: number;
+  readonly process: TracedProcess;
+  /** The thread's own registers. Change them here and call {@link restore} to change the thread. */
+  readonly registers = new Registers();
+  readonly #work = new Registers();
+  #mask = 0n;
+
+  constructor(process: TracedProcess, tid: number) {
+    this.process = process;
+    this.tid = tid;
+    this.refresh();
+  }
+
+  /** Reads registers and signal mask again, after the thread has run and stopped anew. */
+  refresh(): void {
+    ptrace.getRegisters(this.tid, this.registers);
+    this.#mask = ptrace.getSignalMask(this.tid);
+  }
+
+  /** Bit n-1 for signal n. */
+  get signalMask(): bigint {
+    return this.#mask;
+  }
+
+  set signalMask(mask: bigint) {
+    this.#mask = mask;
+    ptrace.setSignalMask(this.tid, mask);
+  }
+
+  /** Writes {@link registers} to the thread. */
+  restore(): void {
+    ptrace.setRegisters(this.tid, this.registers);
+  }
+
+  get agent(): Agent {
+    return defined(this.process.agent, 'the agent');
+  }
+
+  /** Puts bytes into the agent's scratch. @returns their address in the tracee. */
+  put(bytes: Uint8Array): bigint {
+    return this.agent.put(bytes);
+  }
+
+  read(address: bigint, length: number): Buffer {
+    return this.process.memory.read(address, length);
+  }
+
+  /** Runs a system call in the thread. @throws KernelError when it fails. */
+  call(what: string, number: number, ...args: RemoteArgument[]): bigint {
+    return this.#checked(what, this.tryCall(number, ...args));
+  }
+
+  /** Runs a system call in the thread. @returns its result or a negative errno. */
+  tryCall(number: number, ...args: RemoteArgument[]): bigint {
+    if (this.process.agent === null) return this.callAtSite(number, ...args);
+    this.#prepare(number, args, this.agent.callAddress);
+    return this.#injected(() => {
+      this.#runToDoorbell();
+      return this.#work.getSigned('rbp');
+    });
+  }
+
+  /**
+   * Runs calls one after the other in a single stop, all of them also when one fails.
+   *
+   * @returns their results. @throws KernelError for the first that failed and must not.
+   */
+  batch(calls: readonly RemoteCall[]): bigint[] {
+    const results: bigint[] = [];
+    for (let start = 0; start < calls.length; start += CALLS)
+      results.push(...this.#batchPart(calls.slice(start, start + CALLS)));
+    return results;
+  }
+
+  /**
+   * A clone3 in the thread, which the tracer has seized with TRACE_OPTION.CLONE and FORK.
+   *
+   * @returns the new thread's id in the tracer's PID namespace; it is traced, and stops before its first instruction.
+   */
+  clone(what: string, cloneArguments: bigint, length: number): number {
+    const { agent } = this.process;
+    this.#prepare(SYS.clone3, [cloneArguments, length], agent?.callAddress ?? this.process.syscallSite);
+    return this.#injected(() => {
+      if (agent === null) this.#toSyscallStop();
+      const event = agent === null ? this.#next(() => ptrace.resumeToSyscall(this.tid)) : this.#next();
+      if (event.kind !== 'stopped' || event.event === 0) {
+        // No event: the call has failed, and the thread is already past it.
+        ptrace.getRegisters(this.tid, this.#work);
+        throw new KernelError(what, Number(-this.#work.getSigned(agent === null ? 'rax' : 'rbp')));
+      }
+      const child = ptrace.eventMessage(this.tid);
+      if (agent === null) this.#toSyscallStop();
+      else this.#runToDoorbell();
+      return child;
+    });
+  }
+
+  /**
+   * An execve in the thread, which the tracer has seized with TRACE_OPTION.EXEC. On success the thread stands at the first
+   * instruction of the new program; call {@link TracedProcess.reopen} and {@link refresh} next. All signals stay blocked.
+   *
+   * @throws KernelError when it fails; the thread has its own registers then.
+   */
+  exec(what: string, path: bigint, argv: bigint, environment: bigint): void {
+    this.#prepare(SYS.execve, [path, argv, environment], this.process.syscallSite);
+    ptrace.setSignalMask(this.tid, ALL_SIGNALS);
+    this.#toSyscallStop();
+    const event = this.#next(() => ptrace.resumeToSyscall(this.tid));
+    if (event.kind === 'stopped' && event.event === TRACE_EVENT.EXEC) {
+      // The stop is inside the system call: rax is written at its exit, one stop later.
+      this.#toSyscallStop();
+      return;
+    }
+    ptrace.getRegisters(this.tid, this.#work);
+    const result = this.#work.getSigned('rax');
+    this.restore();
+    ptrace.setSignalMask(this.tid, this.#mask);
+    throw new KernelError(what, Number(-result));
+  }
+
+  /** A system call over a `syscall` instruction of the process itself: two stops, no agent needed. */
+  callAtSite(number: number, ...args: RemoteArgument[]): bigint {
+    this.#prepare(number, args, this.process.syscallSite);
+    return this.#injected(() => {
+      this.#toSyscallStop();
+      this.#toSyscallStop();
+      ptrace.getRegisters(this.tid, this.#work);
+      return this.#work.getSigned('rax');
+    });
+  }
+
+  /**
+   * Makes the agent of the process.
+   *
+   * @param at where; absent: where the kernel likes. @throws KernelError EEXIST when something is there.
+   */
+  installAgent(size: bigint = AGENT_BYTES, at = 0n): Agent {
+    assert(this.process.agent === null, 'a second agent');
+    const flags = MAP_PRIVATE_ANONYMOUS | (at === 0n ? 0 : MAP_FIXED_NOREPLACE);
+    const base = this.callAtSite(SYS.mmap, at, size, PROT_READ_WRITE_EXEC, flags, -1, 0);
+    const agent = new Agent(this.process.memory, this.#checked('map the agent', base), size);
+    this.process.agent = agent;
+    return agent;
+  }
+
+  removeAgent(): void {
+    const { base, size } = this.agent;
+    this.process.agent = null;
+    this.#checked('unmap the agent', this.callAtSite(SYS.munmap, base, size));
+  }
+
+  #checked(what: string, result: bigint): bigint {
+    if (result < 0n && result > -4096n)
+      throw new KernelError(`${what} in process ${this.process.pid}`, Number(-result));
+    return result;
+  }
+
+  #prepare(number: number, args: readonly RemoteArgument[], address: bigint): void {
+    const work = this.#work.copyFrom(this.registers).set('rax', number).set('rip', address);
+    ARGUMENT_REGISTERS.forEach((name, index) => {
+      work.set(name, args[index] ?? 0);
+    });
+    this.#finishPrepare();
+  }
+
+  #finishPrepare(): void {
+    // -1: not in a system call. Otherwise the kernel would take the injected call for the thread's own and restart it.
+    this.#work.set('orig_rax', -1n).set('r15', this.process.doorbell);
+    if (this.process.agent !== null) this.#work.set('rsp', this.process.agent.frameAddress);
+  }
+
+  #batchPart(calls: readonly RemoteCall[]): bigint[] {
+    const { agent } = this;
+    const table = Buffer.alloc(calls.length * CALL_BYTES);
+    calls.forEach(({ number, args }, index) => {
+      table.writeUInt32LE(number, index * CALL_BYTES);
+      args.forEach((argument, position) => {
+        writeWord(table, index * CALL_BYTES + 8 + position * 8, argument);
+      });
+    });
+    this.process.memory.write(agent.tableAddress, table);
+    this.#work.copyFrom(this.registers).set('rip', agent.batchAddress);
+    this.#work.set('rbx', agent.tableAddress).set('r12', calls.length);
+    this.#finishPrepare();
+    this.#injected(() => this.#runToDoorbell());
+    this.process.memory.readInto(agent.tableAddress, table);
+    return calls.map(({ what, mayFail }, index) => {
+      const result = table.readBigInt64LE(index * CALL_BYTES + 56);
+      return mayFail === true ? result : this.#checked(what, result);
+    });
+  }
+
+  /** Runs the thread with the prepared registers; puts its own ones and its signal mask back, whatever happens. */
+  #injected<T>(run: () => T): T {
+    const bell = 1n << BigInt(this.process.doorbell - 1);
+    ptrace.setRegisters(this.tid, this.#work);
+    ptrace.setSignalMask(this.tid, ALL_SIGNALS & ~bell);
+    let result: T;
+    try {
+      result = run();
+    } catch (error) {
+      try {
+        this.restore();
+        ptrace.setSignalMask(this.tid, this.#mask);
+      } catch {
+        // The thread has gone, which is what the first error says.
+      }
+      throw error;
+    }
+    this.restore();
+    ptrace.setSignalMask(this.tid, this.#mask);
+    return result;
+  }
+
+  #runToDoorbell(): void {
+    for (;;) {
+      const status = this.#next();
+      if (status.kind === 'stopped' && status.event === 0 && status.signal === this.process.doorbell) {
+        ptrace.getRegisters(this.tid, this.#work);
+        if (this.#work.get('rip') === this.agent.endAddress) return;
+        // Somebody else's: the process ignores it, and so it may be lost.
+        continue;
+      }
+      this.#unexpected(status);
+    }
+  }
+
+  #toSyscallStop(): void {
+    const status = this.#next(() => ptrace.resumeToSyscall(this.tid));
+    if (status.kind !== 'stopped' || status.event !== 0 || status.signal !== SYSCALL_STOP) this.#unexpected(status);
+  }
+
+  /** Lets the thread run and waits for its next stop. Stop signals from outside are noted, and kept from it. */
+  #next(run: () => void = () => ptrace.resume(this.tid)): Extract<WaitStatus, { kind: 'stopped' }> {
+    for (;;) {
+      run();
+      const status = waitThread(this.tid);
+      if (status.kind !== 'stopped')
+        throw new ComicranError('process.gone', `thread ${this.tid} ended while it was traced`);
+      if (status.event === TRACE_EVENT.STOP) continue;
+      if (status.event !== 0 || status.signal !== SIGNAL.STOP) return status;
+      this.process.stopRequested = true;
+    }
+  }
+
+  #unexpected(status: WaitStatus): never {
+    ptrace.getRegisters(this.tid, this.#work);
+    throw new ComicranError(
+      'process.trace',
+      `thread ${this.tid} stopped in an unforeseen way: ${JSON.stringify(status)} at 0x${this.#work.get('rip').toString(16)}`,
+    );
+  }
+}
+
+function writeWord(into: Buffer, offset: number, value: RemoteArgument): void {
+  if (typeof value === 'number' && value >= 0 && value <= 0xffff_ffff) into.writeUInt32LE(value, offset);
+  else into.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), offset);
+}

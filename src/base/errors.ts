@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   'migration.refused': 'The migration was refused before anything was changed.',
   'migration.failed': 'The migration failed; the sandbox runs where the message says.',
   'migration.busy': 'The sandbox is in another migration.',
+  'migration.journal': 'The journal of a migration is damaged or of an unknown version.',
   'pki.invalid': 'A certificate or key is missing, damaged, expired or of another authority.',
   'lab.state': 'The lab is not in a state in which this can be done.',
 } as const satisfies Record<string, string>;

@@ -1,101 +1,175 @@
 /**
- * What the roles of a migration need from the world. The real things stand in sdaemon/, the fakes beside the tests.
+ * What the roles of a migration need from the world. The real things stand in sdaemon/, the fakes in test-kit/.
  *
- * Everything may be asynchronous, because a fake network is; the real engine answers at once, on a thread of its own,
- * so that nothing else runs between freeze and resume.
+ * Everything may be asynchronous, because a fake network is; the real engine may answer at once, on a thread of its
+ * own, so that nothing else runs between freeze and resume.
+ *
+ * Three rules hold for every port:
+ * - Calls on one object take effect in the order in which they were made, also when an earlier one has not answered
+ *   yet. A role that gives up waiting for `holdStopped` may call `resume`, and the process then runs.
+ * - A role gives up waiting by its own clock; the call goes on unobserved. A port need not know deadlines of its own
+ *   where none is passed to it.
+ * - A buffer belongs to the one who made it. Where a port may keep one, or reuses one, the method says so.
  */
+import type { JournalEntry } from './journal.ts';
 
-/** A run of memory pages: `start` is page-aligned, `length` a multiple of the page size, in bytes. */
+/** A run of memory pages: `start` is page-aligned, `length` a multiple of the page size, in bytes, more than 0. */
 export type PageRange = { readonly start: bigint; readonly length: number };
+
+// ------------------------------------------------------------------------------------------------------- the source
 
 /** The process at the source. Created after everything that can be refused has been refused. */
 export interface SourceProcess {
   /**
    * Stops every thread and captures the process. On failure the process runs on as if nothing had happened.
-   * May be called again after {@link FrozenProcess.resume}.
+   * May be called again after {@link StoppedProcess.resume}.
    */
   freeze(): Promise<FrozenProcess>;
 }
 
-/** A process whose threads are all stopped. Exactly one of resume, kill must be called in the end. */
-export interface FrozenProcess {
+/** A process at the source that does not run, or that a daemon which starts again has to bring to one end. */
+export interface StoppedProcess {
+  /** Lets the process run on at the source; it has noticed nothing. Does nothing where it runs already. */
+  resume(): void | Promise<void>;
+  /** Ends the process at the source: the destination owns. Does nothing where there is none any more. */
+  kill(): void | Promise<void>;
+}
+
+/**
+ * A process whose threads are all stopped. Exactly one of resume, kill is called in the end. Until
+ * {@link holdStopped} the stop ends with this program: a ptrace stop ends with its tracer.
+ */
+export interface FrozenProcess extends StoppedProcess {
   /** The process image (image/), without page contents. */
   readonly image: Uint8Array;
-  /** Pages with contents that the destination cannot get from files. */
+  /** Pages with contents that the destination cannot get from files: ascending, not overlapping. */
   readonly pages: readonly PageRange[];
-  /** Fills `into` with the memory of `range`; their lengths are equal. */
-  readPages(range: PageRange, into: Uint8Array): void | Promise<void>;
-  /** Makes the stop outlive this program (a ptrace stop ends with its tracer). */
+  /**
+   * Fills `into` with the memory of `ranges`, one behind another; `into` is as long as all of them together. At most
+   * {@link import('./messages.ts').MAX_RANGES} ranges a call, so that one process_vm_readv(2) can do it. The port
+   * keeps nothing of `into` after it has answered.
+   */
+  readPages(ranges: readonly PageRange[], into: Uint8Array): void | Promise<void>;
+  /** Makes the stop outlive this program. */
   holdStopped(): void | Promise<void>;
-  /** Lets the process run on at the source. It has noticed nothing. */
-  resume(): void | Promise<void>;
-  /** Ends the process at the source: the destination owns. */
-  kill(): void | Promise<void>;
 }
 
 /** What arrives at the source while nobody runs. */
 export interface SourcePackets {
   /**
    * Reads everything that waits in the process's UDP sockets, oldest first per socket, and what still arrives until it
-   * is quiet. Destructive: only called when the destination owns. `deliver` takes whole datagrams.
+   * is quiet or `timeoutMs` is over. Destructive: called once, when the destination owns, before `kill`.
+   * @param deliver takes whole datagrams and keeps them, their bytes too. It neither waits nor throws.
+   * @returns how many datagrams full receive queues have dropped since the freeze.
    */
-  drain(deliver: (datagram: CarriedDatagram) => void | Promise<void>): Promise<{ carried: number; dropped: number }>;
+  drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ dropped: number }>;
 }
 
 /** A datagram as a socket gets it: enough to send it again so that the receiver sees no difference. */
 export type CarriedDatagram = {
-  /** 4 or 16 bytes each. */
+  /** 4 or 16 bytes, both the same number. */
   readonly sourceAddress: Uint8Array;
   readonly sourcePort: number;
   readonly destinationAddress: Uint8Array;
   readonly destinationPort: number;
+  /** 65,535 bytes at most; may be empty. */
   readonly payload: Uint8Array;
 };
 
-/** The destination's side of the sandbox's network. Until {@link release}, packets for the sandbox are held, in order. */
+// -------------------------------------------------------------------------------------------------- the destination
+
+/** The destination's side of the sandbox's network. Between hold and release packets for it wait, in order. */
 export interface DestinationPackets {
+  /** Called before anything arrives. A packet that comes later and is not injected waits until release or discard. */
   hold(): Promise<void>;
-  /** Hands a datagram to the sandbox as if it had come from the network. */
+  /** Hands a datagram to the sandbox as if it had come from the network. Keeps nothing of it after it has answered. */
   inject(datagram: CarriedDatagram): void | Promise<void>;
-  /** Hands over what was held, in order and behind everything injected, and takes the hold away. Idempotent. */
+  /** Hands over what was held, in order and behind everything injected, and takes the hold away. May be repeated. */
   release(): Promise<{ held: number }>;
+  /** Takes the hold away and throws away what was held: the sandbox does not come to run here. May be repeated. */
+  discard(): Promise<void>;
 }
 
 /** The destination's engine: a skeleton of the sandbox waits, no process in it yet. */
 export interface DestinationEngine {
-  /** Starts to build the process. Refuses (ComicranError) an image that cannot live here. */
+  /** Starts to build the process. Refuses (ComicranError) an image that cannot live here, and leaves nothing then. */
   begin(image: Uint8Array): Promise<RestoringProcess>;
 }
 
-/** A process that is being built and does not run. Exactly one of finish-then-run, destroy ends it. */
-export interface RestoringProcess {
-  writePages(range: PageRange, bytes: Uint8Array): void | Promise<void>;
-  /** Everything is in place; the process is stopped in a way that outlives this program. */
-  finish(): Promise<void>;
-  /** After finish: lets it run. */
+/** A complete process at the destination that does not run yet, or may already where a daemon finds it again. */
+export interface RestoredProcess {
+  /** Lets it run. Does nothing where it runs already. Where it throws, the process has not run and will not. */
   run(): void | Promise<void>;
-  /** Nothing of it is left. Safe at any moment before run. */
+  /** Nothing of it is left. May be called at any moment before run has succeeded, and more than once. */
   destroy(): Promise<void>;
 }
 
-/** The durable record of who answers, at the sdn. */
-export interface Ownership {
-  /** Compare-and-set: makes this machine the owner. @returns the record as it stands afterwards. */
-  take(expectedEpoch: bigint): Promise<OwnershipRecord>;
-  read(): Promise<OwnershipRecord>;
+/** A process that is being built and does not run. Until finish it ends with this program. */
+export interface RestoringProcess extends RestoredProcess {
+  /** `bytes` is the memory of `ranges`, one behind another. The port keeps nothing of it after it has answered. */
+  writePages(ranges: readonly PageRange[], bytes: Uint8Array): void | Promise<void>;
+  /** Everything is in place; the process is stopped in a way that outlives this program. */
+  finish(): Promise<void>;
 }
 
-export type OwnershipRecord = { readonly owner: string; readonly epoch: bigint };
+// --------------------------------------------------------------------------------------------------- what both need
 
-/** An ordered, authenticated stream of messages between the two machines. */
+/** The durable record of who answers, at the sdn; of one sandbox, and by one machine: this one. */
+export interface Ownership {
+  /**
+   * Compare-and-set: makes this machine the owner, at `expectedEpoch` + 1, if the record's epoch is `expectedEpoch`.
+   * The route to the sandbox changes in the same step, before the answer.
+   * @returns the record as it stands afterwards, changed or not.
+   * @throws where the answer is not known; the change may have been made, and may even be made later.
+   */
+  take(expectedEpoch: bigint): Promise<OwnershipRecord>;
+}
+
+export type OwnershipRecord = {
+  /** Name of a virtual machine. */
+  readonly owner: string;
+  readonly epoch: bigint;
+};
+
+/**
+ * An ordered, authenticated stream of messages between the two machines. It may break at any byte; it never repeats,
+ * changes or reorders. A migration may open a second one after the first broke: derive keys afresh for each.
+ */
 export interface Channel<Outgoing, Incoming> {
+  /**
+   * Messages go out in the order of the calls; a call need not wait for the one before. The bytes of the message may be
+   * changed again once this has answered, not before.
+   * @throws ComicranError peer.died when the connection is gone.
+   */
   send(message: Outgoing): void | Promise<void>;
-  /** @throws ComicranError peer.died when the connection is gone, deadline when nothing came in time. */
+  /**
+   * The views in the message stay valid until {@link recycle} is called with it, or for ever if it is not.
+   * One call at a time.
+   * @throws ComicranError peer.died when the connection is gone, deadline when nothing came in time, peer.protocol when
+   * what came is no message.
+   */
   receive(timeoutMs: number): Promise<Incoming>;
+  /** The receiver has finished with the message's views: their memory may be used for another message. */
+  recycle?(message: Incoming): void;
+  /** What was sent still goes out. May be repeated. */
   close(): void;
 }
 
-/** Microseconds of a clock that never steps. */
+/**
+ * Where a side notes how far it has got, so that a daemon that starts again can end what it finds. One entry a
+ * migration. It must outlive the program, not the machine: the processes that it speaks of do not outlive that either,
+ * so a write without fsync(2) is enough, and the roles write while the process is stopped.
+ */
+export interface Journal {
+  /** Replaces the migration's entry, wholly or not at all (write beside it, then rename). */
+  write(entry: JournalEntry): void | Promise<void>;
+  /** The migration has ended on this side, nothing of it is left to decide. Does nothing where there is no entry. */
+  clear(migrationId: string): void | Promise<void>;
+}
+
+/** A clock that never steps. */
 export interface Clock {
   nowMicros(): number;
+  /** Calls `callback` once after so many milliseconds. @returns what cancels it. */
+  startTimer(milliseconds: number, callback: () => void): () => void;
 }

@@ -1,0 +1,164 @@
+/** From the text of a configuration (YAML or JSON) to a checked value; errors say file, line, column, key and value. */
+import { createRequire } from 'node:module';
+import type { Document, LineCounter, Node } from 'yaml';
+import { ComicranError, messageOf } from './errors.ts';
+import type { Path, Problem, Schema } from './schema.ts';
+
+export type ConfigTextOptions<T> = {
+  /** As it stands in messages. */
+  readonly fileName: string;
+  /** What the text should be: `a base configuration`. */
+  readonly what: string;
+  readonly schema: Schema<T>;
+  /** What one key alone cannot say; called with a value that the schema has accepted. */
+  readonly check?: (value: T) => readonly Problem[];
+  readonly maxBytes: number;
+};
+
+const SHOWN_PROBLEMS = 50;
+/** Aliases that resolve to more than this many nodes for each anchor are an attack, not a configuration. */
+const MAX_ALIASES = 100;
+
+/**
+ * Reads a configuration. JSON is read without loading a YAML parser (20 ms), unless there is a problem to locate.
+ *
+ * @throws ComicranError config.invalid that lists every problem, one a line: `file:line:column: key: found: allowed`.
+ */
+export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): T {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > options.maxBytes) {
+    throw invalid(options, [`${options.fileName}: ${bytes} bytes: at most ${options.maxBytes} bytes are read`]);
+  }
+  const json = tryJson(text);
+  const source = json === undefined ? new YamlSource(text, options) : undefined;
+  const value = json === undefined ? source!.value() : json.value;
+
+  const problems: Problem[] = [];
+  const result = options.schema.read(value, [], (problem) => problems.push(problem));
+  if (result !== undefined && problems.length === 0) problems.push(...(options.check?.(result) ?? []));
+  if (result !== undefined && problems.length === 0) return result;
+
+  const located = source ?? new YamlSource(text, options);
+  const lines = problems.slice(0, SHOWN_PROBLEMS).map((problem) => {
+    const key = pathText(problem.path);
+    return `${located.position(problem)}: ${key === '' ? '' : `${key}: `}${problem.found}: ${problem.allowed}`;
+  });
+  if (lines.length < problems.length) lines.push(`and ${problems.length - lines.length} more`);
+  throw invalid(options, lines);
+}
+
+/** `network.ports[0].port` */
+export function pathText(path: Path): string {
+  return path
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${step}`))
+    .join('');
+}
+
+type Named = { readonly fileName: string; readonly what: string };
+
+function invalid({ fileName, what }: Named, lines: readonly string[], cause?: unknown): ComicranError {
+  return new ComicranError('config.invalid', `${fileName} is not ${what}:\n  ${lines.join('\n  ')}`, {
+    hint: 'Correct these lines; docs/configuration.md says what each key is for.',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function tryJson(text: string): { readonly value: unknown } | undefined {
+  if (!/^\s*[{[]/.test(text)) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return { value };
+  } catch {
+    // It may be YAML in flow style; if not, YAML's message has the line.
+    return undefined;
+  }
+}
+
+class YamlSource {
+  readonly #options: Named;
+  readonly #document: Document.Parsed;
+  readonly #lines: LineCounter;
+  readonly #yaml: typeof import('yaml');
+
+  constructor(text: string, options: Named) {
+    this.#options = options;
+    this.#yaml = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+    const { parseDocument, LineCounter } = this.#yaml;
+    this.#lines = new LineCounter();
+    this.#document = parseDocument(text, {
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      logLevel: 'error',
+      customTags: (tags) => [WRITTEN_NUMBER, ...tags.filter((tag) => typeof tag === 'string' || !isNumberTag(tag.tag))],
+    });
+  }
+
+  /** @throws ComicranError config.invalid where the text is not YAML, or expands to too much. */
+  value(): unknown {
+    const wrong = this.#document.errors[0] ?? this.#document.warnings[0];
+    if (wrong !== undefined) {
+      // The parser reports that its own stack was exhausted as an error of the text.
+      const deep = wrong.message.includes('call stack');
+      const message = deep ? 'nested too deeply' : wrong.message.split('\n')[0];
+      throw invalid(this.#options, [`${this.#at(wrong.pos[0])}: ${message}`]);
+    }
+    try {
+      return this.#document.toJS({ maxAliasCount: MAX_ALIASES });
+    } catch (cause) {
+      const message = cause instanceof RangeError ? 'nested too deeply' : messageOf(cause);
+      throw invalid(this.#options, [`${this.#options.fileName}: ${message}`], cause);
+    }
+  }
+
+  /** `file:line:column` of a problem; of the mapping that lacks it where a key is missing. */
+  position(problem: Problem): string {
+    const { isMap, isSeq, isNode } = this.#yaml;
+    let node: Node | null | undefined = this.#document.contents;
+    let offset = node?.range?.[0];
+    for (const [depth, step] of problem.path.entries()) {
+      node = this.#resolved(node);
+      const last = depth === problem.path.length - 1;
+      let next: unknown;
+      if (isMap(node)) {
+        const pair = node.items.find(({ key }) => String(this.#plain(key)) === String(step));
+        if (last && problem.at === 'key' && isNode(pair?.key)) return this.#at(pair.key.range?.[0]);
+        next = pair?.value ?? pair?.key;
+      } else if (isSeq(node)) {
+        next = node.items[Number(step)];
+      }
+      if (!isNode(next)) break;
+      node = next;
+      offset = node.range?.[0] ?? offset;
+    }
+    return this.#at(offset);
+  }
+
+  #resolved(node: Node | null | undefined): Node | null | undefined {
+    return this.#yaml.isAlias(node) ? node.resolve(this.#document) : node;
+  }
+
+  #plain(key: unknown): unknown {
+    return this.#yaml.isScalar(key) ? key.value : key;
+  }
+
+  #at(offset: number | undefined): string {
+    if (offset === undefined) return this.#options.fileName;
+    const { line, col } = this.#lines.linePos(offset);
+    return line === 0 ? this.#options.fileName : `${this.#options.fileName}:${line}:${col}`;
+  }
+}
+
+function isNumberTag(tag: string): boolean {
+  return tag === 'tag:yaml.org,2002:int' || tag === 'tag:yaml.org,2002:float';
+}
+
+/**
+ * The only number of these files: decimal, as it would be printed. `0755`, `0x1F`, `1.10` and `1e3` stay the text that
+ * was written, so that no argument of a program and no file mode changes on its way.
+ */
+const WRITTEN_NUMBER = {
+  tag: 'tag:yaml.org,2002:int',
+  default: true,
+  test: /^(?:0|-?[1-9][0-9]{0,14})$/,
+  resolve: Number,
+} as const;

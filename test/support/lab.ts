@@ -1,0 +1,71 @@
+/** The lab and what runs in it, driven by the public commands, for tests, bench and soak. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
+
+export type Migrated = {
+  readonly from: string;
+  readonly to: string;
+  readonly stopMs: number;
+  readonly totalMs: number;
+  readonly pages: number;
+  readonly bytes: number;
+  readonly datagramsCarried: number;
+  readonly datagramsDropped: number;
+  readonly phases: readonly { readonly phase: string; readonly startUs: number; readonly durationUs: number }[];
+};
+
+export type Listed = {
+  readonly name: string;
+  readonly vm: string;
+  readonly state: string;
+  readonly service: string | null;
+  readonly pid: number | null;
+};
+
+export type ClientReport = {
+  readonly sent: number;
+  readonly answered: number;
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly wrong: number;
+  readonly reordered: number;
+  readonly exactlyOnce: boolean | null;
+  readonly maxGapMs: number;
+};
+
+export const EXAMPLES = join(import.meta.dirname, '../../examples');
+
+export const ps = async (): Promise<Listed[]> =>
+  parseJsonOutput(await runComicran(['smanager', 'ps', '--json'])) as Listed[];
+
+export async function find(name: string): Promise<Listed | undefined> {
+  return (await ps()).find((sandbox) => sandbox.name === name);
+}
+
+/** Resolves a base configuration and starts it. @param base file name under examples/, or a path. */
+export async function start(base: string, vm: string): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'comicran-test-'));
+  try {
+    const full = join(directory, 'full.yaml');
+    await runComicran(['configer', base.startsWith('/') ? base : join(EXAMPLES, base), '-o', full]);
+    await runComicran(['smanager', 'start', full, '--on', vm]);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+export async function migrate(name: string, to: string, mode = 'stopcopy'): Promise<Migrated> {
+  return parseJsonOutput(
+    await runComicran(['smanager', 'migrate', name, '--to', to, '--mode', mode, '--json']),
+  ) as Migrated;
+}
+
+/** The client in the lab's user-equipment node. */
+export async function client(service: string, rate: number, seconds: number): Promise<ClientReport> {
+  const command = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service];
+  return parseJsonOutput(
+    await runComicran([...command, '--rate', `${rate}`, '--duration', `${seconds}`, '--json']),
+  ) as ClientReport;
+}

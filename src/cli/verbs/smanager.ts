@@ -15,7 +15,7 @@ function fleetOpener(configFile: () => string | undefined): { open: () => Promis
       if (process.getuid?.() !== 0) {
         throw new ComicranError('needs.root', 'the lab is reached through a network namespace, which needs root');
       }
-      enterNetworkNamespace(config.netns);
+      enterNetworkNamespace({ path: config.netns });
     }
     return openFleet(config);
   };

@@ -1,0 +1,35 @@
+import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
+import { readPath, readPid, readPidOrNone, readUpTo } from '../fields.ts';
+import type { ProcessRecord } from '../types.ts';
+
+export const PROCESS_VERSION = 1;
+const MAX_LIMITS = 32;
+
+export function writeProcess(writer: ByteWriter, image: ProcessRecord): void {
+  writer.u32(image.pid).u32(image.processGroup).u32(image.session);
+  writer.text(image.executable).text(image.workingDirectory);
+  writer.u32(image.umask).u32(image.personality);
+  writer.bool(image.dumpable).bool(image.childSubreaper).bool(image.transparentHugePagesDisabled);
+  writer.i32(image.oomScoreAdjust).u64(image.grantedStateMask);
+  writer.list(image.limits, ({ soft, hard }) => writer.u64(soft).u64(hard));
+}
+
+export function readProcess(reader: ByteReader): ProcessRecord {
+  const record = {
+    pid: readPid(reader, 'PID'),
+    processGroup: readPidOrNone(reader, 'process group'),
+    session: readPidOrNone(reader, 'session'),
+    executable: readPath(reader, 'executable'),
+    workingDirectory: readPath(reader, 'working directory'),
+    umask: readUpTo(reader, 0o777, 'umask'),
+    personality: reader.u32(),
+    dumpable: reader.bool(),
+    childSubreaper: reader.bool(),
+    transparentHugePagesDisabled: reader.bool(),
+    oomScoreAdjust: reader.i32(),
+    grantedStateMask: reader.u64(),
+    limits: reader.list(() => ({ soft: reader.u64(), hard: reader.u64() }), MAX_LIMITS),
+  };
+  if (Math.abs(record.oomScoreAdjust) > 1000) reader.fail(`OOM score adjustment ${record.oomScoreAdjust}`);
+  return record;
+}

@@ -1,0 +1,66 @@
+/** What this machine's kernel and CPU are and can, probed once and passed around as one value. */
+import { readFileSync } from 'node:fs';
+import { release, version } from 'node:os';
+import { trySyscall } from './libc.ts';
+import { ProcessMemory } from './memory.ts';
+import { hasPagemapScan } from './pagemap.ts';
+import { parseMaps, readProc } from './procfs.ts';
+import { SYS } from './syscall-numbers.ts';
+import { readVdso } from './vdso.ts';
+
+export type KernelFacts = {
+  /** `6.1.0-18-cloud-amd64` */
+  readonly release: string;
+  /** `#1 SMP PREEMPT_DYNAMIC Debian …`: tells builds of one release apart. */
+  readonly version: string;
+  readonly bootId: string;
+  readonly vdsoDigest: Buffer;
+  /** Instruction sets and the like that a program can see and use, sorted, as /proc/cpuinfo names them. */
+  readonly cpuFeatures: readonly string[];
+  /** 6.7: find pages by their kind without reading an entry for each. */
+  readonly pagemapScan: boolean;
+  /** 6.15: timer_create takes the id that it is asked for (PR_TIMER_CREATE_RESTORE_IDS). */
+  readonly timerRestoreIds: boolean;
+};
+
+const PR_TIMER_CREATE_RESTORE_IDS = 77;
+const PR_TIMER_CREATE_RESTORE_IDS_GET = 2;
+
+/**
+ * The words of the flags line that are instructions or state that a program may use. The others are the kernel's business
+ * (mitigations, clock qualities, virtualisation), and differ between machines that are the same to a program.
+ */
+const USER_VISIBLE = new RegExp(
+  `^(?:${[
+    'fpu|tsc|cx8|cx16|cmov|mmx|mmxext|3dnow\\w*|fxsr\\w*|pni|ssse3|sse\\w*|avx\\w*|amx\\w*|fma\\w*|f16c|bmi[12]|tbm|xop',
+    'popcnt|abm|aes|vaes|v?pclmulqdq|sha\\w*|sm[34]|gfni|rd(?:rand|seed|pid|tscp)|adx|movbe|movdir\\w+|cl(?:flush|flushopt|wb|zero)',
+    'fsgsbase|erms|fsrm|fzrm|fsrc|fsrs|lahf_lm|xsave\\w*|xgetbv1|pku|ospke|waitpkg|serialize|cldemote|rtm|hle|prefetchw\\w*',
+    'misalignsse|enqcmd|hreset|lkgs|cmpccxadd|raoint|wbnoinvd|user_shstk|ibt|umip',
+  ].join('|')})$`,
+);
+
+function cpuFeatures(): string[] {
+  const flags = /^flags\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'latin1'))?.[1] ?? '';
+  return flags
+    .split(' ')
+    .filter((flag) => USER_VISIBLE.test(flag))
+    .toSorted();
+}
+
+export function probeKernel(): KernelFacts {
+  const memory = new ProcessMemory(process.pid);
+  try {
+    return {
+      release: release(),
+      version: version(),
+      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+      vdsoDigest: readVdso(parseMaps(readProc('self', 'maps')), memory).digest,
+      cpuFeatures: cpuFeatures(),
+      pagemapScan: hasPagemapScan(),
+      timerRestoreIds:
+        trySyscall(SYS.prctl, PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0,
+    };
+  } finally {
+    memory.close();
+  }
+}

@@ -1,0 +1,34 @@
+/** Descriptors that count or wait inside the kernel: eventfd, timerfd, signalfd. Their state is in fdinfo. */
+import type { EventfdImage, SignalfdImage, TimerfdImage } from '../../image/descriptors/types.ts';
+import { probeSemaphore } from '../../linux/eventfd.ts';
+import { parseEventfd, parseSignalfdMask, parseTimerfd } from '../../linux/fdinfo.ts';
+import { CLOCK_REALTIME, clockTime, countTicks, isWallClock } from '../../linux/timerfd.ts';
+import type { DescriptorSource, Found } from './source.ts';
+
+export function captureEventfd(source: DescriptorSource, { number, text, flags }: Found): EventfdImage {
+  const { count, semaphore } = parseEventfd(text);
+  if (semaphore !== null) return { kind: 'eventfd', flags, count, semaphore };
+  // A process that runs may be using it: the look at it goes without.
+  if (source.context.withoutContents) return { kind: 'eventfd', flags, count, semaphore: false };
+  return { kind: 'eventfd', flags, count, semaphore: probeSemaphore(source.copy(number), count) };
+}
+
+export function captureSignalfd({ text, flags }: Found): SignalfdImage {
+  return { kind: 'signalfd', flags, mask: parseSignalfdMask(text) };
+}
+
+/**
+ * Reads fdinfo anew, and is best called last: a timer that is due but whose interrupt has not run yet looks as if it were
+ * disarmed, and the more time has passed since the process was stopped, the less can that be.
+ */
+export function captureTimerfd(source: DescriptorSource, { number, flags }: Found): TimerfdImage {
+  let timer = parseTimerfd(source.text(number));
+  if (timer.ticks > 0n && timer.remaining === 0n && timer.interval > 0n) {
+    // Periodic and expired: the kernel counts further periods when it is next asked, and fdinfo does not ask.
+    countTicks(source.copy(number));
+    timer = parseTimerfd(source.text(number));
+  }
+  const { clock, settimeFlags, ticks, remaining, interval } = timer;
+  const expiry = remaining > 0n && isWallClock(clock) ? clockTime(CLOCK_REALTIME) + remaining : 0n;
+  return { kind: 'timerfd', flags, clock, settimeFlags, ticks, remaining, expiry, interval };
+}

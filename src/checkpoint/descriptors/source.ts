@@ -1,0 +1,95 @@
+import { DescriptorDirectory } from '../../linux/descriptor-directory.ts';
+import { type DescriptorInfo, parseDescriptorInfo } from '../../linux/fdinfo.ts';
+import { closeDescriptor, duplicateFrom } from '../../linux/pidfd.ts';
+
+/** A pipe whose other end is not in the process but belongs to the one who started it. */
+export type InheritedPipe = {
+  /** By which the image calls it: `stdout`. */
+  readonly name: string;
+  /** Inode number of the pipe, the same at both ends. */
+  readonly inode: number | bigint;
+};
+
+export type CaptureContext = {
+  /** As this program sees it. */
+  readonly pid: number;
+  /** A descriptor of the process, see pidfd_open(2). */
+  readonly pidfd: number;
+  /** Every thread of the process, itself included. */
+  readonly threads: readonly number[];
+  readonly inherited: readonly InheritedPipe[];
+  /** Contents of pipes and files are left out: for a look at a process that runs. */
+  readonly withoutContents?: boolean;
+};
+
+/** An open file description as it was found: its descriptors, and what /proc says of it. */
+export type Found = {
+  /** Ascending. */
+  readonly descriptors: readonly { readonly number: number; readonly closeOnExec: boolean }[];
+  /** The first of them. */
+  readonly number: number;
+  /** What the link in /proc/PID/fd says. */
+  readonly link: string;
+  /** The text of fdinfo. */
+  readonly text: string;
+  readonly info: DescriptorInfo;
+  /** Status flags, without O_CLOEXEC. */
+  readonly flags: number;
+};
+
+/** Thrown for a descriptor that cannot be moved. Caught and collected in the same folder: it never leaves it. */
+export class Refusal extends Error {
+  /** null: it is the process that has something, not one descriptor. */
+  readonly number: number | null;
+
+  /** @param what it is and, where it is not plain, why it cannot be moved: `the terminal /dev/pts/3`. */
+  constructor(number: number | null, what: string) {
+    super(number === null ? what : `descriptor ${number} is ${what}`);
+    this.number = number;
+  }
+}
+
+/** The process whose descriptors are captured. Copies that were taken of them are closed with it. */
+export class DescriptorSource {
+  readonly context: CaptureContext;
+  readonly directory: DescriptorDirectory;
+  readonly #copies = new Map<number, number>();
+
+  constructor(context: CaptureContext) {
+    this.context = context;
+    this.directory = new DescriptorDirectory(context.pid);
+  }
+
+  get pid(): number {
+    return this.context.pid;
+  }
+
+  /** A copy of a descriptor, in this process: the same open file description. Closed by {@link close}, not by the caller. */
+  copy(number: number): number {
+    const known = this.#copies.get(number);
+    if (known !== undefined) return known;
+    const copy = duplicateFrom(this.context.pidfd, number);
+    this.#copies.set(number, copy);
+    return copy;
+  }
+
+  /** Reads fdinfo again, where its fields may have moved on since. */
+  text(number: number): string {
+    return this.directory.info(number);
+  }
+
+  info(number: number): { readonly text: string; readonly info: DescriptorInfo } {
+    const text = this.text(number);
+    return { text, info: parseDescriptorInfo(text) };
+  }
+
+  close(): void {
+    for (const copy of this.#copies.values()) closeDescriptor(copy);
+    this.#copies.clear();
+    this.directory.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

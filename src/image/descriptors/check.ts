@@ -1,0 +1,86 @@
+import { unreachable } from '../../base/assert.ts';
+import type { DescriptionImage, DescriptorTableImage } from './types.ts';
+
+const O_ACCMODE = 3;
+
+/** The first rule of types.ts that a table breaks, as a phrase; null when it holds. */
+export function checkTable(table: DescriptorTableImage): string | null {
+  const used = new Set<number>();
+  let last = -1;
+  for (const { number, description } of table.descriptors) {
+    if (number <= last) return `descriptor ${number} behind descriptor ${last}`;
+    last = number;
+    if (description >= table.descriptions.length) return `descriptor ${number} refers to description ${description}`;
+    used.add(description);
+  }
+  if (used.size !== table.descriptions.length) return 'an open file description without a descriptor';
+  for (const [index, description] of table.descriptions.entries()) {
+    const problem = checkDescription(table, index, description);
+    if (problem !== null) return `${description.kind} ${index}: ${problem}`;
+  }
+  for (const file of table.carriedFiles) {
+    if (!isAbsolute(file.path)) return `carried file ${file.path}`;
+    if (file.mode > 0o7777) return `carried file of mode ${file.mode}`;
+  }
+  for (const pipe of table.pipes) {
+    if (pipe.path !== null && !isAbsolute(pipe.path)) return `FIFO ${pipe.path}`;
+    const length = pipe.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    if (length > pipe.capacity) return `a pipe of ${pipe.capacity} bytes with ${length} in it`;
+  }
+  return null;
+}
+
+function isAbsolute(path: string): boolean {
+  return path.startsWith('/') && !path.includes('\0');
+}
+
+function checkDescription(table: DescriptorTableImage, index: number, image: DescriptionImage): string | null {
+  switch (image.kind) {
+    case 'file': {
+      if (!isAbsolute(image.path)) return `path ${image.path}`;
+      if (image.carried === null) return null;
+      const file = table.carriedFiles[image.carried];
+      if (file === undefined) return `carried file ${image.carried}`;
+      if (image.fileType !== 'regular') return 'a directory with contents';
+      return null;
+    }
+    case 'device':
+      return isAbsolute(image.path) ? null : `path ${image.path}`;
+    case 'pipe': {
+      const pipe = table.pipes[image.pipe];
+      if (pipe === undefined) return `pipe ${image.pipe}`;
+      const access = image.flags & O_ACCMODE;
+      return access > 2 ? `access mode ${access}` : null;
+    }
+    case 'epoll': {
+      const wrong = image.items.find((item) => item.target >= table.descriptions.length || item.target === index);
+      return wrong === undefined ? null : `target ${wrong.target}`;
+    }
+    case 'udp-socket':
+    case 'tcp-socket': {
+      const length = image.family === 'inet' ? 4 : 16;
+      const addresses = [image.local, image.kind === 'udp-socket' ? image.remote : null];
+      const groups = image.kind === 'udp-socket' ? image.memberships.flatMap((m) => [m.group, ...m.sources]) : [];
+      const fits = (address: Uint8Array): boolean => address.length === length;
+      // An IPv6 socket can be a member of IPv4 groups as well.
+      const groupFits = (address: Uint8Array): boolean => fits(address) || image.family === 'inet6';
+      if (!addresses.every((address) => address === null || fits(address.address))) return 'address of another family';
+      return groups.every(groupFits) ? null : 'multicast group of another family';
+    }
+    case 'unix-pair': {
+      if (image.peer === null) return null;
+      const peer = table.descriptions[image.peer];
+      if (peer?.kind !== 'unix-pair' || peer.peer !== index || peer.type !== image.type) return `peer ${image.peer}`;
+      return null;
+    }
+    case 'inotify':
+      return image.watches.every((watch) => isAbsolute(watch.path) && watch.watch > 0) ? null : 'watch';
+    case 'inherited':
+    case 'eventfd':
+    case 'timerfd':
+    case 'signalfd':
+      return null;
+    default:
+      return unreachable(image);
+  }
+}

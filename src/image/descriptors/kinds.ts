@@ -1,0 +1,314 @@
+import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
+import {
+  MAX_DESCRIPTOR_NUMBER,
+  MAX_DEVICE_NAME_BYTES,
+  MAX_FILTER_BYTES,
+  MAX_OPTION_BYTES,
+  MAX_PATH_BYTES,
+  MAX_PIPE_BYTES,
+} from './limits.ts';
+import type {
+  DescriptionImage,
+  DescriptionKind,
+  InotifyWatchImage,
+  LockImage,
+  MembershipImage,
+  SocketAddressImage,
+  SocketOptionImage,
+} from './types.ts';
+
+/** How one kind of open file description is written. `read` gets the flags, which every kind has, already read. */
+type KindCodec<Image extends DescriptionImage> = {
+  /** Never given to another kind. */
+  readonly tag: number;
+  /** Raised when the bytes of this kind change. */
+  readonly version: number;
+  readonly write: (writer: ByteWriter, image: Image) => void;
+  readonly read: (reader: ByteReader, flags: number) => Image;
+};
+
+type Codecs = { readonly [Kind in DescriptionKind]: KindCodec<Extract<DescriptionImage, { kind: Kind }>> };
+
+/** In the place of an index or a number that is not there. */
+const NONE = 0xffff_ffff;
+
+function writeOptional<T>(writer: ByteWriter, value: T | null, write: (value: T) => void): void {
+  writer.bool(value !== null);
+  if (value !== null) write(value);
+}
+
+function readOptional<T>(reader: ByteReader, read: () => T): T | null {
+  return reader.bool() ? read() : null;
+}
+
+const writeIndex = (writer: ByteWriter, index: number | null): ByteWriter => writer.u32(index ?? NONE);
+
+function readIndex(reader: ByteReader): number | null {
+  const index = reader.u32();
+  return index === NONE ? null : index;
+}
+
+/** One of a closed list, as its position in it: such lists only ever grow at the end. */
+function readChoice<const Choices extends readonly string[]>(reader: ByteReader, choices: Choices): Choices[number] {
+  const index = reader.u8();
+  return choices[index] ?? reader.fail(`choice ${index} of ${choices.join(', ')}`);
+}
+
+function writeChoice<Choice extends string>(writer: ByteWriter, choices: readonly Choice[], choice: Choice): void {
+  writer.u8(choices.indexOf(choice));
+}
+
+const FILE_TYPES = ['regular', 'directory'] as const;
+const LOCK_TYPES = ['flock', 'posix', 'ofd'] as const;
+const FAMILIES = ['inet', 'inet6'] as const;
+const SHUTDOWNS = ['nothing', 'reading', 'both'] as const;
+const FILTER_MODES = ['include', 'exclude'] as const;
+const UNIX_TYPES = ['stream', 'datagram', 'seqpacket'] as const;
+
+function writeLock(writer: ByteWriter, lock: LockImage): void {
+  writeChoice(writer, LOCK_TYPES, lock.type);
+  writer.bool(lock.exclusive).u64(lock.start);
+  writeOptional(writer, lock.end, (end) => writer.u64(end));
+}
+
+function readLock(reader: ByteReader): LockImage {
+  return {
+    type: readChoice(reader, LOCK_TYPES),
+    exclusive: reader.bool(),
+    start: reader.u64(),
+    end: readOptional(reader, () => reader.u64()),
+  };
+}
+
+function writeIp(writer: ByteWriter, address: Uint8Array): void {
+  writer.bytes(address);
+}
+
+function readIp(reader: ByteReader): Uint8Array {
+  const address = reader.bytes(16);
+  if (address.length !== 4 && address.length !== 16) reader.fail(`an IP address of ${address.length} bytes`);
+  return address;
+}
+
+function writeAddress(writer: ByteWriter, { address, port, scope, flowInfo }: SocketAddressImage): void {
+  writeIp(writer, address);
+  writer.u16(port).text(scope).u32(flowInfo);
+}
+
+function readAddress(reader: ByteReader): SocketAddressImage {
+  return {
+    address: readIp(reader),
+    port: reader.u16(),
+    scope: reader.text(MAX_DEVICE_NAME_BYTES),
+    flowInfo: reader.u32(),
+  };
+}
+
+function writeOptions(writer: ByteWriter, options: readonly SocketOptionImage[]): void {
+  writer.list(options, ({ level, option, value }) => writer.u16(level).u16(option).bytes(value));
+}
+
+function readOptions(reader: ByteReader): SocketOptionImage[] {
+  return reader.list(() => ({ level: reader.u16(), option: reader.u16(), value: reader.bytes(MAX_OPTION_BYTES) }));
+}
+
+function writeMembership(writer: ByteWriter, membership: MembershipImage): void {
+  writer.text(membership.device);
+  writeIp(writer, membership.group);
+  writeChoice(writer, FILTER_MODES, membership.mode);
+  writer.list(membership.sources, (source) => writeIp(writer, source));
+}
+
+function readMembership(reader: ByteReader): MembershipImage {
+  return {
+    device: reader.text(MAX_DEVICE_NAME_BYTES),
+    group: readIp(reader),
+    mode: readChoice(reader, FILTER_MODES),
+    sources: reader.list(() => readIp(reader)),
+  };
+}
+
+function readFilter(reader: ByteReader): Uint8Array {
+  const filter = reader.bytes(MAX_FILTER_BYTES);
+  if (filter.length % 8 !== 0) reader.fail(`a socket filter of ${filter.length} bytes`);
+  return filter;
+}
+
+function readNumber(reader: ByteReader): number {
+  const number = reader.u32();
+  if (number > MAX_DESCRIPTOR_NUMBER) reader.fail(`descriptor number ${number}`);
+  return number;
+}
+
+function readWatch(reader: ByteReader): InotifyWatchImage {
+  return { watch: reader.i32(), path: reader.text(MAX_PATH_BYTES), mask: reader.u32() };
+}
+
+export const KIND_CODECS: Codecs = {
+  file: {
+    tag: 1,
+    version: 1,
+    write(writer, image) {
+      writer.text(image.path);
+      writeChoice(writer, FILE_TYPES, image.fileType);
+      writer.u64(image.position).u64(image.size);
+      writeIndex(writer, image.carried).list(image.locks, (lock) => writeLock(writer, lock));
+    },
+    read: (reader, flags) => ({
+      kind: 'file',
+      flags,
+      path: reader.text(MAX_PATH_BYTES),
+      fileType: readChoice(reader, FILE_TYPES),
+      position: reader.u64(),
+      size: reader.u64(),
+      carried: readIndex(reader),
+      locks: reader.list(() => readLock(reader)),
+    }),
+  },
+  device: {
+    tag: 2,
+    version: 1,
+    write: (writer, image) => writer.text(image.path).u32(image.major).u32(image.minor),
+    read: (reader, flags) => ({
+      kind: 'device',
+      flags,
+      path: reader.text(MAX_PATH_BYTES),
+      major: reader.u32(),
+      minor: reader.u32(),
+    }),
+  },
+  pipe: {
+    tag: 3,
+    version: 1,
+    write: (writer, image) => writer.u32(image.pipe),
+    read: (reader, flags) => ({ kind: 'pipe', flags, pipe: reader.u32() }),
+  },
+  inherited: {
+    tag: 4,
+    version: 1,
+    write: (writer, image) => writer.text(image.name),
+    read: (reader, flags) => ({ kind: 'inherited', flags, name: reader.text(256) }),
+  },
+  eventfd: {
+    tag: 5,
+    version: 1,
+    write: (writer, image) => writer.u64(image.count).bool(image.semaphore),
+    read: (reader, flags) => ({ kind: 'eventfd', flags, count: reader.u64(), semaphore: reader.bool() }),
+  },
+  epoll: {
+    tag: 6,
+    version: 1,
+    write(writer, image) {
+      writer.list(image.items, (item) => {
+        writer.u32(item.target).u32(item.number).u32(item.events).u64(item.data);
+      });
+    },
+    read: (reader, flags) => ({
+      kind: 'epoll',
+      flags,
+      items: reader.list(() => ({
+        target: reader.u32(),
+        number: readNumber(reader),
+        events: reader.u32(),
+        data: reader.u64(),
+      })),
+    }),
+  },
+  timerfd: {
+    tag: 7,
+    version: 1,
+    write: (writer, image) =>
+      writer
+        .u32(image.clock)
+        .u32(image.settimeFlags)
+        .u64(image.ticks)
+        .u64(image.remaining)
+        .u64(image.expiry)
+        .u64(image.interval),
+    read: (reader, flags) => ({
+      kind: 'timerfd',
+      flags,
+      clock: reader.u32(),
+      settimeFlags: reader.u32(),
+      ticks: reader.u64(),
+      remaining: reader.u64(),
+      expiry: reader.u64(),
+      interval: reader.u64(),
+    }),
+  },
+  signalfd: {
+    tag: 8,
+    version: 1,
+    write: (writer, image) => writer.u64(image.mask),
+    read: (reader, flags) => ({ kind: 'signalfd', flags, mask: reader.u64() }),
+  },
+  'udp-socket': {
+    tag: 9,
+    version: 1,
+    write(writer, image) {
+      writeChoice(writer, FAMILIES, image.family);
+      writeOptional(writer, image.local, (local) => writeAddress(writer, local));
+      writeOptional(writer, image.remote, (remote) => writeAddress(writer, remote));
+      writeChoice(writer, SHUTDOWNS, image.shutdown);
+      writeOptions(writer, image.options);
+      writer.list(image.memberships, (membership) => writeMembership(writer, membership)).bytes(image.filter);
+    },
+    read: (reader, flags) => ({
+      kind: 'udp-socket',
+      flags,
+      family: readChoice(reader, FAMILIES),
+      local: readOptional(reader, () => readAddress(reader)),
+      remote: readOptional(reader, () => readAddress(reader)),
+      shutdown: readChoice(reader, SHUTDOWNS),
+      options: readOptions(reader),
+      memberships: reader.list(() => readMembership(reader)),
+      filter: readFilter(reader),
+    }),
+  },
+  'tcp-socket': {
+    tag: 10,
+    version: 1,
+    write(writer, image) {
+      writeChoice(writer, FAMILIES, image.family);
+      writeOptional(writer, image.local, (local) => writeAddress(writer, local));
+      writeOptional(writer, image.backlog, (backlog) => writer.u32(backlog));
+      writeOptions(writer, image.options);
+      writer.bytes(image.filter);
+    },
+    read: (reader, flags) => ({
+      kind: 'tcp-socket',
+      flags,
+      family: readChoice(reader, FAMILIES),
+      local: readOptional(reader, () => readAddress(reader)),
+      backlog: readOptional(reader, () => reader.u32()),
+      options: readOptions(reader),
+      filter: readFilter(reader),
+    }),
+  },
+  'unix-pair': {
+    tag: 11,
+    version: 1,
+    write(writer, image) {
+      writeChoice(writer, UNIX_TYPES, image.type);
+      writeIndex(writer, image.peer);
+      writeOptions(writer, image.options);
+      writer.list(image.chunks, (chunk) => writer.bytes(chunk));
+    },
+    read: (reader, flags) => ({
+      kind: 'unix-pair',
+      flags,
+      type: readChoice(reader, UNIX_TYPES),
+      peer: readIndex(reader),
+      options: readOptions(reader),
+      chunks: reader.list(() => reader.bytes(MAX_PIPE_BYTES)),
+    }),
+  },
+  inotify: {
+    tag: 12,
+    version: 1,
+    write(writer, image) {
+      writer.list(image.watches, ({ watch, path, mask }) => writer.i32(watch).text(path).u32(mask));
+    },
+    read: (reader, flags) => ({ kind: 'inotify', flags, watches: reader.list(() => readWatch(reader)) }),
+  },
+};

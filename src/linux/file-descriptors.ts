@@ -1,0 +1,149 @@
+/** Calls on open descriptors of this process: status, flags, position, pipes, readiness. */
+import { EAGAIN, EINTR, KernelError } from './errno.ts';
+import { syscall, trySyscall } from './libc.ts';
+import { SYS } from './syscall-numbers.ts';
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const F_SETPIPE_SZ = 1031;
+const F_GETPIPE_SZ = 1032;
+const FIONREAD = 0x541b;
+const SPLICE_F_NONBLOCK = 2;
+const SEEK_SET = 0;
+
+export const S_IFMT = 0o170000;
+export const S_IFIFO = 0o010000;
+export const S_IFCHR = 0o020000;
+export const S_IFDIR = 0o040000;
+export const S_IFBLK = 0o060000;
+export const S_IFREG = 0o100000;
+
+export const POLL = { IN: 1, OUT: 4, ERR: 8, HUP: 0x10, RDHUP: 0x2000 } as const;
+
+/** struct stat of x86-64 (asm/stat.h), in bytes. */
+const STAT_BYTES = 144;
+const AT_FDCWD = -100;
+
+export type FileStatus = {
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly links: bigint;
+  /** Type and permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Of a device node. */
+  readonly major: number;
+  readonly minor: number;
+  /** Bytes. */
+  readonly size: bigint;
+};
+
+/**
+ * The status of a file, links followed. @param path ends with a NUL. @param directory a descriptor that a relative path starts at; null: the path is
+ * absolute. @returns null when there is no such file.
+ */
+export function statAt(directory: number | null, path: Uint8Array): FileStatus | null {
+  const bytes = Buffer.alloc(STAT_BYTES);
+  const result = trySyscall(SYS.newfstatat, directory ?? AT_FDCWD, path, bytes, 0);
+  return result < 0 ? null : decodeStat(bytes);
+}
+
+/** @throws KernelError */
+export function fileStatus(descriptor: number): FileStatus {
+  const bytes = Buffer.alloc(STAT_BYTES);
+  syscall(`fstat of descriptor ${descriptor}`, SYS.fstat, descriptor, bytes);
+  return decodeStat(bytes);
+}
+
+function decodeStat(bytes: Buffer): FileStatus {
+  // The encoding of dev_t that user space sees: minor bits 0-7 and 20-31, major bits 8-19.
+  const rdev = bytes.readUInt32LE(40);
+  return {
+    device: bytes.readBigUInt64LE(0),
+    inode: bytes.readBigUInt64LE(8),
+    links: bytes.readBigUInt64LE(16),
+    mode: bytes.readUInt32LE(24),
+    uid: bytes.readUInt32LE(28),
+    gid: bytes.readUInt32LE(32),
+    major: (rdev >>> 8) & 0xfff,
+    minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
+    size: bytes.readBigInt64LE(48),
+  };
+}
+
+export function getStatusFlags(descriptor: number): number {
+  return syscall('F_GETFL', SYS.fcntl, descriptor, F_GETFL, 0);
+}
+
+/** Sets the flags that can change after opening: O_APPEND, O_ASYNC, O_DIRECT, O_NOATIME, O_NONBLOCK. */
+export function setStatusFlags(descriptor: number, flags: number): void {
+  syscall('F_SETFL', SYS.fcntl, descriptor, F_SETFL, flags);
+}
+
+/** Sets the position of an open file description. */
+export function seekTo(descriptor: number, position: bigint): void {
+  syscall(`lseek to ${position}`, SYS.lseek, descriptor, position, SEEK_SET);
+}
+
+/** Bytes of a pipe's buffer. */
+export function getPipeCapacity(descriptor: number): number {
+  return syscall('F_GETPIPE_SZ', SYS.fcntl, descriptor, F_GETPIPE_SZ, 0);
+}
+
+export function setPipeCapacity(descriptor: number, bytes: number): void {
+  syscall(`F_SETPIPE_SZ to ${bytes}`, SYS.fcntl, descriptor, F_SETPIPE_SZ, bytes);
+}
+
+/** Bytes that can be read from a pipe, a socket or an inotify descriptor. */
+export function readableBytes(descriptor: number): number {
+  const count = Buffer.alloc(4);
+  syscall('FIONREAD', SYS.ioctl, descriptor, FIONREAD, count);
+  return count.readInt32LE(0);
+}
+
+/** A pipe of this process. The caller closes both ends. */
+export function makePipe(flags: number): { readonly readEnd: number; readonly writeEnd: number } {
+  const ends = Buffer.alloc(8);
+  syscall('pipe2', SYS.pipe2, ends, flags);
+  return { readEnd: ends.readInt32LE(0), writeEnd: ends.readInt32LE(4) };
+}
+
+/** Copies what a pipe holds into another pipe and leaves it where it is, tee(2). @returns bytes copied. */
+export function copyPipe(from: number, to: number, maxBytes: number): number {
+  const count = trySyscall(SYS.tee, from, to, maxBytes, SPLICE_F_NONBLOCK);
+  if (count === -EAGAIN) return 0;
+  if (count < 0) throw new KernelError('tee', -count);
+  return count;
+}
+
+/** One read. @returns the number of bytes, 0 at the end; null: nothing to read now. */
+export function readOnce(descriptor: number, into: Uint8Array): number | null {
+  for (;;) {
+    const count = trySyscall(SYS.read, descriptor, into, into.length);
+    if (count === -EINTR) continue;
+    if (count === -EAGAIN) return null;
+    if (count < 0) throw new KernelError(`read of descriptor ${descriptor}`, -count);
+    return count;
+  }
+}
+
+/** One write, of all the bytes or of none: for pipes with room, and for files. */
+export function writeAll(descriptor: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    const part = bytes.subarray(done);
+    const count = trySyscall(SYS.write, descriptor, part, part.length);
+    if (count === -EINTR) continue;
+    if (count <= 0) throw new KernelError(`write of ${bytes.length} bytes to descriptor ${descriptor}`, -count);
+    done += count;
+  }
+}
+
+/** The events of {@link POLL} that are true of a descriptor at this moment. */
+export function pollNow(descriptor: number, events: number): number {
+  const entry = Buffer.alloc(8);
+  entry.writeInt32LE(descriptor, 0);
+  entry.writeInt16LE(events, 4);
+  syscall('poll', SYS.poll, entry, 1, 0);
+  return entry.readUInt16LE(6);
+}

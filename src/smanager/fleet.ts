@@ -1,0 +1,53 @@
+import type { Client } from '@connectrpc/connect';
+import { type Connection, connect } from '../api/client.ts';
+import { Sdaemon, Sdn } from '../api/gen/comicran_pb.ts';
+import { loadIdentity } from '../api/identity.ts';
+import { ComicranError } from '../base/errors.ts';
+import type { ManagerConfig } from './manager-config.ts';
+
+/** The connections to all daemons, each opened by its first call. */
+export interface Fleet {
+  vmNames(): string[];
+  /** `IP:PORT` of a machine's daemon. @throws ComicranError vm.unknown */
+  endpointOf(vm: string): string;
+  vm(name: string): Client<typeof Sdaemon>;
+  sdn(): Client<typeof Sdn>;
+  close(): void;
+}
+
+/** Ending a sandbox waits for its grace time, starting one copies files: both take longer than a look. */
+const DEADLINE_MS = 60_000;
+
+/** @throws ComicranError pki.invalid */
+export function openFleet(config: ManagerConfig): Fleet {
+  const identity = loadIdentity(config.pki, 'smanager');
+  const vms = new Map<string, Connection<typeof Sdaemon>>();
+  let sdn: Connection<typeof Sdn> | undefined;
+  const endpointOf = (vm: string): string => {
+    const known = config.vms[vm];
+    if (known !== undefined) return known.endpoint;
+    throw new ComicranError('vm.unknown', `no machine '${vm}' is known`, {
+      hint: `Known are: ${Object.keys(config.vms).join(', ') || 'none'}.`,
+    });
+  };
+  return {
+    vmNames: () => Object.keys(config.vms).toSorted(),
+    endpointOf,
+    vm(name) {
+      const endpoint = endpointOf(name);
+      const connection =
+        vms.get(name) ??
+        connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: name }, defaultDeadlineMs: DEADLINE_MS });
+      vms.set(name, connection);
+      return connection.client;
+    },
+    sdn() {
+      sdn ??= connect(Sdn, { endpoint: config.sdn.endpoint, identity, peer: { role: 'sdn' } });
+      return sdn.client;
+    },
+    close() {
+      for (const connection of vms.values()) connection.close();
+      sdn?.close();
+    },
+  };
+}

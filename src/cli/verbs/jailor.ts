@@ -1,3 +1,81 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import { ComicranError, messageOf } from '../../base/errors.ts';
+import type { FullConfig } from '../../base/sandbox-config.ts';
+import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
+import type { PlanOptions } from '../../jailor/plan.ts';
 
-export function register(_command: Command): void {}
+const DEFAULT_HATCHERY_PID = 32_000;
+
+type RunFlags = {
+  readonly state: string;
+  readonly dryRun?: true;
+  readonly json?: true;
+  readonly background?: true;
+  readonly skeleton?: true;
+  readonly hatcheryPid: number;
+};
+
+function pid(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 2) throw new InvalidArgumentError('A PID is a whole number from 2.');
+  return value;
+}
+
+async function run(file: string, flags: RunFlags): Promise<void> {
+  const { loadFullConfig } = await import('../../jailor/load-config.ts');
+  const config = loadFullConfig(file);
+  const options = {
+    stateDirectory: flags.state,
+    ...(flags.skeleton === true ? { skeleton: { hatcheryPid: flags.hatcheryPid } } : {}),
+  };
+  if (flags.dryRun === true) {
+    await printPlan(config, { ...options, stdio: flags.background === true ? 'log' : 'inherit' }, flags.json === true);
+    return;
+  }
+  const { runInBackground, runInForeground, writeOutcome } = await import('../../jailor/run.ts');
+  if (flags.background === true) await runInBackground(config, options, writeOutcome);
+  else process.exitCode = await runInForeground(config, options);
+}
+
+async function printPlan(config: FullConfig, options: PlanOptions, json: boolean): Promise<void> {
+  const [{ planSandbox }, { describe }] = await Promise.all([
+    import('../../jailor/plan.ts'),
+    import('../../jailor/operations.ts'),
+  ]);
+  const plan = planSandbox(config, options);
+  process.stdout.write(
+    json ? `${JSON.stringify(plan, undefined, 2)}\n` : plan.map((one) => `${describe(one)}\n`).join(''),
+  );
+}
+
+async function clean(flags: { readonly state: string; readonly json?: true }): Promise<void> {
+  const { cleanStale } = await import('../../jailor/clean.ts');
+  const { cleaned, failures } = await cleanStale(flags.state, { forget: true });
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(cleaned)}\n`);
+  else for (const { id } of cleaned) process.stdout.write(`removed what was left of ${id}\n`);
+  if (failures.length > 0) {
+    throw new ComicranError('sandbox.setup-failed', failures.map(messageOf).join('; '), {
+      hint: 'See what holds it, and clean again.',
+    });
+  }
+}
+
+export function register(command: Command): void {
+  command
+    .command('run')
+    .description('make a sandbox, run its root process, return its exit code, leave nothing behind')
+    .argument('<config>', "full configuration, as 'comicran configer' writes it; - is standard input")
+    .option('--state <directory>', 'where the store and the sandboxes are', DEFAULT_STATE_DIRECTORY)
+    .option('--dry-run', 'print what would be done, and do nothing')
+    .option('--json', 'with --dry-run: as JSON')
+    .option('--background', "log to the sandbox's directory and be controlled by its socket, as sdaemon does it")
+    .option('--skeleton', 'a sandbox without its process, for one that is about to be restored')
+    .option('--hatchery-pid <pid>', 'PID inside of what the restored process comes out of', pid, DEFAULT_HATCHERY_PID)
+    .action(run);
+  command
+    .command('clean')
+    .description('remove what jailors that were killed have left')
+    .option('--state <directory>', 'where the store and the sandboxes are', DEFAULT_STATE_DIRECTORY)
+    .option('--json', 'print what was removed as JSON')
+    .action(clean);
+}

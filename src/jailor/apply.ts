@@ -1,0 +1,181 @@
+/** Carries operations out, one after the other. Decides nothing: what is to be done stands in the plan. */
+import { symlinkSync } from 'node:fs';
+import { unreachable } from '../base/assert.ts';
+import { ComicranError, messageOf } from '../base/errors.ts';
+import { thawCgroup } from '../linux/cgroup.ts';
+import { makeCharacterDevice } from '../linux/device-node.ts';
+import { MS, mount } from '../linux/mount.ts';
+import { setHostname } from '../linux/namespaces.ts';
+import { makeSandboxCgroup, makeSandboxRoot } from './apply-containment.ts';
+import { bindReadOnly, mountTmpfs, pivotInto, remountReadOnly } from './apply-mounts.ts';
+import { applyNetworkOperation } from './apply-network.ts';
+import type { Child } from './child.ts';
+import { Construction, type World } from './construction.ts';
+import { describe, type Operation } from './operations.ts';
+import { runHostProgram, startHatchery, startInit, startRootProcess } from './programs.ts';
+import { makeDirectory } from './root-directory.ts';
+import { placeFromStore } from './store.ts';
+
+export type ApplyOptions = World & {
+  /** Called before each operation; what it throws counts as that operation's failure. */
+  readonly before?: (operation: Operation, index: number) => void;
+  readonly after?: (operation: Operation, construction: Construction) => void;
+};
+
+/**
+ * Makes a sandbox. After success everything is there, and `construction.cleanup` takes it down. After failure nothing is
+ * left, and the error names the operation.
+ *
+ * @param name of the sandbox, for errors.
+ * @throws ComicranError sandbox.setup-failed, or a more particular one.
+ */
+export async function applyPlan(
+  name: string,
+  plan: readonly Operation[],
+  options: ApplyOptions,
+): Promise<Construction> {
+  const construction = new Construction(options);
+  let current = plan[0];
+  try {
+    for (const [index, operation] of plan.entries()) {
+      current = operation;
+      options.before?.(operation, index);
+      const late = applyOperation(construction, operation);
+      // Only a failure takes its time, and it has left the namespaces.
+      if (late !== undefined) throw await late;
+      options.after?.(operation, construction);
+    }
+    return construction;
+  } catch (thrown) {
+    construction.leave();
+    const failures = await construction.cleanup.run();
+    throw setupError(name, current, thrown, failures);
+  }
+}
+
+function setupError(
+  name: string,
+  operation: Operation | undefined,
+  thrown: unknown,
+  failures: readonly Error[],
+): ComicranError {
+  const left = failures.map(messageOf).join('; ');
+  const leftHint = left === '' ? '' : ` Not everything could be taken down (${left}): run 'comicran jailor clean'.`;
+  if (thrown instanceof ComicranError && thrown.code !== 'process.gone') {
+    const hint = `${thrown.hint ?? ''}${leftHint}`.trim();
+    return leftHint === ''
+      ? thrown
+      : new ComicranError(thrown.code, thrown.message, { hint, cause: thrown.cause ?? thrown });
+  }
+  const step = operation === undefined ? 'begin' : describe(operation);
+  return new ComicranError('sandbox.setup-failed', `sandbox ${name}: could not ${step}`, {
+    hint: `What was made has been taken down.${leftHint}`,
+    cause: thrown,
+  });
+}
+
+/** @returns a promise only when the operation failed in a way that is told later. */
+function applyOperation(construction: Construction, operation: Operation): Promise<Error> | undefined {
+  switch (operation.kind) {
+    case 'make-root':
+      makeSandboxRoot(construction, operation.hostPath);
+      return undefined;
+    case 'make-directory':
+      makeDirectory(construction.at(operation.path), operation.mode);
+      return undefined;
+    case 'place-file':
+      placeFromStore(construction.world.storeDirectory, operation, construction.at(operation.path));
+      return undefined;
+    case 'make-symlink':
+      symlinkSync(operation.target, construction.at(operation.path));
+      return undefined;
+    case 'make-cgroup':
+      makeSandboxCgroup(construction, operation.name);
+      return undefined;
+    case 'make-network-namespace':
+    case 'make-link':
+    case 'set-sysctl':
+    case 'switch-offloads-off':
+    case 'set-up':
+    case 'add-address':
+    case 'add-neighbour':
+    case 'add-route':
+      applyNetworkOperation(construction, operation);
+      return undefined;
+    case 'enter-namespaces':
+      construction.enter();
+      return undefined;
+    case 'set-hostname':
+      setHostname(operation.name);
+      return undefined;
+    case 'make-mounts-private':
+      mount({ source: '', target: '/', flags: MS.PRIVATE | MS.REC });
+      return undefined;
+    case 'bind-root':
+      mount({ source: construction.at('/'), target: construction.at('/'), flags: MS.BIND });
+      return undefined;
+    case 'mount-tmpfs':
+      mountTmpfs(construction.at(operation.path), operation);
+      return undefined;
+    case 'make-device':
+      makeCharacterDevice(construction.at(operation.path), { ...operation, mode: 0o666 });
+      return undefined;
+    case 'start-init':
+      construction.init = kept(construction, 'end the init', startInit());
+      return undefined;
+    case 'mount-proc':
+      // procfs shows the PID namespace of who mounts it, and jailor is not in it: a child must.
+      runHostProgram('mount', [
+        ...['-n', '-t', 'proc', '-o', 'nosuid,nodev,noexec'],
+        ...['proc', construction.at('/proc')],
+      ]);
+      return undefined;
+    case 'protect':
+      bindReadOnly(construction.at(operation.path));
+      return undefined;
+    case 'set-next-pid':
+      // Of the PID namespace of who writes (proc_sys(5)); `echo` is the shell's own and makes no process.
+      runHostProgram('sh', ['-c', `echo ${operation.pid - 1} > /proc/sys/kernel/ns_last_pid`]);
+      return undefined;
+    case 'start-hatchery':
+      construction.hatchery = kept(
+        construction,
+        'end the hatchery',
+        construction.withNull((fd) => startHatchery(construction.stdioFds(operation.stdio, fd))),
+      );
+      return undefined;
+    case 'make-read-only':
+      remountReadOnly(construction.at(operation.path));
+      return undefined;
+    case 'pivot-root':
+      pivotInto(construction.at('/'));
+      construction.prefix = '';
+      return undefined;
+    case 'start-process': {
+      const started = construction.withNull((fd) =>
+        startRootProcess(operation.process, construction.stdioFds(operation.stdio, fd)),
+      );
+      if ('failure' in started) {
+        construction.leave();
+        return started.failure;
+      }
+      construction.process = kept(construction, 'end the root process', started);
+      return undefined;
+    }
+    case 'leave-namespaces':
+      construction.leave();
+      return undefined;
+    default:
+      return unreachable(operation);
+  }
+}
+
+function kept(construction: Construction, name: string, child: Child): Child {
+  construction.cleanup.defer(name, async () => {
+    // A frozen process does not die before it is thawed.
+    if (construction.cgroup !== undefined) thawCgroup(construction.cgroup);
+    child.kill('SIGKILL');
+    await child.ended;
+  });
+  return child;
+}

@@ -1,0 +1,89 @@
+/** Children of jailor: those that it has spawned, and one that another program has made its child. */
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+import { ComicranError } from '../base/errors.ts';
+import { pollThread } from '../linux/wait.ts';
+
+/** How a process ended: exactly one of the two. */
+export type Ending =
+  | { readonly code: number; readonly signal: null }
+  | { readonly code: null; readonly signal: NodeJS.Signals };
+
+export type Child = {
+  /** As jailor sees it. */
+  readonly hostPid: number;
+  /** Resolves when it has been reaped; never rejects. */
+  readonly ended: Promise<Ending>;
+  /** Does nothing once it has ended: the PID may be another process's by then. */
+  kill(signal: NodeJS.Signals): void;
+};
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+/** Exit status as a shell reports it: 128 + n for signal n. */
+export function exitStatus(ending: Ending): number {
+  return ending.signal === null ? ending.code : 128 + constants.signals[ending.signal];
+}
+
+/** @param spawned has a PID: its executable runs. */
+export function spawnedChild(spawned: ChildProcess, hostPid: number): Child {
+  return {
+    hostPid,
+    ended: new Promise((resolve) => {
+      spawned.once('exit', (code, signal) => {
+        resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
+      });
+    }),
+    kill: (signal) => {
+      if (spawned.exitCode === null && spawned.signalCode === null) signalProcess(hostPid, signal);
+    },
+  };
+}
+
+/**
+ * A child that libuv knows nothing of. libuv waits for its own children one by one, never for any child, so this one's
+ * exit status stays until it is asked for here.
+ */
+export function adoptedChild(hostPid: number): Child {
+  let over = false;
+  const ended = new Promise<Ending>((resolve) => {
+    const look = (): void => {
+      const ending = reap(hostPid);
+      if (ending === undefined) return;
+      over = true;
+      process.off('SIGCHLD', look);
+      resolve(ending);
+    };
+    process.on('SIGCHLD', look);
+    look();
+  });
+  return {
+    hostPid,
+    ended,
+    kill: (signal) => {
+      if (!over) signalProcess(hostPid, signal);
+    },
+  };
+}
+
+function reap(hostPid: number): Ending | undefined {
+  try {
+    const status = pollThread(hostPid);
+    if (status === null || status.kind === 'stopped') return undefined;
+    if (status.kind === 'exited') return { code: status.code, signal: null };
+    return { code: null, signal: (SIGNAL_NAMES.get(status.signal) ?? 'SIGKILL') as NodeJS.Signals };
+  } catch (thrown) {
+    // Somebody else has reaped it: it is gone, and how it went is lost.
+    if (thrown instanceof ComicranError && thrown.code === 'process.gone') return { code: null, signal: 'SIGKILL' };
+    throw thrown;
+  }
+}
+
+/** A process that has just gone is no failure. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ESRCH') throw thrown;
+  }
+}

@@ -1,0 +1,127 @@
+/** jailor's end of the control socket (control-protocol.ts). */
+import { once } from 'node:events';
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { unreachable } from '../base/assert.ts';
+import { ComicranError, messageOf } from '../base/errors.ts';
+import type { Reply, Request } from './control-protocol.ts';
+import { readJsonLines } from './json-lines.ts';
+import type { SandboxState } from './state.ts';
+import type { Supervisor } from './supervisor.ts';
+
+/** sun_path of unix(7), with its final NUL. */
+const MAX_SOCKET_PATH_BYTES = 107;
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** @throws ComicranError config.bad-path when no socket can have this name. */
+export function checkSocketPath(path: string): void {
+  const length = Buffer.byteLength(path);
+  if (length <= MAX_SOCKET_PATH_BYTES) return;
+  throw new ComicranError('config.bad-path', `the path ${path} is too long for a socket (${length} bytes)`, {
+    hint: `Choose a state directory with a shorter path: ${MAX_SOCKET_PATH_BYTES} bytes are the most.`,
+  });
+}
+
+export class ControlServer {
+  readonly #supervisor: Supervisor;
+  readonly #server: Server;
+  readonly #clients = new Set<Socket>();
+  readonly #pending = new Set<Promise<void>>();
+
+  constructor(supervisor: Supervisor) {
+    this.#supervisor = supervisor;
+    this.#server = createServer((socket) => this.#serve(socket));
+    supervisor.onState((state) => this.#tellAll(state));
+  }
+
+  /** Only root may connect. */
+  async listen(): Promise<void> {
+    const path = this.#supervisor.paths.controlSocket;
+    this.#server.listen(path);
+    await once(this.#server, 'listening');
+    chmodSync(path, 0o600);
+  }
+
+  #serve(socket: Socket): void {
+    this.#clients.add(socket);
+    socket.once('close', () => this.#clients.delete(socket));
+    // The client went away: nothing to be done about it, and nothing depends on it.
+    socket.on('error', () => undefined);
+    send(socket, { event: 'state', state: this.#supervisor.state });
+    // Schemas are loaded when somebody asks for the first time, which keeps the start of a sandbox short.
+    const protocol = import('./control-protocol.ts');
+    const receive = (value: unknown): void => {
+      const done = protocol.then(({ REQUEST_SCHEMA }) => {
+        const request = REQUEST_SCHEMA.safeParse(value);
+        return request.success ? this.#answer(socket, request.data) : refuse(socket, value, request.error.message);
+      });
+      this.#pending.add(done);
+      void done.finally(() => this.#pending.delete(done));
+    };
+    readJsonLines(socket, 65_536, receive, () => undefined);
+  }
+
+  async #answer(socket: Socket, request: Request): Promise<void> {
+    try {
+      send(socket, { id: request.id, result: await this.#carryOut(request) });
+    } catch (thrown) {
+      send(socket, { id: request.id, error: errorBody(thrown) });
+    }
+  }
+
+  async #carryOut(request: Request): Promise<SandboxState> {
+    switch (request.method) {
+      case 'status':
+        break;
+      case 'signal':
+        this.#supervisor.signal(request.signal);
+        break;
+      case 'terminate':
+        await this.#supervisor.terminate(request.signal, request.graceMs);
+        break;
+      case 'adopt':
+        return this.#supervisor.adopt(request.hostPid);
+      case 'release':
+        await this.#supervisor.release();
+        break;
+      default:
+        return unreachable(request);
+    }
+    return this.#supervisor.state;
+  }
+
+  #tellAll(state: SandboxState): void {
+    for (const client of this.#clients) send(client, { event: 'state', state });
+  }
+
+  /** After the last transition: everybody gets what is due to them, then the socket goes. */
+  async close(): Promise<void> {
+    this.#server.close();
+    rmSync(this.#supervisor.paths.controlSocket, { force: true });
+    await Promise.allSettled(this.#pending);
+    const closed = [...this.#clients].map((client) => new Promise((resolve) => client.once('close', resolve)));
+    for (const client of this.#clients) client.end();
+    const timer = setTimeout(() => {
+      for (const client of this.#clients) client.destroy();
+    }, CLOSE_TIMEOUT_MS);
+    await Promise.all(closed);
+    clearTimeout(timer);
+  }
+}
+
+function send(socket: Socket, reply: Reply): void {
+  if (socket.writable) socket.write(`${JSON.stringify(reply)}\n`);
+}
+
+function refuse(socket: Socket, value: unknown, problem: string): void {
+  const id = typeof value === 'object' && value !== null && 'id' in value ? Number(value.id) : 0;
+  send(socket, {
+    id: Number.isSafeInteger(id) ? id : 0,
+    error: { code: 'peer.protocol', message: `not a request: ${problem}` },
+  });
+}
+
+function errorBody(thrown: unknown): Extract<Reply, { error: unknown }>['error'] {
+  if (!(thrown instanceof ComicranError)) return { code: 'sandbox.not-running', message: messageOf(thrown) };
+  return { code: thrown.code, message: thrown.message, ...(thrown.hint === undefined ? {} : { hint: thrown.hint }) };
+}

@@ -1,0 +1,98 @@
+/** Starts a jailor of its own for a sandbox: what a daemon calls. */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { ComicranError, isErrorCode, messageOf } from '../base/errors.ts';
+import type { FullConfig } from '../base/sandbox-config.ts';
+import { ControlClient } from './control-client.ts';
+import { sandboxPaths } from './naming.ts';
+import { OUTCOME_FD, type Outcome } from './run.ts';
+
+const PROGRAM = join(import.meta.dirname, '../../bin/comicran');
+/** The first start on a machine copies every file of the sandbox. */
+const START_TIMEOUT_MS = 60_000;
+
+export type StartOptions = {
+  readonly stateDirectory: string;
+  readonly config: FullConfig;
+  /** Make a skeleton: no root process, no route. The PID must be one that the process to come does not need. */
+  readonly skeleton?: { readonly hatcheryPid: number };
+  readonly timeoutMs?: number;
+};
+
+/**
+ * Starts a sandbox with a jailor that outlives the caller, in the caller's network namespace. Resolves, with a connection
+ * to it, when the root process runs or the skeleton is ready.
+ *
+ * @throws ComicranError what jailor says: sandbox.exists, sandbox.setup-failed, address.in-use, config.…; or deadline. In
+ * every case nothing of the sandbox is left.
+ */
+export async function startSandbox(options: StartOptions): Promise<ControlClient> {
+  const { stateDirectory, config, skeleton } = options;
+  const { directory, jailorLog } = sandboxPaths(stateDirectory, config.id);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const logFd = openSync(jailorLog, 'a', 0o600);
+  const words = ['jailor', 'run', '-', '--background', '--state', stateDirectory];
+  if (skeleton !== undefined) words.push('--skeleton', '--hatchery-pid', String(skeleton.hatcheryPid));
+  const jailor = spawn(PROGRAM, words, { detached: true, stdio: ['pipe', logFd, logFd, 'pipe'], cwd: '/' });
+  closeSync(logFd);
+  try {
+    const outcome = new Promise<string>((resolve, reject) => {
+      jailor.once('error', reject);
+      readAll(jailor.stdio[OUTCOME_FD] as Readable).then(resolve, reject);
+    });
+    (jailor.stdin as Writable).on('error', () => undefined).end(JSON.stringify(config));
+    checkOutcome(config.id, await withDeadline(outcome, options.timeoutMs ?? START_TIMEOUT_MS, config.id), jailorLog);
+  } catch (thrown) {
+    if (thrown instanceof ComicranError && thrown.code === 'deadline') jailor.kill('SIGTERM');
+    throw thrown;
+  } finally {
+    jailor.unref();
+  }
+  return ControlClient.connect(stateDirectory, config.id);
+}
+
+async function readAll(stream: Readable): Promise<string> {
+  let text = '';
+  stream.setEncoding('utf8');
+  for await (const chunk of stream) text += chunk;
+  return text;
+}
+
+async function withDeadline(outcome: Promise<string>, timeoutMs: number, id: string): Promise<string> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    reject(new ComicranError('deadline', `sandbox ${id} was not made within ${timeoutMs} ms`));
+  }, timeoutMs);
+  try {
+    return await Promise.race([outcome, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function checkOutcome(id: string, text: string, jailorLog: string): void {
+  const outcome = parseOutcome(text);
+  if (outcome === undefined) {
+    throw new ComicranError('sandbox.setup-failed', `the jailor of sandbox ${id} ended without a word`, {
+      hint: `Look into ${jailorLog}.`,
+    });
+  }
+  if (outcome.ok) return;
+  const { code, message, hint } = outcome;
+  throw new ComicranError(isErrorCode(code) ? code : 'sandbox.setup-failed', message, {
+    ...(hint === undefined ? {} : { hint }),
+    // What describeError said in jailor, causes included.
+    cause: outcome.text === message ? undefined : new Error(outcome.text),
+  });
+}
+
+function parseOutcome(text: string): Outcome | undefined {
+  try {
+    // Written by this same program (run.ts).
+    return text === '' ? undefined : (JSON.parse(text) as Outcome);
+  } catch (cause) {
+    throw new ComicranError('peer.protocol', `jailor said '${text}': ${messageOf(cause)}`);
+  }
+}

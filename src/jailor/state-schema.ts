@@ -1,0 +1,60 @@
+/** Reads state.json. Apart from state.ts, because jailor itself only writes, and starts faster without zod. */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { ComicranError } from '../base/errors.ts';
+import { sandboxPaths } from './naming.ts';
+import type { SandboxState } from './state.ts';
+
+const identity = z.object({ pid: z.int().positive(), startTicks: z.number() });
+const processState = identity.extend({ innerPid: z.int().positive() });
+const cgroup = z.object({
+  paths: z.array(z.string()),
+  freezer: z.object({ version: z.union([z.literal(1), z.literal(2)]), path: z.string() }),
+});
+
+export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
+  version: z.literal(1),
+  id: z.string(),
+  phase: z.enum(['starting', 'ready', 'running', 'exited']),
+  tag: z.string().regex(/^[0-9a-f]{8}$/),
+  address: z.string(),
+  startedAtMs: z.number(),
+  jailor: identity,
+  link: z.string(),
+  root: z.string().nullable(),
+  cgroup: cgroup.nullable(),
+  init: processState.nullable(),
+  netns: z.string().nullable(),
+  hatchery: processState.nullable(),
+  process: processState.nullable(),
+  stdio: z.object({ stdout: z.number(), stderr: z.number() }).nullable(),
+  exit: z
+    .object({
+      reason: z.enum(['ended', 'terminated', 'released', 'hatchery-lost', 'jailor-lost']),
+      code: z.number().nullable(),
+      signal: z.string().nullable(),
+    })
+    .nullable(),
+});
+
+/** @throws ComicranError sandbox.unknown when there is no state file, or it is not one. */
+export function readSandboxState(stateDirectory: string, id: string): SandboxState {
+  const path = sandboxPaths(stateDirectory, id).state;
+  try {
+    return SANDBOX_STATE_SCHEMA.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch (cause) {
+    throw new ComicranError('sandbox.unknown', `there is no sandbox ${id} in ${stateDirectory}`, {
+      hint: "'comicran jailor clean' removes what a sandbox that was killed may have left.",
+      cause,
+    });
+  }
+}
+
+/** @returns undefined where {@link readSandboxState} throws. */
+export function findSandboxState(stateDirectory: string, id: string): SandboxState | undefined {
+  try {
+    return readSandboxState(stateDirectory, id);
+  } catch {
+    return undefined;
+  }
+}

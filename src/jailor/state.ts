@@ -1,0 +1,85 @@
+/**
+ * What stands in a sandbox's `state.json`: enough for a daemon that has been started again to find the sandbox, and for
+ * anybody to take away what a jailor that was killed has left. Written whole, by renaming, at every transition:
+ *
+ *     starting ──► running ──────────────► exited      run: the root process ends
+ *        │
+ *        └───────► ready ──► running ────► exited      skeleton: adopt makes a restored process the root process
+ *                    └───────────────────► exited      skeleton: nobody came
+ *
+ * `exited` is written when everything but this directory has been taken down. A sandbox that could not be made leaves no
+ * directory at all. The schema that checks a file is in state-schema.ts.
+ */
+import { renameSync, writeFileSync } from 'node:fs';
+import type { Cgroup } from '../linux/cgroup.ts';
+import type { ProcessIdentity } from '../linux/process-identity.ts';
+import type { Ending } from './child.ts';
+
+export type ProcessState = ProcessIdentity & {
+  /** PID inside the sandbox. (`pid` and `startTicks` are as the VM sees it.) */
+  readonly innerPid: number;
+};
+
+/** Why a sandbox is no more. */
+export type ExitReason =
+  /** The root process ended by itself. */
+  | 'ended'
+  /** On request, or because jailor was told to end. */
+  | 'terminated'
+  /** The process runs somewhere else now. */
+  | 'released'
+  /** Skeleton: the hatchery ended and nobody had adopted a process. */
+  | 'hatchery-lost'
+  /** jailor was killed; whoever noticed has cleaned up. */
+  | 'jailor-lost';
+
+export type Exit = {
+  readonly reason: ExitReason;
+  /** Of the root process; null when there was none, or nobody knows. */
+  readonly code: number | null;
+  readonly signal: string | null;
+};
+
+export type Phase = 'starting' | 'ready' | 'running' | 'exited';
+
+export type SandboxState = {
+  readonly version: 1;
+  readonly id: string;
+  readonly phase: Phase;
+  /** Eight hexadecimal digits that the names of its kernel objects end with. */
+  readonly tag: string;
+  readonly address: string;
+  /** Milliseconds of Unix time when jailor began. */
+  readonly startedAtMs: number;
+  readonly jailor: ProcessIdentity;
+  /** Name of the link's end on the VM. */
+  readonly link: string;
+  /** Directory on the VM that is the sandbox's root. Null until it is jailor's to remove. */
+  readonly root: string | null;
+  readonly cgroup: Cgroup | null;
+  /** PID 1 of the sandbox. */
+  readonly init: ProcessState | null;
+  /** Path that opens the sandbox's network namespace, while the init lives. */
+  readonly netns: string | null;
+  readonly hatchery: ProcessState | null;
+  /** The root process. */
+  readonly process: ProcessState | null;
+  /** Inodes of the pipes that are standard output and error of the root process; null where they are jailor's own. */
+  readonly stdio: { readonly stdout: number; readonly stderr: number } | null;
+  readonly exit: Exit | null;
+};
+
+export function exitOf(reason: ExitReason, ending: Ending | undefined): Exit {
+  return { reason, code: ending?.code ?? null, signal: ending?.signal ?? null };
+}
+
+/** A reader sees the old text or the new one, never a part. */
+export function writeWhole(path: string, text: string): void {
+  const next = `${path}.next`;
+  writeFileSync(next, text, { mode: 0o600 });
+  renameSync(next, path);
+}
+
+export function writeState(path: string, state: SandboxState): void {
+  writeWhole(path, `${JSON.stringify(state, undefined, 2)}\n`);
+}

@@ -1,0 +1,19 @@
+/** mknod(2) for character devices. */
+import { chmodSync } from 'node:fs';
+import { cString, syscall } from './libc.ts';
+import { SYS } from './syscall-numbers.ts';
+
+const S_IFCHR = 0o020000;
+const AT_FDCWD = -100;
+
+/** The kernel's encoding of a device number for user space (linux/kdev_t.h, new_encode_dev). */
+function encodeDevice(major: number, minor: number): number {
+  return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
+}
+
+/** Makes a character device that has exactly these permission bits, whatever the umask. */
+export function makeCharacterDevice(path: string, device: { major: number; minor: number; mode: number }): void {
+  const number = encodeDevice(device.major, device.minor);
+  syscall(`mknod ${path}`, SYS.mknodat, AT_FDCWD, cString(path), S_IFCHR | device.mode, number);
+  chmodSync(path, device.mode);
+}

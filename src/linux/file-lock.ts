@@ -1,0 +1,17 @@
+/** flock(2): a lock that ends with the process that holds it, however that ends. */
+import { EAGAIN, EINTR, KernelError } from './errno.ts';
+import { trySyscall } from './libc.ts';
+import { SYS } from './syscall-numbers.ts';
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** Locks an open file or directory until the descriptor is closed. @returns false when somebody else has it. */
+export function tryLockFile(fd: number): boolean {
+  for (;;) {
+    const result = trySyscall(SYS.flock, fd, LOCK_EX | LOCK_NB);
+    if (result >= 0) return true;
+    if (result === -EAGAIN) return false;
+    if (result !== -EINTR) throw new KernelError('flock', -result);
+  }
+}

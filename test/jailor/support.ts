@@ -1,0 +1,122 @@
+/** Sandboxes for tests, made of what every Debian has, without configer. */
+import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FileEntry, FullConfig, SymlinkEntry } from '../../src/base/sandbox-config.ts';
+
+export const PROGRAM = join(import.meta.dirname, '../../bin/comicran');
+
+/** The VM's programs that test sandboxes run, with the libraries that `ldd` names. */
+const TOOLS = [
+  '/bin/sh',
+  '/bin/cat',
+  '/bin/ls',
+  '/bin/sleep',
+  '/bin/hostname',
+  '/usr/bin/id',
+  '/usr/bin/touch',
+  '/usr/bin/socat',
+];
+
+const hashes = new Map<string, FileEntry>();
+
+export function fileEntry(path: string, mode = 0o755): FileEntry {
+  const known = hashes.get(path);
+  if (known !== undefined) return known;
+  const source = realpathSync(path);
+  const sha256 = createHash('sha256').update(readFileSync(source)).digest('hex');
+  const entry = { path, source, sha256, size: statSync(source).size, mode };
+  hashes.set(path, entry);
+  return entry;
+}
+
+/** Libraries and loader, by the paths that the loader looks for them at. */
+function libraries(program: string): string[] {
+  const text = execFileSync('ldd', [program], { encoding: 'utf8' });
+  return [...text.matchAll(/(\/[^ ]+) \(0x/g)].map((match) => match[1]!);
+}
+
+let tools: { readonly files: readonly FileEntry[]; readonly symlinks: readonly SymlinkEntry[] } | undefined;
+
+function toolFiles(): NonNullable<typeof tools> {
+  tools ??= {
+    files: [...new Set([...TOOLS, ...TOOLS.flatMap(libraries)])].map((path) => fileEntry(path)),
+    symlinks: [{ path: '/etc/alias', target: '/bin/sh' }],
+  };
+  return tools;
+}
+
+export type TestSandbox = {
+  readonly id?: string;
+  readonly address?: string;
+  /** Run by `sh -c`. */
+  readonly script?: string;
+  readonly change?: Partial<FullConfig>;
+};
+
+export function testConfig({
+  id = 'jailtest',
+  address = '10.88.77.5',
+  script = 'true',
+  change = {},
+}: TestSandbox): FullConfig {
+  return {
+    version: 1,
+    id,
+    process: {
+      executable: '/bin/sh',
+      arguments: ['-c', script],
+      environment: { PATH: '/bin:/usr/bin', GREETING: 'hello' },
+      workingDirectory: '/',
+    },
+    network: { address, ports: [] },
+    files: toolFiles().files,
+    symlinks: toolFiles().symlinks,
+    directories: [],
+    writable: [],
+    ...change,
+  };
+}
+
+/** A state directory of the test's own. */
+export function makeStateDirectory(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'comicran-jailor-'));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export type Finished = {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+};
+
+/** `comicran jailor run` in the foreground. */
+export function startForeground(stateDirectory: string, config: FullConfig, words: readonly string[] = []) {
+  const file = join(stateDirectory, `${config.id}.full.json`);
+  writeFileSync(file, JSON.stringify(config));
+  const child = spawn(PROGRAM, ['jailor', 'run', file, '--state', stateDirectory, ...words], { stdio: 'pipe' });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const finished: Promise<Finished> = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }));
+  const printed = async (wanted: RegExp): Promise<void> => {
+    while (!wanted.test(stdout)) {
+      const more = await Promise.race([once(child.stdout, 'data'), finished]);
+      if (!Array.isArray(more) && !wanted.test(stdout)) throw new Error(`ended without ${wanted}: ${stdout}${stderr}`);
+    }
+  };
+  return { child, finished, printed };
+}
+
+export function runForeground(stateDirectory: string, config: FullConfig): Promise<Finished> {
+  return startForeground(stateDirectory, config).finished;
+}

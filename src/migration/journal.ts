@@ -16,8 +16,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
-
-export type ModeName = 'stopcopy';
+import { MODES, type ModeName } from './modes.ts';
 
 /** One migration, as both sides know it before the first message. */
 export type Migration = {
@@ -80,8 +79,7 @@ export function journalFromText(text: string, name: string): JournalEntry {
   };
   const epoch = word('epoch');
   if (!/^\d{1,20}$/.test(epoch)) return fail(`migration.epoch is ${epoch}`);
-  const mode = word('mode');
-  if (mode !== 'stopcopy') return fail(`migration.mode is ${mode}`);
+  const mode = MODES.find((known) => known === word('mode')) ?? fail(`migration.mode is ${word('mode')}`);
   const migration: Migration = {
     id: word('id'),
     sandbox: word('sandbox'),

@@ -12,6 +12,7 @@
  * - A buffer belongs to the one who made it. Where a port may keep one, or reuses one, the method says so.
  */
 import type { JournalEntry } from './journal.ts';
+import type { DestinationMessage, SourceMessage } from './messages.ts';
 
 /** A run of memory pages: `start` is page-aligned, `length` a multiple of the page size, in bytes, more than 0. */
 export type PageRange = { readonly start: bigint; readonly length: number };
@@ -173,3 +174,28 @@ export interface Clock {
   /** Calls `callback` once after so many milliseconds. @returns what cancels it. */
   startTimer(milliseconds: number, callback: () => void): () => void;
 }
+
+/** Everything that the source role touches. */
+export type SourcePorts = {
+  readonly process: SourceProcess;
+  readonly packets: SourcePackets;
+  /** A new connection to the destination of this migration; called again after one has broken behind TAKE. */
+  readonly connect: (timeoutMs: number) => Promise<Channel<SourceMessage, DestinationMessage>>;
+  readonly ownership: Ownership;
+  readonly journal: Journal;
+  readonly clock: Clock;
+};
+
+/** Everything that the destination role touches. */
+export type DestinationPorts = {
+  readonly engine: DestinationEngine;
+  readonly packets: DestinationPackets;
+  /**
+   * The next connection of this migration's source; one that proves to be somebody else's is not told of. Rejects when
+   * nobody has come in time, or when nobody can come any more. A role may wait here and on an older connection at once.
+   */
+  readonly accept: (timeoutMs: number) => Promise<Channel<DestinationMessage, SourceMessage>>;
+  readonly ownership: Ownership;
+  readonly journal: Journal;
+  readonly clock: Clock;
+};

@@ -1,0 +1,263 @@
+/**
+ * Messages to bytes and back. A message is a tag byte (messages.ts) and its fields, little-endian, in the order in
+ * which the type has them; text and lists behind a 32-bit length. The length of the whole is the channel's business
+ * (framing.ts), and so is that nobody has changed it on the way.
+ *
+ * Page and image bytes stand at the end of their message, so that encoding gives two parts and copies neither, and
+ * decoding gives views into the bytes that came.
+ */
+import { assert, unreachable } from '../base/assert.ts';
+import { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { ComicranError } from '../base/errors.ts';
+import {
+  DESTINATION_TAGS,
+  type DestinationMessage,
+  type FailureText,
+  MAX_DATAGRAM_BYTES,
+  MAX_IMAGE_BYTES,
+  MAX_MESSAGE_BYTES,
+  MAX_NAME_BYTES,
+  MAX_PART_BYTES,
+  MAX_RANGES,
+  MAX_SENTENCE_BYTES,
+  type Message,
+  PAGE_BYTES,
+  SOURCE_TAGS,
+  type SourceMessage,
+} from './messages.ts';
+import { MODES, type ModeName } from './modes.ts';
+import type { CarriedDatagram, PageRange } from './ports.ts';
+
+/** Bytes that a datagram takes in a DATAGRAMS message. */
+export function encodedDatagramBytes(datagram: CarriedDatagram): number {
+  return 1 + 2 * datagram.sourceAddress.length + 4 + 4 + datagram.payload.length;
+}
+
+/** @returns the message in order, in one part or two: what the type holds, and the raw bytes as they were given. */
+export function encodeMessage(message: Message): readonly Uint8Array[] {
+  const parts = encodeParts(message);
+  const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+  assert(bytes <= MAX_MESSAGE_BYTES, `message ${message.type} of ${bytes} bytes, ${MAX_MESSAGE_BYTES} is the most`);
+  return parts;
+}
+
+function encodeParts(message: Message): Uint8Array[] {
+  const out = new ByteWriter(message.type === 'PAGES' ? 16 + message.ranges.length * 12 : 256);
+  switch (message.type) {
+    case 'HELLO':
+      out.u8(SOURCE_TAGS.HELLO).u32(message.version).text(message.migrationId).text(message.sandbox).text(message.mode);
+      return [out.text(message.source).text(message.destination).u64(message.epoch).finish()];
+    case 'IMAGE':
+      return [out.u8(SOURCE_TAGS.IMAGE).u32(message.totalBytes).u32(message.offset).finish(), message.bytes];
+    case 'PAGES':
+      out.u8(SOURCE_TAGS.PAGES).list(message.ranges, (range) => out.u64(range.start).u32(range.length));
+      return [out.finish(), message.bytes];
+    case 'END':
+      return [out.u8(SOURCE_TAGS.END).u64(message.pageBytes).finish()];
+    case 'TAKE':
+      return [out.u8(SOURCE_TAGS.TAKE).u64(message.expectedEpoch).finish()];
+    case 'DATAGRAMS':
+      out.u8(SOURCE_TAGS.DATAGRAMS).u32(message.first);
+      return [out.list(message.datagrams, (datagram) => writeDatagram(out, datagram)).finish()];
+    case 'DRAINED':
+      return [out.u8(SOURCE_TAGS.DRAINED).u32(message.total).finish()];
+    case 'ABORT':
+      return [writeFailure(out.u8(SOURCE_TAGS.ABORT), message).finish()];
+    case 'HAND_OVER':
+      return [out.u8(SOURCE_TAGS.HAND_OVER).u32(message.version).text(message.migrationId).finish()];
+    case 'WELCOME':
+      return [out.u8(DESTINATION_TAGS.WELCOME).u32(message.version).finish()];
+    case 'READY':
+      out.u8(DESTINATION_TAGS.READY).u32(message.beginMicros).u32(message.pagesMicros);
+      return [out.u32(message.finishMicros).finish()];
+    case 'OWNED':
+      out.u8(DESTINATION_TAGS.OWNED).u64(message.epoch).u32(message.takeMicros);
+      return [out.u32(message.runMicros).finish()];
+    case 'HANDED_OVER':
+      return [out.u8(DESTINATION_TAGS.HANDED_OVER).u32(message.injected).u32(message.held).finish()];
+    case 'FAILED':
+      return [writeFailure(out.u8(DESTINATION_TAGS.FAILED), message).finish()];
+    case 'RECEIVED':
+      return [out.u8(DESTINATION_TAGS.RECEIVED).u64(message.epoch).u32(message.datagrams).finish()];
+    case 'GIVEN_BACK':
+      return [writeFailure(out.u8(DESTINATION_TAGS.GIVEN_BACK).u64(message.epoch), message).finish()];
+    default:
+      return unreachable(message);
+  }
+}
+
+/**
+ * @param bytes one whole message; the result may hold views into it.
+ * @throws ComicranError peer.protocol
+ */
+export function decodeSourceMessage(bytes: Uint8Array): SourceMessage {
+  const name = nameOfTag(bytes, SOURCE_TAGS, DESTINATION_TAGS);
+  const input = reader(bytes, name);
+  const message = readSourceMessage(name, input);
+  input.end();
+  return message;
+}
+
+/** The same for the other direction. */
+export function decodeDestinationMessage(bytes: Uint8Array): DestinationMessage {
+  const name = nameOfTag(bytes, DESTINATION_TAGS, SOURCE_TAGS);
+  const input = reader(bytes, name);
+  const message = readDestinationMessage(name, input);
+  input.end();
+  return message;
+}
+
+function reader(bytes: Uint8Array, name: string): ByteReader {
+  const input = new ByteReader(bytes, `message ${name}`, 'peer.protocol');
+  input.u8();
+  return input;
+}
+
+function readSourceMessage(type: SourceMessage['type'], input: ByteReader): SourceMessage {
+  switch (type) {
+    case 'HELLO':
+      return {
+        type,
+        version: input.u32(),
+        migrationId: input.text(MAX_NAME_BYTES),
+        sandbox: input.text(MAX_NAME_BYTES),
+        mode: readMode(input),
+        source: input.text(MAX_NAME_BYTES),
+        destination: input.text(MAX_NAME_BYTES),
+        epoch: input.u64(),
+      };
+    case 'IMAGE':
+      return readImage(input);
+    case 'PAGES':
+      return readPages(input);
+    case 'END':
+      return { type, pageBytes: input.u64() };
+    case 'TAKE':
+      return { type, expectedEpoch: input.u64() };
+    case 'DATAGRAMS':
+      return { type, first: input.u32(), datagrams: input.list(() => readDatagram(input), MAX_PART_BYTES) };
+    case 'DRAINED':
+      return { type, total: input.u32() };
+    case 'ABORT':
+      return { type, ...readFailure(input) };
+    case 'HAND_OVER':
+      return { type, version: input.u32(), migrationId: input.text(MAX_NAME_BYTES) };
+    default:
+      return unreachable(type);
+  }
+}
+
+function readDestinationMessage(type: DestinationMessage['type'], input: ByteReader): DestinationMessage {
+  switch (type) {
+    case 'WELCOME':
+      return { type, version: input.u32() };
+    case 'READY':
+      return { type, beginMicros: input.u32(), pagesMicros: input.u32(), finishMicros: input.u32() };
+    case 'OWNED':
+      return { type, epoch: input.u64(), takeMicros: input.u32(), runMicros: input.u32() };
+    case 'HANDED_OVER':
+      return { type, injected: input.u32(), held: input.u32() };
+    case 'FAILED':
+      return { type, ...readFailure(input) };
+    case 'RECEIVED':
+      return { type, epoch: input.u64(), datagrams: input.u32() };
+    case 'GIVEN_BACK':
+      return { type, epoch: input.u64(), ...readFailure(input) };
+    default:
+      return unreachable(type);
+  }
+}
+
+/** The message's name, where the tag is one of this direction. */
+function nameOfTag<Name extends string>(
+  bytes: Uint8Array,
+  known: Readonly<Record<Name, number>>,
+  otherWay: Readonly<Record<string, number>>,
+): Name {
+  const tag = bytes[0];
+  if (tag === undefined) throw new ComicranError('peer.protocol', 'a message without a byte');
+  if (bytes.length > MAX_MESSAGE_BYTES)
+    throw new ComicranError('peer.protocol', `a message of ${bytes.length} bytes, ${MAX_MESSAGE_BYTES} is the most`);
+  for (const name in known) if (known[name] === tag) return name;
+  const wrongWay = Object.entries(otherWay).find(([, number]) => number === tag)?.[0];
+  const tags = Object.entries(known).map(([name, number]) => `${String(number)} ${name}`);
+  throw new ComicranError(
+    'peer.protocol',
+    wrongWay === undefined
+      ? `a message with the unknown tag ${tag}; known are ${tags.join(', ')}`
+      : `message ${wrongWay} (tag ${tag}) is one of the other direction; known here are ${tags.join(', ')}`,
+    { hint: 'Run the same version of comicran on both machines.' },
+  );
+}
+
+function readMode(input: ByteReader): ModeName {
+  const name = input.text(MAX_NAME_BYTES);
+  const mode = MODES.find((known) => known === name);
+  return mode ?? input.fail(`mode ${JSON.stringify(name)}; known are ${MODES.join(', ')}`);
+}
+
+function readImage(input: ByteReader): SourceMessage {
+  const totalBytes = input.u32();
+  const offset = input.u32();
+  if (totalBytes > MAX_IMAGE_BYTES) input.fail(`an image of ${totalBytes} bytes, ${MAX_IMAGE_BYTES} is the most`);
+  const bytes = input.raw(input.remaining);
+  if (offset + bytes.length > totalBytes)
+    input.fail(`${bytes.length} bytes at ${offset} of an image of ${totalBytes} bytes`);
+  return { type: 'IMAGE', totalBytes, offset, bytes };
+}
+
+function readPages(input: ByteReader): SourceMessage {
+  let total = 0;
+  const ranges = input.list((): PageRange => {
+    const range = { start: input.u64(), length: input.u32() };
+    if (range.length === 0 || range.length % PAGE_BYTES !== 0 || range.start % BigInt(PAGE_BYTES) !== 0n)
+      input.fail(`a range of ${range.length} bytes at 0x${range.start.toString(16)}: not whole pages`);
+    total += range.length;
+    return range;
+  }, MAX_RANGES);
+  if (total !== input.remaining) input.fail(`ranges of ${total} bytes, ${input.remaining} bytes of pages`);
+  return { type: 'PAGES', ranges, bytes: input.raw(total) };
+}
+
+/** Address length in bytes, both addresses, both ports, payload. */
+function writeDatagram(out: ByteWriter, datagram: CarriedDatagram): void {
+  const addressBytes = datagram.sourceAddress.length;
+  assert(addressBytes === 4 || addressBytes === 16, `an address of ${addressBytes} bytes`);
+  assert(datagram.destinationAddress.length === addressBytes, 'addresses of two families in one datagram');
+  assert(datagram.payload.length <= MAX_DATAGRAM_BYTES, `a datagram of ${datagram.payload.length} bytes`);
+  out.u8(addressBytes).raw(datagram.sourceAddress).u16(datagram.sourcePort);
+  out.raw(datagram.destinationAddress).u16(datagram.destinationPort).bytes(datagram.payload);
+}
+
+function readDatagram(input: ByteReader): CarriedDatagram {
+  const addressBytes = input.u8();
+  if (addressBytes !== 4 && addressBytes !== 16) input.fail(`an address of ${addressBytes} bytes; known are 4 and 16`);
+  return {
+    sourceAddress: input.raw(addressBytes),
+    sourcePort: input.u16(),
+    destinationAddress: input.raw(addressBytes),
+    destinationPort: input.u16(),
+    payload: input.bytes(MAX_DATAGRAM_BYTES),
+  };
+}
+
+function writeFailure(out: ByteWriter, failure: FailureText): ByteWriter {
+  return out
+    .bytes(clipped(failure.code, MAX_NAME_BYTES))
+    .bytes(clipped(failure.message, MAX_SENTENCE_BYTES))
+    .bytes(clipped(failure.hint, MAX_SENTENCE_BYTES));
+}
+
+function readFailure(input: ByteReader): FailureText {
+  return {
+    code: input.text(MAX_NAME_BYTES),
+    message: input.text(MAX_SENTENCE_BYTES),
+    hint: input.text(MAX_SENTENCE_BYTES),
+  };
+}
+
+/** As many whole characters of the text as fit: the reason of a failure must not fail for its length. */
+function clipped(text: string, maxBytes: number): Uint8Array {
+  const bytes = new Uint8Array(maxBytes);
+  return bytes.subarray(0, new TextEncoder().encodeInto(text, bytes).written);
+}

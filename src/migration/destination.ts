@@ -1,0 +1,241 @@
+/**
+ * The destination of a migration.
+ *
+ * Promise: {@link runDestination} does not throw, and each of its ends says where the process is.
+ * - `owned`: the process runs here, the record names this machine.
+ * - `discarded`: there is no process here; it never ran, and the record will never name this machine for it.
+ * - `halted`: the process is here, complete and stopped, the journal says how far it had got, an operator is needed.
+ *
+ * Until TAKE has come every failure, deadline and abort leads to `discarded`. From then on only the record decides:
+ * this side asks it as long as it takes, because a compare-and-set that nobody answered may still be made.
+ */
+import { ComicranError } from '../base/errors.ts';
+import { releasePackets, sayGivenBack, takeOver } from './hand-over-destination.ts';
+import { advance, type DestinationEntry, type Migration } from './journal.ts';
+import { Leftovers } from './leftovers.ts';
+import { failureText, Line } from './line.ts';
+import { type HelloMessage, PROTOCOL_VERSION } from './messages.ts';
+import { DESTINATION_MODES } from './modes/table.ts';
+import { type DestinationOutcome, type Discarded, type Halted, type Owned, withPlace } from './outcome.ts';
+import { contradiction, decideDestination } from './ownership.ts';
+import { type DestinationPhase, PhaseLog } from './phases.ts';
+import type { DestinationPorts, RestoringProcess } from './ports.ts';
+import type { DestinationContext, DestinationLine, RoleOptions } from './roles.ts';
+import { settle } from './settle.ts';
+import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
+
+/** How long the source is given to read why it was for nothing. */
+const FAILED_MS = 500;
+
+export async function runDestination(
+  ports: DestinationPorts,
+  migration: Migration,
+  options: RoleOptions<DestinationPhase> = {},
+): Promise<DestinationOutcome> {
+  const context: DestinationContext = {
+    ports,
+    migration,
+    deadlines: { ...DEFAULT_DEADLINES, ...options.deadlines },
+    phases: new PhaseLog(ports.clock, options.onProgress),
+    signal: options.signal,
+  };
+  return new DestinationRole(context).run();
+}
+
+/** The process is complete and stopped, TAKE has come, the journal says `taking`. */
+type Offered = {
+  readonly process: RestoringProcess;
+  readonly line: DestinationLine;
+  readonly entry: DestinationEntry;
+};
+
+class DestinationRole {
+  readonly #context: DestinationContext;
+  readonly #leftovers: Leftovers;
+  #line: DestinationLine | undefined;
+  #process: RestoringProcess | undefined;
+
+  constructor(context: DestinationContext) {
+    this.#context = context;
+    this.#leftovers = new Leftovers(context.ports.clock, context.deadlines);
+  }
+
+  async run(): Promise<DestinationOutcome> {
+    let offered: Offered;
+    try {
+      offered = await this.#receive();
+    } catch (error) {
+      return this.#discard(error);
+    }
+    return this.#take(offered);
+  }
+
+  async #receive(): Promise<Offered> {
+    const { ports, migration, deadlines, phases, signal } = this.#context;
+    let entry: DestinationEntry = { side: 'destination', stage: 'receiving', migration };
+    phases.enter('accept');
+    await this.#step('writing the journal', ports.journal.write(entry));
+    await this.#step('holding the packets', ports.packets.hold());
+    const line = await this.#accept();
+    checkHello(migration, await line.expect('HELLO', deadlines.stepMs));
+    await line.send({ type: 'WELCOME', version: PROTOCOL_VERSION }, deadlines.stepMs);
+    const begin = (image: Uint8Array): Promise<RestoringProcess> => this.#begin(image);
+    const { process, ready } = await DESTINATION_MODES[migration.mode].receive({ ...this.#context, line, begin });
+    phases.enter('offer');
+    await line.send(ready, deadlines.stepMs);
+    const { expectedEpoch } = await line.expect('TAKE', deadlines.stepMs);
+    if (expectedEpoch !== migration.epoch)
+      throw new ComicranError(
+        'peer.protocol',
+        `TAKE for epoch ${expectedEpoch}, this migration is at ${migration.epoch}`,
+      );
+    entry = advance(entry, 'taking');
+    await this.#step('writing the journal', ports.journal.write(entry));
+    if (signal?.aborted) throw abortedError();
+    line.ignoreAbort();
+    return { process, line, entry };
+  }
+
+  async #accept(): Promise<DestinationLine> {
+    const { ports, migration, deadlines, signal } = this.#context;
+    const accepting = ports.accept(deadlines.stepMs);
+    const options = { signal, onLate: (late: Awaited<typeof accepting>) => late.close() };
+    const what = `waiting for ${migration.source} to connect`;
+    const channel = await within(ports.clock, deadlines.stepMs, what, accepting, options);
+    this.#line = new Line(channel, ports.clock, migration.source, signal);
+    return this.#line;
+  }
+
+  async #begin(image: Uint8Array): Promise<RestoringProcess> {
+    const { ports, deadlines, signal } = this.#context;
+    const options = {
+      signal,
+      onLate: (late: RestoringProcess) => this.#leftovers.tidy('destroying the process', () => late.destroy()),
+    };
+    const beginning = ports.engine.begin(image);
+    this.#process = await within(ports.clock, deadlines.stepMs, 'beginning the process', beginning, options);
+    return this.#process;
+  }
+
+  /** Behind TAKE. */
+  async #take({ process, line, entry }: Offered): Promise<DestinationOutcome> {
+    const { ports, migration, deadlines, phases } = this.#context;
+    phases.enter('take');
+    const tookMicros = ports.clock.nowMicros();
+    const { action, record } = await settle(
+      { ownership: ports.ownership, clock: ports.clock, deadlines },
+      migration.epoch,
+      (known) => decideDestination(entry.stage, migration, known),
+      (reason) => phases.note(`waiting for the sdn: ${reason}`),
+    );
+    if (action === 'halt') return this.#halt(contradiction(migration, record));
+    if (action === 'destroy') {
+      const owner = record === undefined ? 'another machine' : `${record.owner} at epoch ${record.epoch}`;
+      return this.#discard(new ComicranError('ownership.lost', `sandbox ${migration.sandbox} belongs to ${owner}`));
+    }
+    const epoch = migration.epoch + 1n;
+    await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(advance(entry, 'owned')));
+    phases.enter('run');
+    const ownedMicros = ports.clock.nowMicros();
+    try {
+      const running = process.run();
+      if (running instanceof Promise) await running;
+    } catch (error) {
+      return this.#giveBack(line, epoch, error);
+    }
+    const takeMicros = Math.round(ownedMicros - tookMicros);
+    const runMicros = Math.round(ports.clock.nowMicros() - ownedMicros);
+    // Where it does not arrive, the source asks the record and comes back.
+    await line.send({ type: 'OWNED', epoch, takeMicros, runMicros }, deadlines.ownedMs).catch(() => {});
+    return this.#finish(line, epoch);
+  }
+
+  async #finish(line: DestinationLine, epoch: bigint): Promise<Owned> {
+    const { ports, migration, deadlines, phases } = this.#context;
+    phases.enter('hand-over');
+    const { injected, complete, line: last } = await takeOver(this.#context, line, epoch, this.#leftovers);
+    phases.enter('release');
+    const held = await releasePackets(ports, migration, this.#leftovers);
+    if (last !== undefined && complete) {
+      await last.send({ type: 'HANDED_OVER', injected, held }, deadlines.stepMs).catch(() => {});
+      await last.closeAfterPeer(FAILED_MS);
+    }
+    last?.close();
+    return {
+      outcome: 'owned',
+      epoch,
+      datagrams: { injected, held, complete },
+      phases: phases.finish(),
+      leftovers: this.#leftovers.failures,
+    };
+  }
+
+  /** This machine owns and has nothing that could run. The source has, and takes the epoch after this one. */
+  async #giveBack(line: DestinationLine, epoch: bigint, cause: unknown): Promise<DestinationOutcome> {
+    const { migration } = this.#context;
+    const reason = withPlace(cause, `${migration.destination} cannot let the process run`);
+    if (!(await this.#destroyEverything())) return this.#halt(reason);
+    await sayGivenBack(this.#context, line, { type: 'GIVEN_BACK', epoch, ...failureText(reason) });
+    return this.#discarded(reason);
+  }
+
+  async #discard(error: unknown): Promise<Discarded> {
+    const line = this.#line;
+    line?.ignoreAbort();
+    // The source hears of it first: its process is stopped.
+    const told = line?.send({ type: 'FAILED', ...failureText(error) }, FAILED_MS).catch(() => {});
+    await this.#destroyEverything();
+    await told;
+    await line?.closeAfterPeer(FAILED_MS);
+    return this.#discarded(error);
+  }
+
+  /** Where something is left, so is the journal's entry: the next daemon destroys it. */
+  async #destroyEverything(): Promise<boolean> {
+    const { ports, migration } = this.#context;
+    const process = this.#process;
+    const destroyed =
+      process === undefined || (await this.#leftovers.tidy('destroying the process', () => process.destroy()));
+    const discarded = await this.#leftovers.tidy('taking the hold away', () => ports.packets.discard());
+    if (destroyed && discarded)
+      await this.#leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+    return destroyed;
+  }
+
+  #discarded(error: unknown): Discarded {
+    const { migration, phases } = this.#context;
+    const place = `the migration of ${migration.sandbox} from ${migration.source} failed (${phases.current})`;
+    return {
+      outcome: 'discarded',
+      error: withPlace(error, place),
+      phases: phases.finish(),
+      leftovers: this.#leftovers.failures,
+    };
+  }
+
+  #halt(error: ComicranError): Halted<DestinationPhase> {
+    return {
+      outcome: 'halted',
+      error,
+      phases: this.#context.phases.finish(),
+      leftovers: this.#leftovers.failures,
+    };
+  }
+
+  #step<T>(what: string, value: T | Promise<T>): Promise<T> {
+    const { ports, deadlines, signal } = this.#context;
+    return within(ports.clock, deadlines.stepMs, what, value, { signal });
+  }
+}
+
+function checkHello(migration: Migration, hello: HelloMessage): void {
+  const refuse = (what: string, found: unknown, expected: unknown): never => {
+    throw new ComicranError('peer.protocol', `${what} is ${String(found)}, ${String(expected)} was expected`, {
+      hint: 'Run the same version of comicran on both machines.',
+    });
+  };
+  if (hello.version !== PROTOCOL_VERSION) refuse('version of the protocol', hello.version, PROTOCOL_VERSION);
+  if (hello.migrationId !== migration.id) refuse('migration', hello.migrationId, migration.id);
+  for (const key of ['sandbox', 'mode', 'source', 'destination', 'epoch'] as const)
+    if (hello[key] !== migration[key]) refuse(key, hello[key], migration[key]);
+}

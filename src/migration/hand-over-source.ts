@@ -1,0 +1,168 @@
+/**
+ * The datagrams that came while nobody ran, from the source's sockets to the destination. Every one is kept until the
+ * destination has confirmed all of them, so that a connection that breaks in between loses none and doubles none.
+ */
+import { ComicranError } from '../base/errors.ts';
+import { encodedDatagramBytes } from './codec.ts';
+import { advance, type SourceEntry } from './journal.ts';
+import type { Leftovers } from './leftovers.ts';
+import { MAX_PART_BYTES } from './messages.ts';
+import { reconnect, type Verdict } from './offer.ts';
+import type { Moved } from './outcome.ts';
+import type { CarriedDatagram, StoppedProcess } from './ports.ts';
+import type { SourceAfter, SourceLine } from './roles.ts';
+import { Deadline, sleep, within } from './waiting.ts';
+
+/** Far beyond what the receive buffers of a sandbox's sockets hold. What comes behind it is dropped and counted. */
+const MAX_CARRIED_BYTES = 256 << 20;
+
+/**
+ * The end of a source whose destination owns: hands over, then ends the process. Does not throw.
+ * @param entry of the journal, at `offered` or `given`
+ */
+export async function endGiven(
+  context: SourceAfter,
+  entry: SourceEntry,
+  verdict: Extract<Verdict, { readonly kind: 'given' }>,
+  process: StoppedProcess,
+  leftovers: Leftovers,
+): Promise<Moved['datagrams']> {
+  const { ports, migration, phases } = context;
+  phases.enter('hand-over');
+  await leftovers.tidy('noting that the destination owns', () => ports.journal.write(advance(entry, 'given')));
+  let handedOver: HandedOver = { carried: 0, dropped: 0, confirmed: false, failures: [] };
+  if (verdict.line === undefined) leftovers.add('handing over datagrams', `${migration.destination} cannot be reached`);
+  else handedOver = await handOver(context, verdict.line, verdict.first);
+  for (const failure of handedOver.failures) leftovers.add('handing over datagrams', failure);
+  phases.enter('end');
+  // Where the process is still there, so is the entry: the next daemon ends it.
+  if (await leftovers.tidy('ending the process', () => process.kill()))
+    await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+  const { carried, dropped, confirmed } = handedOver;
+  return { carried, dropped, confirmed };
+}
+
+type HandedOver = {
+  readonly carried: number;
+  readonly dropped: number;
+  readonly confirmed: boolean;
+  /** Why it is not confirmed, or the sockets could not be read to the end. */
+  readonly failures: readonly unknown[];
+};
+
+/**
+ * Drains the process's sockets into the destination. The destination owns.
+ * @param first number of the first datagram that it has not had
+ */
+async function handOver(context: SourceAfter, line: SourceLine, first: number): Promise<HandedOver> {
+  const { ports, deadlines } = context;
+  const deadline = new Deadline(ports.clock, deadlines.handOverMs);
+  const failures: unknown[] = [];
+  const queue = new DatagramQueue(first);
+  // A third of the time is left for the destination to get them.
+  const drainMs = (deadlines.handOverMs * 2) / 3;
+  const draining = within(
+    ports.clock,
+    deadline.remainingMs,
+    'draining the sockets',
+    ports.packets.drain(queue.add, drainMs),
+  )
+    .then(({ dropped }) => dropped)
+    .catch((error: unknown) => {
+      failures.push(error);
+      return 0;
+    })
+    .finally(() => queue.end());
+
+  let current: SourceLine | undefined = line;
+  let confirmed = false;
+  while (!confirmed && !deadline.over) {
+    try {
+      if (current === undefined) {
+        current = await reconnect(context, deadline);
+        queue.goBackTo((await current.expect('RECEIVED', deadline.remainingMs)).datagrams);
+      }
+      await sendAll(queue, current, deadline);
+      await current.expect('HANDED_OVER', deadline.remainingMs);
+      confirmed = true;
+    } catch (error) {
+      failures.push(error);
+      current?.close();
+      current = undefined;
+      await sleep(ports.clock, Math.min(deadlines.retryMs / 64, deadline.remainingMs));
+    }
+  }
+  const dropped = (await draining) + queue.dropped;
+  current?.close();
+  return { carried: queue.total - first, dropped, confirmed, failures: confirmed ? [] : failures };
+}
+
+async function sendAll(queue: DatagramQueue, line: SourceLine, deadline: Deadline): Promise<void> {
+  for (let batch = await queue.next(); batch !== undefined; batch = await queue.next())
+    await line.send({ type: 'DATAGRAMS', ...batch }, deadline.remainingMs);
+  await line.send({ type: 'DRAINED', total: queue.total }, deadline.remainingMs);
+}
+
+/** Datagrams in the order in which they were read, with a place in it that says what has been sent. */
+class DatagramQueue {
+  readonly #first: number;
+  readonly #datagrams: CarriedDatagram[] = [];
+  #bytes = 0;
+  #sent = 0;
+  #ended = false;
+  #wake: (() => void) | undefined;
+  dropped = 0;
+
+  constructor(first: number) {
+    this.#first = first;
+  }
+
+  /** Number behind the last datagram. */
+  get total(): number {
+    return this.#first + this.#datagrams.length;
+  }
+
+  readonly add = (datagram: CarriedDatagram): void => {
+    const bytes = encodedDatagramBytes(datagram);
+    if (this.#bytes + bytes > MAX_CARRIED_BYTES) {
+      this.dropped++;
+      return;
+    }
+    this.#bytes += bytes;
+    this.#datagrams.push(datagram);
+    this.#wake?.();
+  };
+
+  /** No more will be added. */
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  /** The destination has had all before this number. */
+  goBackTo(number: number): void {
+    const sent = number - this.#first;
+    if (sent < 0 || sent > this.#datagrams.length)
+      throw new ComicranError('peer.protocol', `${number} datagrams received, of ${this.total} that there are`);
+    this.#sent = sent;
+  }
+
+  /** Everything that is there and fits one message, waiting for at least one; undefined at the end. */
+  async next(): Promise<{ readonly first: number; readonly datagrams: readonly CarriedDatagram[] } | undefined> {
+    while (this.#sent === this.#datagrams.length) {
+      if (this.#ended) return undefined;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+      this.#wake = undefined;
+    }
+    const from = this.#sent;
+    let bytes = 0;
+    while (this.#sent < this.#datagrams.length) {
+      bytes += encodedDatagramBytes(this.#datagrams[this.#sent]!);
+      if (bytes > MAX_PART_BYTES) break;
+      this.#sent++;
+    }
+    return { first: this.#first + from, datagrams: this.#datagrams.slice(from, this.#sent) };
+  }
+}

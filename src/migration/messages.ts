@@ -1,0 +1,157 @@
+/**
+ * What the two sides of a migration say to each other. (How it is written in bytes: codec.ts.)
+ *
+ *     source                                                destination
+ *       │ ── HELLO   which migration, at which epoch ───────────► │  holds the sandbox's packets
+ *       │ ◄─────────────────────────────────────────── WELCOME ── │
+ *     freezes                                                     │
+ *       │ ── IMAGE × n   the process without its pages ─────────► │  begins to build
+ *       │ ── PAGES × n   ranges and their bytes ────────────────► │  writes them
+ *       │ ── END     how many bytes of pages that were ─────────► │  finishes: built, stopped
+ *       │ ◄───────────────────────────────────────────── READY ── │
+ *     holds the stop                                              │
+ *       │ ── TAKE    from here on only the record decides ──────► │  compare-and-set, lets it run
+ *       │ ◄───────────────────────────────────────────── OWNED ── │
+ *     drains its sockets                                          │
+ *       │ ── DATAGRAMS × n   numbered from 0 ───────────────────► │  injects them
+ *       │ ── DRAINED how many that were ────────────────────────► │  releases what it held
+ *       │ ◄─────────────────────────────────────── HANDED_OVER ── │
+ *     kills its process, closes                                   │  the only instance
+ *
+ * Before TAKE either side may end it: the source with ABORT, the destination with FAILED. After TAKE no word of the
+ * other side counts but OWNED, and a FAILED that follows TAKE only makes the source ask the record sooner.
+ *
+ * The connection may break behind TAKE. The side that has not heard asks the record; if the destination owns, the
+ * source comes back over a new connection, and the datagrams go on where they stopped:
+ *
+ *       │ ── HAND_OVER  which migration ────────────────────────► │
+ *       │ ◄───────────────────── RECEIVED how many datagrams ──── │
+ *       │ ── DATAGRAMS × n, DRAINED ────────────────────────────► │
+ *
+ * A destination that owns and then cannot let the process run has destroyed it and says GIVEN_BACK instead of OWNED (or
+ * instead of RECEIVED); the source takes the epoch after that one and runs on.
+ */
+import type { ModeName } from './modes.ts';
+import type { CarriedDatagram, PageRange } from './ports.ts';
+
+/** Of the protocol. Both sides must say the same. */
+export const PROTOCOL_VERSION = 1;
+
+/** Page size of x86-64: pages are moved in whole ones. */
+export const PAGE_BYTES = 4096;
+/** Most ranges in one PAGES message, and in one call of readPages: IOV_MAX of process_vm_readv(2). */
+export const MAX_RANGES = 1024;
+/** Most bytes of pages in one PAGES message, of an image in one IMAGE message, of datagrams in one DATAGRAMS message. */
+export const MAX_PART_BYTES = 1 << 20;
+/** Most bytes of any encoded message. A channel can lay out its buffers with it. */
+export const MAX_MESSAGE_BYTES = MAX_PART_BYTES + (64 << 10);
+/** Most bytes of a process image, pages not counted. */
+export const MAX_IMAGE_BYTES = 256 << 20;
+export const MAX_DATAGRAM_BYTES = 65_535;
+/** Most bytes of a name, and of a sentence in a failure. */
+export const MAX_NAME_BYTES = 256;
+export const MAX_SENTENCE_BYTES = 4096;
+
+/** Tag numbers: 1 to 63 from the source, 65 to 127 from the destination. A number is never given a second meaning. */
+export const SOURCE_TAGS = {
+  HELLO: 1,
+  IMAGE: 2,
+  PAGES: 3,
+  END: 4,
+  TAKE: 5,
+  DATAGRAMS: 6,
+  DRAINED: 7,
+  ABORT: 8,
+  HAND_OVER: 9,
+} as const satisfies Record<SourceMessage['type'], number>;
+
+export const DESTINATION_TAGS = {
+  WELCOME: 65,
+  READY: 66,
+  OWNED: 67,
+  HANDED_OVER: 68,
+  FAILED: 69,
+  RECEIVED: 70,
+  GIVEN_BACK: 71,
+} as const satisfies Record<DestinationMessage['type'], number>;
+
+export type HelloMessage = {
+  readonly type: 'HELLO';
+  readonly version: number;
+  readonly migrationId: string;
+  readonly sandbox: string;
+  readonly mode: ModeName;
+  readonly source: string;
+  readonly destination: string;
+  readonly epoch: bigint;
+};
+/** `bytes` stand at `offset` of the image; parts come in order. */
+export type ImageMessage = {
+  readonly type: 'IMAGE';
+  readonly totalBytes: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+};
+/** `bytes` is the memory of `ranges`, one behind another. */
+export type PagesMessage = {
+  readonly type: 'PAGES';
+  readonly ranges: readonly PageRange[];
+  readonly bytes: Uint8Array;
+};
+export type EndMessage = { readonly type: 'END'; readonly pageBytes: bigint };
+export type TakeMessage = { readonly type: 'TAKE'; readonly expectedEpoch: bigint };
+export type DatagramsMessage = {
+  readonly type: 'DATAGRAMS';
+  /** Number of the first one, counted from 0 over the whole migration. */
+  readonly first: number;
+  readonly datagrams: readonly CarriedDatagram[];
+};
+export type DrainedMessage = { readonly type: 'DRAINED'; readonly total: number };
+export type AbortMessage = FailureText & { readonly type: 'ABORT' };
+export type HandOverMessage = { readonly type: 'HAND_OVER'; readonly version: number; readonly migrationId: string };
+
+export type WelcomeMessage = { readonly type: 'WELCOME'; readonly version: number };
+/** Durations by the destination's clock. */
+export type ReadyMessage = {
+  readonly type: 'READY';
+  readonly beginMicros: number;
+  /** From the process being begun to its last page being written. */
+  readonly pagesMicros: number;
+  readonly finishMicros: number;
+};
+export type OwnedMessage = {
+  readonly type: 'OWNED';
+  readonly epoch: bigint;
+  readonly takeMicros: number;
+  readonly runMicros: number;
+};
+export type HandedOverMessage = { readonly type: 'HANDED_OVER'; readonly injected: number; readonly held: number };
+export type FailedMessage = FailureText & { readonly type: 'FAILED' };
+export type ReceivedMessage = { readonly type: 'RECEIVED'; readonly epoch: bigint; readonly datagrams: number };
+/** `epoch` is the one that the destination has taken and does not use. */
+export type GivenBackMessage = FailureText & { readonly type: 'GIVEN_BACK'; readonly epoch: bigint };
+
+/** A ComicranError on the wire; `code` may be one that this version does not know. */
+export type FailureText = { readonly code: string; readonly message: string; readonly hint: string };
+
+export type SourceMessage =
+  | HelloMessage
+  | ImageMessage
+  | PagesMessage
+  | EndMessage
+  | TakeMessage
+  | DatagramsMessage
+  | DrainedMessage
+  | AbortMessage
+  | HandOverMessage;
+
+export type DestinationMessage =
+  | WelcomeMessage
+  | ReadyMessage
+  | OwnedMessage
+  | HandedOverMessage
+  | FailedMessage
+  | ReceivedMessage
+  | GivenBackMessage;
+
+export type Message = SourceMessage | DestinationMessage;

@@ -1,0 +1,98 @@
+/** How a migration has ended on a side. A role does not throw: each of its ends says where the process is. */
+import { ComicranError, messageOf } from '../base/errors.ts';
+import type { ModeName } from './modes.ts';
+import type { DestinationPhase, PhaseTime, SourcePhase } from './phases.ts';
+
+/** The destination's own durations, by its clock, in microseconds. */
+export type DestinationTimes = {
+  readonly beginMicros: number;
+  readonly pagesMicros: number;
+  readonly finishMicros: number;
+  readonly takeMicros: number;
+  readonly runMicros: number;
+};
+
+/** The destination owns. There is no process at the source any more, and its sandbox can be taken down. */
+export type Moved = {
+  readonly outcome: 'moved';
+  readonly mode: ModeName;
+  /** Of the record now. */
+  readonly epoch: bigint;
+  readonly totalMicros: number;
+  /**
+   * From the freeze's first interrupt until the source knew that the destination's process runs: an upper bound of the
+   * time in which nobody ran, by one clock. It is more than that time by OWNED's way over the network, and by much more
+   * only where OWNED did not arrive and the source had to ask.
+   */
+  readonly stopMicros: number;
+  /** Pages of 4 KiB, and their bytes. */
+  readonly pages: number;
+  readonly pageBytes: number;
+  readonly imageBytes: number;
+  readonly datagrams: {
+    /** Read from the source's sockets and sent. */
+    readonly carried: number;
+    /** Never read: a full receive queue dropped them. */
+    readonly dropped: number;
+    /** True where the destination has said that it has every carried one. */
+    readonly confirmed: boolean;
+  };
+  readonly phases: readonly PhaseTime<SourcePhase>[];
+  /** Undefined where the destination's own word has not arrived, but the record says that it owns. */
+  readonly destination: DestinationTimes | undefined;
+  /** What did not go as it should and changes nothing of the outcome. */
+  readonly leftovers: readonly Error[];
+};
+
+/** The source's process runs on as if nothing had happened; nothing runs at the destination, nor ever will. */
+export type Stayed = {
+  readonly outcome: 'stayed';
+  readonly error: ComicranError;
+  /** Of the record now: another one than before where the source had to fence the destination. */
+  readonly epoch: bigint;
+  /** How long the process was stopped for nothing; 0 where it was not. */
+  readonly stopMicros: number;
+  readonly phases: readonly PhaseTime<SourcePhase>[];
+  readonly leftovers: readonly Error[];
+};
+
+/** The process is stopped and stays so, and the journal's entry stays: an operator must look. */
+export type Halted<Phase extends string> = {
+  readonly outcome: 'halted';
+  readonly error: ComicranError;
+  readonly phases: readonly PhaseTime<Phase>[];
+  readonly leftovers: readonly Error[];
+};
+
+export type SourceOutcome = Moved | Stayed | Halted<SourcePhase>;
+
+/** The process runs here, and this machine owns. */
+export type Owned = {
+  readonly outcome: 'owned';
+  readonly epoch: bigint;
+  readonly datagrams: {
+    readonly injected: number;
+    readonly held: number;
+    /** True where the source has said that there are no more. */
+    readonly complete: boolean;
+  };
+  readonly phases: readonly PhaseTime<DestinationPhase>[];
+  readonly leftovers: readonly Error[];
+};
+
+/** There is no process here; the skeleton of its sandbox can be taken down. */
+export type Discarded = {
+  readonly outcome: 'discarded';
+  readonly error: ComicranError;
+  readonly phases: readonly PhaseTime<DestinationPhase>[];
+  readonly leftovers: readonly Error[];
+};
+
+export type DestinationOutcome = Owned | Discarded | Halted<DestinationPhase>;
+
+/** A failure with where it happened and what that means in front of it; its code and hint are the cause's. */
+export function withPlace(cause: unknown, place: string): ComicranError {
+  const known = cause instanceof ComicranError ? cause : undefined;
+  const details = known?.hint === undefined ? { cause } : { cause, hint: known.hint };
+  return new ComicranError(known?.code ?? 'migration.failed', `${place}: ${messageOf(cause)}`, details);
+}

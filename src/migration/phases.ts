@@ -1,0 +1,132 @@
+/** The phases of a migration as each side sees them, their times, and the report of where it stands. */
+import type { Clock } from './ports.ts';
+
+export const SOURCE_PHASES = {
+  connect: 'reaching the destination and agreeing on what comes',
+  freeze: 'stopping the process and capturing it; nobody runs from here on',
+  image: 'sending the process without its pages',
+  pages: 'reading and sending its memory',
+  restore: 'waiting for the destination to have it whole',
+  commit: 'giving the right to answer away; at the end of it the destination runs',
+  'hand-over': 'carrying over the datagrams that came while nobody ran',
+  end: 'ending the process here',
+} as const;
+
+export const DESTINATION_PHASES = {
+  accept: 'waiting for the source and agreeing on what comes',
+  image: 'receiving the process without its pages',
+  build: 'building the process',
+  pages: 'receiving and writing its memory',
+  finish: 'putting the last of it in place',
+  offer: 'waiting for the right to answer',
+  take: 'changing the record of who answers',
+  run: 'letting the process run',
+  'hand-over': 'injecting the datagrams that came while nobody ran',
+  release: 'handing over the packets that were held',
+} as const;
+
+export type SourcePhase = keyof typeof SOURCE_PHASES;
+export type DestinationPhase = keyof typeof DESTINATION_PHASES;
+
+/** Microseconds, by the side's own clock, from the side's beginning. */
+export type PhaseTime<Phase extends string> = {
+  readonly phase: Phase;
+  readonly startMicros: number;
+  readonly durationMicros: number;
+};
+
+export type Progress<Phase extends string> = {
+  readonly phase: Phase;
+  readonly atMicros: number;
+  /** Bytes of pages and image. */
+  readonly doneBytes: number;
+  /** 0 while it is not known. */
+  readonly totalBytes: number;
+  /** Something that an operator should know: "the sdn does not answer". */
+  readonly note?: string;
+};
+
+/** Between two reports of bytes alone: the process is stopped while they are made. */
+const REPORT_MICROS = 50_000;
+
+/** Notes when each phase began and tells the listener. A listener that throws is not called again. */
+export class PhaseLog<Phase extends string> {
+  readonly #clock: Clock;
+  readonly #beganMicros: number;
+  readonly #times: PhaseTime<Phase>[] = [];
+  #listener: ((progress: Progress<Phase>) => void) | undefined;
+  #current: { readonly phase: Phase; readonly startMicros: number } | undefined;
+  #reportedMicros = 0;
+  #doneBytes = 0;
+  #totalBytes = 0;
+
+  constructor(clock: Clock, listener: ((progress: Progress<Phase>) => void) | undefined) {
+    this.#clock = clock;
+    this.#listener = listener;
+    this.#beganMicros = clock.nowMicros();
+  }
+
+  get elapsedMicros(): number {
+    return this.#clock.nowMicros() - this.#beganMicros;
+  }
+
+  /** The phase that is under way; undefined before the first and after {@link finish}. */
+  get current(): Phase | undefined {
+    return this.#current?.phase;
+  }
+
+  get doneBytes(): number {
+    return this.#doneBytes;
+  }
+
+  /** Ends the phase under way and begins this one. */
+  enter(phase: Phase): void {
+    this.#end();
+    this.#current = { phase, startMicros: this.elapsedMicros };
+    this.#report();
+  }
+
+  expectBytes(total: number): void {
+    this.#totalBytes = total;
+  }
+
+  addBytes(count: number): void {
+    this.#doneBytes += count;
+    if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
+  }
+
+  note(text: string): void {
+    this.#report(text);
+  }
+
+  /** @returns the times of all phases, in order. */
+  finish(): readonly PhaseTime<Phase>[] {
+    this.#end();
+    return this.#times;
+  }
+
+  #end(): void {
+    if (this.#current === undefined) return;
+    const { phase, startMicros } = this.#current;
+    this.#times.push({ phase, startMicros, durationMicros: this.elapsedMicros - startMicros });
+    this.#current = undefined;
+  }
+
+  #report(note?: string): void {
+    const phase = this.#current?.phase;
+    if (this.#listener === undefined || phase === undefined) return;
+    this.#reportedMicros = this.elapsedMicros;
+    const progress = {
+      phase,
+      atMicros: this.#reportedMicros,
+      doneBytes: this.#doneBytes,
+      totalBytes: this.#totalBytes,
+    };
+    try {
+      this.#listener(note === undefined ? progress : { ...progress, note });
+    } catch {
+      // Whoever watches must not decide over a process that is stopped.
+      this.#listener = undefined;
+    }
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * What a daemon that starts again does with a migration that it finds in its journal. Neither side needs the other one
+ * for it, nor the manager: only the record.
+ *
+ * Promise: afterwards the process runs here and this machine owns, or there is no process here; or, where the outcome is
+ * `halted`, it is stopped. The journal's entry is cleared unless something is left to be done.
+ */
+import type { ComicranError } from '../base/errors.ts';
+import { releasePackets } from './hand-over-destination.ts';
+import { endGiven } from './hand-over-source.ts';
+import { advance, type DestinationEntry, type SourceEntry } from './journal.ts';
+import { Leftovers } from './leftovers.ts';
+import { resolveOffer } from './offer.ts';
+import { type Moved, withPlace } from './outcome.ts';
+import { contradiction, decideDestination } from './ownership.ts';
+import { type DestinationPhase, PhaseLog, type SourcePhase } from './phases.ts';
+import type { DestinationPorts, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
+import type { RoleOptions, SourceAfter } from './roles.ts';
+import { settle } from './settle.ts';
+import { DEFAULT_DEADLINES } from './waiting.ts';
+
+export type SourceRecoveryPorts = Omit<SourcePorts, 'process'> & {
+  /** The sandbox's root process, whatever state it is in. */
+  readonly process: StoppedProcess;
+};
+
+export type DestinationRecoveryPorts = Omit<DestinationPorts, 'engine' | 'accept'> & {
+  /** The sandbox's root process, however far it was built, or what is left of it. */
+  readonly process: RestoredProcess;
+};
+
+type End = { readonly leftovers: readonly Error[] };
+
+export type SourceRecovery = End &
+  (
+    | { readonly outcome: 'moved'; readonly epoch: bigint; readonly datagrams: Moved['datagrams'] }
+    | { readonly outcome: 'stayed'; readonly epoch: bigint }
+    | { readonly outcome: 'halted'; readonly error: ComicranError }
+  );
+
+export type DestinationRecovery = End &
+  (
+    | { readonly outcome: 'owned'; readonly epoch: bigint; readonly held: number }
+    | { readonly outcome: 'discarded' }
+    | { readonly outcome: 'halted'; readonly error: ComicranError }
+  );
+
+type RecoveryOptions<Phase extends string> = Pick<RoleOptions<Phase>, 'deadlines' | 'onProgress'>;
+
+export async function recoverSource(
+  ports: SourceRecoveryPorts,
+  entry: SourceEntry,
+  options: RecoveryOptions<SourcePhase> = {},
+): Promise<SourceRecovery> {
+  const { migration } = entry;
+  const context: SourceAfter = {
+    ports,
+    migration,
+    deadlines: { ...DEFAULT_DEADLINES, ...options.deadlines },
+    phases: new PhaseLog(ports.clock, options.onProgress),
+    signal: undefined,
+  };
+  const leftovers = new Leftovers(ports.clock, context.deadlines);
+  const halted = (error: ComicranError): SourceRecovery => ({
+    outcome: 'halted',
+    error,
+    leftovers: leftovers.failures,
+  });
+
+  const runOn = async (epoch: bigint): Promise<SourceRecovery> => {
+    if (!(await leftovers.tidy('letting the process run on', () => ports.process.resume())))
+      return halted(withPlace(leftovers.failures.at(-1), `sandbox ${migration.sandbox} belongs here and does not run`));
+    await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+    return { outcome: 'stayed', epoch, leftovers: leftovers.failures };
+  };
+
+  if (entry.stage === 'sending') return runOn(migration.epoch);
+  context.phases.enter('commit');
+  const verdict = await resolveOffer(context, entry, undefined);
+  switch (verdict.kind) {
+    case 'kept':
+      return runOn(verdict.epoch);
+    case 'halted':
+      return halted(verdict.reason);
+    case 'given': {
+      const datagrams = await endGiven(context, entry, verdict, ports.process, leftovers);
+      return { outcome: 'moved', epoch: verdict.epoch, datagrams, leftovers: leftovers.failures };
+    }
+  }
+}
+
+export async function recoverDestination(
+  ports: DestinationRecoveryPorts,
+  entry: DestinationEntry,
+  options: RecoveryOptions<DestinationPhase> = {},
+): Promise<DestinationRecovery> {
+  const { migration } = entry;
+  const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+  const phases = new PhaseLog(ports.clock, options.onProgress);
+  const leftovers = new Leftovers(ports.clock, deadlines);
+  phases.enter('take');
+  const { action, record } = await settle(
+    { ownership: ports.ownership, clock: ports.clock, deadlines },
+    migration.epoch,
+    (known) => decideDestination(entry.stage, migration, known),
+    (reason) => phases.note(`waiting for the sdn: ${reason}`),
+  );
+  if (action === 'halt')
+    return { outcome: 'halted', error: contradiction(migration, record), leftovers: leftovers.failures };
+  if (action === 'destroy') {
+    const destroyed = await leftovers.tidy('destroying the process', () => ports.process.destroy());
+    const discarded = await leftovers.tidy('taking the hold away', () => ports.packets.discard());
+    if (destroyed && discarded) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+    return { outcome: 'discarded', leftovers: leftovers.failures };
+  }
+  await leftovers.tidy('noting that this machine owns', () => ports.journal.write(advance(entry, 'owned')));
+  phases.enter('run');
+  if (!(await leftovers.tidy('letting the process run', () => ports.process.run()))) {
+    const error = withPlace(leftovers.failures.at(-1), `sandbox ${migration.sandbox} belongs here and does not run`);
+    return { outcome: 'halted', error, leftovers: leftovers.failures };
+  }
+  phases.enter('release');
+  const held = await releasePackets(ports, migration, leftovers);
+  return { outcome: 'owned', epoch: migration.epoch + 1n, held, leftovers: leftovers.failures };
+}

@@ -1,0 +1,46 @@
+/** Asks the record at the sdn until it is known what to do. There is no deadline: until then nothing may run. */
+import { messageOf } from '../base/errors.ts';
+import type { Knowledge } from './ownership.ts';
+import type { Clock, Ownership, OwnershipRecord } from './ports.ts';
+import { type Deadlines, sleep, within } from './waiting.ts';
+
+/** The actions that are no end: they lead to another question. */
+type Again = 'fence' | 'take' | 'wait';
+
+export type Settled<Action> = {
+  readonly action: Action;
+  /** What decided; undefined where nobody had to be asked. */
+  readonly record: OwnershipRecord | undefined;
+};
+
+/**
+ * @param decide decideSource or decideDestination, with the stage and the migration filled in
+ * @param onSilence told each time that the sdn has not answered
+ */
+export async function settle<Action extends string>(
+  world: { readonly ownership: Ownership; readonly clock: Clock; readonly deadlines: Deadlines },
+  expectedEpoch: bigint,
+  decide: (known: Knowledge) => Action,
+  onSilence: (reason: string) => void,
+): Promise<Settled<Exclude<Action, Again>>> {
+  const { ownership, clock, deadlines } = world;
+  let pauseMs = deadlines.retryMs / 64;
+  for (let known: Knowledge = 'not-asked'; ; ) {
+    const action = decide(known);
+    if (isEnd(action)) return { action, record: typeof known === 'string' ? undefined : known };
+    if (known !== 'not-asked') {
+      await sleep(clock, pauseMs);
+      pauseMs = Math.min(pauseMs * 2, deadlines.retryMs);
+    }
+    try {
+      known = await within(clock, deadlines.ownedMs, 'the sdn', ownership.take(expectedEpoch));
+    } catch (error) {
+      known = 'no-answer';
+      onSilence(messageOf(error));
+    }
+  }
+}
+
+function isEnd<Action extends string>(action: Action): action is Exclude<Action, Again> {
+  return action !== 'fence' && action !== 'take' && action !== 'wait';
+}

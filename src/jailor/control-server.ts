@@ -94,10 +94,14 @@ export class ControlServer {
     for (const client of this.#clients) send(client, { event: 'state', state });
   }
 
-  /** After the last transition: everybody gets what is due to them, then the socket goes. */
-  async close(): Promise<void> {
+  /** Takes the socket's name away. Who is connected stays so. */
+  stopListening(): void {
     this.#server.close();
     rmSync(this.#supervisor.paths.controlSocket, { force: true });
+  }
+
+  /** After the last transition, and after {@link stopListening}: everybody gets what is due to them. */
+  async close(): Promise<void> {
     await Promise.allSettled(this.#pending);
     const closed = [...this.#clients].map((client) => new Promise((resolve) => client.once('close', resolve)));
     for (const client of this.#clients) client.end();

@@ -6,7 +6,20 @@ import { closeSync, fstatSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { tryLockFile } from '../linux/file-lock.ts';
 
 /** Held until released, or until this process ends (the descriptor is close-on-exec). */
-export type DirectoryLock = { release(): void };
+export class DirectoryLock {
+  #fd: number | undefined;
+
+  /** @param fd is locked, and is closed by this. */
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Idempotent. */
+  release(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+}
 
 /** Makes the directory if it is not there. @returns undefined when somebody else has the lock. */
 export function lockDirectory(directory: string): DirectoryLock | undefined {
@@ -20,7 +33,7 @@ export function lockDirectory(directory: string): DirectoryLock | undefined {
     }
     // Who had it before may have removed the directory: then this is the lock of something that has no name any more.
     if (statSync(directory, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
-      return { release: () => closeSync(fd) };
+      return new DirectoryLock(fd);
     }
     closeSync(fd);
   }

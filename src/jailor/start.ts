@@ -3,13 +3,15 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { ComicranError, isErrorCode, messageOf } from '../base/errors.ts';
+import { ComicranError } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { ControlClient } from './control-client.ts';
 import { sandboxPaths } from './naming.ts';
-import { OUTCOME_FD, type Outcome } from './run.ts';
+import { readOutcome } from './outcome.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../bin/comicran');
+/** The jailor's descriptor on which it tells how its start went. */
+const OUTCOME_FD = 3;
 /** The first start on a machine copies every file of the sandbox. */
 const START_TIMEOUT_MS = 60_000;
 
@@ -33,7 +35,7 @@ export async function startSandbox(options: StartOptions): Promise<ControlClient
   const { directory, jailorLog } = sandboxPaths(stateDirectory, config.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logFd = openSync(jailorLog, 'a', 0o600);
-  const words = ['jailor', 'run', '-', '--background', '--state', stateDirectory];
+  const words = ['jailor', 'run', '-', '--background', '--outcome-fd', String(OUTCOME_FD), '--state', stateDirectory];
   if (skeleton !== undefined) words.push('--skeleton', '--hatchery-pid', String(skeleton.hatcheryPid));
   const jailor = spawn(PROGRAM, words, { detached: true, stdio: ['pipe', logFd, logFd, 'pipe'], cwd: '/' });
   closeSync(logFd);
@@ -73,26 +75,11 @@ async function withDeadline(outcome: Promise<string>, timeoutMs: number, id: str
 }
 
 function checkOutcome(id: string, text: string, jailorLog: string): void {
-  const outcome = parseOutcome(text);
-  if (outcome === undefined) {
+  if (text === '') {
     throw new ComicranError('sandbox.setup-failed', `the jailor of sandbox ${id} ended without a word`, {
       hint: `Look into ${jailorLog}.`,
     });
   }
-  if (outcome.ok) return;
-  const { code, message, hint } = outcome;
-  throw new ComicranError(isErrorCode(code) ? code : 'sandbox.setup-failed', message, {
-    ...(hint === undefined ? {} : { hint }),
-    // What describeError said in jailor, causes included.
-    cause: outcome.text === message ? undefined : new Error(outcome.text),
-  });
-}
-
-function parseOutcome(text: string): Outcome | undefined {
-  try {
-    // Written by this same program (run.ts).
-    return text === '' ? undefined : (JSON.parse(text) as Outcome);
-  } catch (cause) {
-    throw new ComicranError('peer.protocol', `jailor said '${text}': ${messageOf(cause)}`);
-  }
+  const failure = readOutcome(text);
+  if (failure !== undefined) throw failure;
 }

@@ -32,11 +32,15 @@ export type SupervisorOptions = {
   readonly logFds?: World['logFds'];
   /** Inodes of the pipes behind logFds. */
   readonly stdio?: SandboxState['stdio'];
+  /** True: state file and log stay to be read when the sandbox has exited. */
+  readonly keepDirectory: boolean;
+  /** Called when the sandbox has been taken down and before it counts as exited: its directory is still this jailor's. */
+  readonly onTakenDown?: () => Promise<void>;
 };
 
 export class Supervisor {
   readonly paths: SandboxPaths;
-  /** Resolves when everything but the sandbox's directory has been taken down. */
+  /** Resolves when the sandbox has exited. */
   readonly finished: Promise<Exit>;
   readonly #options: SupervisorOptions;
   readonly #listeners = new Set<(state: SandboxState) => void>();
@@ -89,11 +93,15 @@ export class Supervisor {
   #become(changes: Partial<SandboxState>): void {
     this.#state = { ...this.#state, ...changes };
     writeState(this.paths.state, this.#state);
+    this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener(this.#state);
   }
 
   /**
-   * Takes the sandbox's directory. On success it is this jailor's until {@link release} or its end.
+   * Takes the sandbox's directory. On success it is this jailor's until the sandbox has exited.
    *
    * @throws ComicranError sandbox.exists
    */
@@ -116,13 +124,16 @@ export class Supervisor {
   /**
    * Makes the sandbox; afterwards its phase is `running`, or `ready` for a skeleton. On failure nothing is left of it, its
    * directory included.
+   *
+   * @param open opens what lies in the directory, before anything is made.
    */
-  async start(): Promise<void> {
+  async start(open: () => Promise<void> = async () => undefined): Promise<void> {
     assert(this.#lock !== undefined, 'the sandbox has been claimed');
     const { config, plan, stateDirectory, logFds } = this.#options;
     try {
       writeWhole(this.paths.config, `${JSON.stringify(config, undefined, 2)}\n`);
       this.#become({});
+      await open();
       const construction = await applyPlan(config.id, plan, {
         storeDirectory: storeDirectory(stateDirectory),
         ...(logFds === undefined ? {} : { logFds }),
@@ -132,7 +143,7 @@ export class Supervisor {
       this.#construction = construction;
       this.#begin(construction);
     } catch (thrown) {
-      this.forget();
+      this.#forget();
       throw thrown;
     }
   }
@@ -160,23 +171,24 @@ export class Supervisor {
     void root.ended.then((ending) => this.#finish(this.#requested ?? 'ended', ending));
   }
 
-  /** Takes everything down, once. */
+  /**
+   * Takes everything down, once. When anybody hears that the sandbox has exited, its id, its address and its directory are
+   * free again.
+   */
   async #finish(reason: ExitReason, ending: Ending | undefined): Promise<void> {
     if (this.#finishing) return;
     this.#finishing = true;
     const failures = (await this.#construction?.cleanup.run()) ?? [];
     for (const failure of failures) process.stderr.write(`comicran jailor: ${messageOf(failure)}\n`);
+    await this.#options.onTakenDown?.();
     const exit = exitOf(reason, ending);
-    this.#become({
-      phase: 'exited',
-      exit,
-      root: null,
-      cgroup: null,
-      init: null,
-      netns: null,
-      hatchery: null,
-      process: null,
-    });
+    const gone = { root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
+    this.#state = { ...this.#state, ...gone, phase: 'exited', exit };
+    if (this.#options.keepDirectory) {
+      writeState(this.paths.state, this.#state);
+      this.#lock?.release();
+    } else this.#forget();
+    this.#tell();
     this.#resolveFinished(exit);
   }
 
@@ -265,11 +277,9 @@ export class Supervisor {
     );
   }
 
-  /** Removes the sandbox's directory and gives up the lock on it. */
-  forget(): void {
+  #forget(): void {
     rmSync(this.paths.directory, { recursive: true, force: true });
     this.#lock?.release();
-    this.#lock = undefined;
   }
 }
 

@@ -1,8 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { ComicranError, messageOf } from '../../base/errors.ts';
+import { ComicranError, describeError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
 import type { PlanOptions } from '../../jailor/plan.ts';
+import type { RunOptions } from '../../jailor/run.ts';
 
 const DEFAULT_HATCHERY_PID = 32_000;
 
@@ -13,7 +14,14 @@ type RunFlags = {
   readonly background?: true;
   readonly skeleton?: true;
   readonly hatcheryPid: number;
+  readonly outcomeFd?: number;
 };
+
+function descriptor(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 3) throw new InvalidArgumentError('A descriptor is a whole number from 3.');
+  return value;
+}
 
 function pid(text: string): number {
   const value = Number(text);
@@ -32,9 +40,30 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     await printPlan(config, { ...options, stdio: flags.background === true ? 'log' : 'inherit' }, flags.json === true);
     return;
   }
-  const { runInBackground, runInForeground, writeOutcome } = await import('../../jailor/run.ts');
-  if (flags.background === true) await runInBackground(config, options, writeOutcome);
-  else process.exitCode = await runInForeground(config, options);
+  if (flags.background === true) {
+    await runBackground(config, options, flags.outcomeFd);
+    return;
+  }
+  const { runInForeground } = await import('../../jailor/run.ts');
+  process.exitCode = await runInForeground(config, options);
+}
+
+async function runBackground(config: FullConfig, options: RunOptions, outcomeFd: number | undefined): Promise<void> {
+  const { runInBackground } = await import('../../jailor/background.ts');
+  const { writeOutcome } = await import('../../jailor/outcome.ts');
+  let told = false;
+  const tell = (problem?: unknown): void => {
+    if (outcomeFd !== undefined && !told) writeOutcome(outcomeFd, problem);
+    told = true;
+  };
+  try {
+    await runInBackground(config, options, () => tell());
+  } catch (thrown) {
+    tell(thrown);
+    // What may still be open (the log, the socket) belongs to a sandbox that is not there.
+    process.stderr.write(`comicran jailor: ${describeError(thrown)}\n`);
+    process.exit(1);
+  }
 }
 
 async function printPlan(config: FullConfig, options: PlanOptions, json: boolean): Promise<void> {
@@ -69,6 +98,7 @@ export function register(command: Command): void {
     .option('--dry-run', 'print what would be done, and do nothing')
     .option('--json', 'with --dry-run: as JSON')
     .option('--background', "log to the sandbox's directory and be controlled by its socket, as sdaemon does it")
+    .option('--outcome-fd <fd>', 'with --background: where to tell, as a line of JSON, how the start went', descriptor)
     .option('--skeleton', 'a sandbox without its process, for one that is about to be restored')
     .option('--hatchery-pid <pid>', 'PID inside of what the restored process comes out of', pid, DEFAULT_HATCHERY_PID)
     .action(run);

@@ -1,0 +1,75 @@
+/** jailor as a program, in the background: as a daemon starts it, and leaves it running when it ends itself. */
+import { closeSync, fstatSync } from 'node:fs';
+import type { FullConfig } from '../base/sandbox-config.ts';
+import { makePipe } from '../linux/pipe.ts';
+import { ControlServer, checkSocketPath } from './control-server.ts';
+import { LogWriter } from './log-writer.ts';
+import { planSandbox } from './plan.ts';
+import { prepare, type RunOptions } from './run.ts';
+import { Supervisor } from './supervisor.ts';
+
+const STOP_GRACE_MS = 10_000;
+/** Somebody outside the sandbox may hold the other end of a log pipe. */
+const LOG_END_TIMEOUT_MS = 1_000;
+
+/**
+ * Runs a sandbox that is controlled through its socket and logs to its directory, which stays when it has ended.
+ * Returns when it has exited.
+ *
+ * @param started is called when the root process runs, or the skeleton is ready.
+ * @throws ComicranError when it could not be made; nothing of it is left then.
+ */
+export async function runInBackground(config: FullConfig, options: RunOptions, started: () => void): Promise<void> {
+  await prepare();
+  const plan = planSandbox(config, { ...options, stdio: 'log' });
+  const pipes = { stdout: makePipe(), stderr: makePipe() };
+  const logFds = { stdout: pipes.stdout.writeFd, stderr: pipes.stderr.writeFd };
+  const stdio = { stdout: fstatSync(logFds.stdout).ino, stderr: fstatSync(logFds.stderr).ino };
+  const outputs = Promise.withResolvers<Outputs>();
+  const supervisor = new Supervisor({
+    ...options,
+    ...{ config, plan, logFds, stdio, keepDirectory: true },
+    onTakenDown: async () => (await outputs.promise).close(),
+  });
+  checkSocketPath(supervisor.paths.controlSocket);
+  await supervisor.claim();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => void supervisor.terminate('SIGTERM', STOP_GRACE_MS));
+  }
+  // Its terminal or its daemon went away, which is none of its business.
+  process.on('SIGHUP', () => undefined);
+
+  const server = new ControlServer(supervisor);
+  const readFds = { stdout: pipes.stdout.readFd, stderr: pipes.stderr.readFd };
+  try {
+    await supervisor.start(async () => {
+      outputs.resolve(openOutputs(supervisor.paths.log, readFds, server));
+      await server.listen();
+    });
+  } finally {
+    // The sandbox has its own: what comes out ends when the last process in it does.
+    for (const fd of Object.values(logFds)) closeSync(fd);
+  }
+  started();
+  await supervisor.finished;
+  await server.close();
+}
+
+/** What lies in the sandbox's directory and is open. */
+type Outputs = { close(): Promise<void> };
+
+function openOutputs(logPath: string, readFds: { stdout: number; stderr: number }, server: ControlServer): Outputs {
+  const log = new LogWriter(logPath);
+  const followed = [log.follow('stdout', readFds.stdout), log.follow('stderr', readFds.stderr)];
+  return {
+    close: async () => {
+      server.stopListening();
+      const timer = setTimeout(() => {
+        for (const { stop } of followed) stop();
+      }, LOG_END_TIMEOUT_MS);
+      await Promise.all(followed.map(({ ended }) => ended));
+      clearTimeout(timer);
+      log.close();
+    },
+  };
+}

@@ -41,10 +41,11 @@ export function treeProblems(config: Tree): Problem[] {
   };
   const entries = entriesOf(config);
   for (const { path, kind, at } of entries) place(path, kind, at);
-  for (const { path, at } of entries) {
+  for (const { path, kind: own, at } of entries) {
     for (let above = posix.dirname(path); above !== '/'; above = posix.dirname(above)) {
       const kind = kinds.get(above);
       if (kind === undefined || kind === 'directory') continue;
+      if (kind === 'writable' && own === 'writable') continue;
       wrong(
         at,
         path,

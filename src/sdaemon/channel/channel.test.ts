@@ -7,27 +7,26 @@ import { ComicranError, type ErrorCode } from '../../base/errors.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { TcpWriter } from '../../linux/tcp.ts';
 import { openWake, signalWake } from '../../linux/wake.ts';
+import { Readiness } from '../readiness.ts';
 import { SecureChannel } from './channel.ts';
 import { type ConnectionOptions, connectToPeer, type PeerConnection, PeerListener } from './establish.ts';
 
 const LOOPBACK = Buffer.from([127, 0, 0, 1]);
 const MAX_MESSAGE_BYTES = 2 << 20;
-const nowMs = (): number => performance.now();
+const readiness = new Readiness(() => performance.now());
 const key = randomBytes(32);
-const options: ConnectionOptions = { key, maxMessageBytes: MAX_MESSAGE_BYTES, nowMs };
+const options: ConnectionOptions = { key, maxMessageBytes: MAX_MESSAGE_BYTES, readiness };
 
 type Bytes = SecureChannel<readonly Uint8Array[], Uint8Array>;
 const codec = { encode: (parts: readonly Uint8Array[]) => parts, decode: (bytes: Uint8Array) => bytes };
-const channelOn = (connection: PeerConnection): Bytes => new SecureChannel(connection, codec, MAX_MESSAGE_BYTES, nowMs);
+const channelOn = (connection: PeerConnection): Bytes =>
+  new SecureChannel(connection, codec, MAX_MESSAGE_BYTES, readiness);
 const fails = (code: ErrorCode) => (error: unknown) => error instanceof ComicranError && error.code === code;
 
-async function connectedPair(
-  context: TestContext,
-  more: { readonly accepting?: Partial<ConnectionOptions>; readonly connecting?: Partial<ConnectionOptions> } = {},
-): Promise<{ a: Bytes; b: Bytes; connections: PeerConnection[] }> {
-  const listener = new PeerListener({ address: LOOPBACK, port: 0 }, { ...options, ...more.accepting });
+async function connectedPair(context: TestContext): Promise<{ a: Bytes; b: Bytes; connections: PeerConnection[] }> {
+  const listener = new PeerListener({ address: LOOPBACK, port: 0 }, options);
   const connections = await Promise.all([
-    connectToPeer({ address: LOOPBACK, port: listener.port }, 2000, { ...options, ...more.connecting }),
+    connectToPeer({ address: LOOPBACK, port: listener.port }, 2000, options),
     listener.accept(2000),
   ]);
   listener.close();
@@ -72,15 +71,37 @@ test('timers of the thread go on while it waits, and the wait has an end', async
   assert.ok(ticks >= 3, `${ticks} ticks`);
 });
 
-test('a signal to the wake descriptor ends a wait', async (context) => {
+test('closing ends a wait', async (context) => {
+  const { b } = await connectedPair(context);
+  const receiving = b.receive(60_000);
+  setTimeout(() => b.close(), 5);
+  await assert.rejects(receiving, fails('peer.died'));
+  const listener = new PeerListener({ address: LOOPBACK, port: 0 }, options);
+  const accepting = listener.accept(60_000);
+  setTimeout(() => listener.close(), 5);
+  await assert.rejects(accepting, fails('aborted'));
+});
+
+test('a wait on one socket is not in the way of another one', async (context) => {
+  const { a, b } = await connectedPair(context);
+  const idle = new PeerListener({ address: LOOPBACK, port: 0 }, options);
+  context.after(() => idle.close());
+  idle.accept(60_000).catch(() => undefined);
+  for (let round = 0; round < 200; round++) {
+    void a.send([Buffer.from([round])]);
+    assert.equal((await b.receive(2000))[0], round);
+  }
+});
+
+test('a signal to the wake descriptor gives the event loop a turn at once, and ends no wait', async (context) => {
   const wake = openWake();
   context.after(() => closeDescriptor(wake));
-  const { b } = await connectedPair(context, { accepting: { wake } });
-  setTimeout(() => signalWake(wake), 10);
-  await assert.rejects(b.receive(60_000), fails('aborted'));
-  const listener = new PeerListener({ address: LOOPBACK, port: 0 }, { ...options, wake });
-  await assert.rejects(listener.accept(60_000), fails('aborted'));
-  listener.close();
+  const waits = new Readiness(() => performance.now(), wake);
+  const never = openWake();
+  context.after(() => closeDescriptor(never));
+  signalWake(wake);
+  assert.equal(await waits.wait(never, 1, 20), false);
+  assert.equal(await waits.wait(wake, 1, 1), false, 'it has been cleared');
 });
 
 test('what was sent before a close arrives, then the peer has died, for good', async (context) => {

@@ -2,12 +2,11 @@
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
-import { PollSet } from '../../linux/poll.ts';
 import { endSending, isBrokenConnection, receiveTcp, TcpWriter } from '../../linux/tcp.ts';
 import type { Channel } from '../../migration/ports.ts';
+import type { Readiness } from '../readiness.ts';
 import type { PeerConnection } from './establish.ts';
 import { HEADER_BYTES, TAG_BYTES } from './frames.ts';
-import { Turns } from './turns.ts';
 
 export type MessageCodec<Outgoing, Incoming> = {
   /** In parts, so that large ones need not be copied. */
@@ -16,49 +15,44 @@ export type MessageCodec<Outgoing, Incoming> = {
   readonly decode: (bytes: Uint8Array) => Incoming;
 };
 
-const SOCKET = 0;
-const WAKE = 1;
 /** Pieces of a frame: header, tag, and the parts of a message. */
 const MAX_PIECES = 16;
 /** How much is read while it is not known how long the next frame is. */
 const READ_AHEAD_BYTES = 64 << 10;
 /** A close waits so long at most until what was sent has been handed to the kernel. */
 const CLOSE_MS = 2_000;
+const NOT_TAKEN = 'the peer does not take what was sent';
 
 /**
- * It blocks its thread for a few milliseconds at a time while it waits (turns.ts), so it belongs into a worker. Views in
- * a received message stay valid for ever. After a failure every call fails in the same way.
+ * It blocks its thread for a few milliseconds at a time while it waits (readiness.ts), so it belongs into a worker. Views
+ * in a received message stay valid for ever. After a failure every call fails in the same way.
  */
 export class SecureChannel<Outgoing, Incoming> implements Channel<Outgoing, Incoming> {
   readonly #connection: PeerConnection;
   readonly #codec: MessageCodec<Outgoing, Incoming>;
-  readonly #nowMs: () => number;
-  readonly #turns: Turns;
+  readonly #readiness: Readiness;
   readonly #writer: TcpWriter;
-  readonly #set = new PollSet(2);
   readonly #received: Buffer;
   #filled = 0;
   /** Sealed and not yet taken by the kernel. */
   #unsent: Uint8Array[] = [];
   #sending: Promise<void> | undefined;
-  #receiving = false;
   #failure: ComicranError | undefined;
   #closed = false;
+  #closeByMs = Number.POSITIVE_INFINITY;
 
   /** Takes the connection over: {@link close} closes it. @param maxMessageBytes the one of the connection. */
   constructor(
     connection: PeerConnection,
     codec: MessageCodec<Outgoing, Incoming>,
     maxMessageBytes: number,
-    nowMs: () => number,
+    readiness: Readiness,
   ) {
     this.#connection = connection;
     this.#codec = codec;
-    this.#nowMs = nowMs;
-    this.#turns = new Turns(nowMs);
+    this.#readiness = readiness;
     this.#writer = new TcpWriter(connection.socket, MAX_PIECES);
     this.#received = Buffer.allocUnsafeSlow(HEADER_BYTES + maxMessageBytes + TAG_BYTES + READ_AHEAD_BYTES);
-    this.#set.set(WAKE, connection.wake, POLL.IN);
   }
 
   send(message: Outgoing): void | Promise<void> {
@@ -66,7 +60,7 @@ export class SecureChannel<Outgoing, Incoming> implements Channel<Outgoing, Inco
     this.#unsent.push(...this.#connection.sealer.seal(this.#codec.encode(message)));
     if (this.#sending === undefined) {
       this.#writeSome();
-      if (this.#unsent.length === 0 && !this.#turns.due) return;
+      if (this.#unsent.length === 0 && !this.#readiness.turnDue) return;
       this.#sending = this.#writeAll().finally(() => {
         this.#sending = undefined;
       });
@@ -77,27 +71,24 @@ export class SecureChannel<Outgoing, Incoming> implements Channel<Outgoing, Inco
   }
 
   async receive(timeoutMs: number): Promise<Incoming> {
-    this.#check();
-    this.#receiving = true;
-    try {
-      if (this.#turns.due) await this.#turns.give();
-      const deadline = this.#nowMs() + timeoutMs;
-      for (;;) {
-        const frame = this.#readFrame();
-        if (frame !== undefined) return this.#decode(frame);
-        const remaining = deadline - this.#nowMs();
-        if (remaining <= 0)
-          throw new ComicranError('deadline', `nothing came from the peer within ${Math.round(timeoutMs)} ms`);
-        await this.#wait(remaining);
-      }
-    } finally {
-      this.#receiving = false;
+    const deadline = this.#readiness.nowMs() + timeoutMs;
+    if (this.#readiness.turnDue) await this.#readiness.turn();
+    for (;;) {
+      this.#check();
+      const frame = this.#readFrame();
+      if (frame !== undefined) return this.#decode(frame);
+      const remaining = deadline - this.#readiness.nowMs();
+      if (remaining <= 0)
+        throw new ComicranError('deadline', `nothing came from the peer within ${Math.round(timeoutMs)} ms`);
+      await this.#readiness.wait(this.#connection.socket, POLL.IN, remaining);
     }
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closeByMs = this.#readiness.nowMs() + CLOSE_MS;
+    this.#readiness.forget(this.#connection.socket);
     if (this.#sending === undefined) this.#end();
     else {
       const end = (): void => this.#end();
@@ -133,23 +124,13 @@ export class SecureChannel<Outgoing, Incoming> implements Channel<Outgoing, Inco
     return this.#failure;
   }
 
-  /** Waits for what either direction needs. */
-  async #wait(remainingMs: number): Promise<void> {
-    const events = (this.#receiving ? POLL.IN : 0) | (this.#unsent.length > 0 ? POLL.OUT : 0);
-    this.#set.set(SOCKET, this.#connection.socket, events);
-    await this.#turns.wait(this.#set, WAKE, remainingMs);
-  }
-
   async #writeAll(): Promise<void> {
-    let closeBy = Number.POSITIVE_INFINITY;
-    await this.#turns.give();
+    if (this.#unsent.length === 0) await this.#readiness.turn();
     while (this.#unsent.length > 0) {
+      await this.#readiness.wait(this.#connection.socket, POLL.OUT, CLOSE_MS);
       if (this.#failure !== undefined) throw this.#failure;
       this.#writeSome();
-      if (this.#unsent.length === 0) return;
-      if (this.#closed && closeBy === Number.POSITIVE_INFINITY) closeBy = this.#nowMs() + CLOSE_MS;
-      if (this.#nowMs() > closeBy) throw new ComicranError('deadline', 'the peer does not take what was sent');
-      await this.#wait(CLOSE_MS);
+      if (this.#readiness.nowMs() > this.#closeByMs) throw this.#broken(new ComicranError('deadline', NOT_TAKEN));
     }
   }
 

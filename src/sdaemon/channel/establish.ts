@@ -4,7 +4,6 @@ import { ComicranError, messageOf } from '../../base/errors.ts';
 import { ipv4Text } from '../../base/ipv4.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
-import { PollSet } from '../../linux/poll.ts';
 import {
   acceptTcp,
   connectionError,
@@ -16,6 +15,7 @@ import {
   type TcpTuning,
   TcpWriter,
 } from '../../linux/tcp.ts';
+import type { Readiness } from '../readiness.ts';
 import { FrameOpener, FrameSealer, HEADER_BYTES, TAG_BYTES } from './frames.ts';
 import {
   ANSWER_BYTES,
@@ -27,14 +27,12 @@ import {
   RANDOM_BYTES,
   trafficKeys,
 } from './handshake.ts';
-import { Turns } from './turns.ts';
 
 /** A connection to the peer. Whoever holds it closes the socket. */
 export type PeerConnection = {
   readonly socket: number;
   readonly sealer: FrameSealer;
   readonly opener: FrameOpener;
-  readonly wake: number;
 };
 
 export type ConnectionOptions = {
@@ -42,11 +40,9 @@ export type ConnectionOptions = {
   readonly key: Uint8Array;
   /** Of a message, in both directions. */
   readonly maxMessageBytes: number;
-  /** A descriptor (linux/wake.ts) whose signal ends every wait with `aborted`; it stays the caller's. */
-  readonly wake?: number;
+  /** The one of the calling thread. */
+  readonly readiness: Readiness;
   readonly tuning?: TcpTuning;
-  /** Milliseconds of a clock that never steps. */
-  readonly nowMs: () => number;
 };
 
 /** Room for a few of the largest messages; a peer that is silent for so long has gone. */
@@ -57,9 +53,6 @@ const MAX_CANDIDATES = 16;
 const CANDIDATE_MS = 3_000;
 const FIRST_FRAME_BYTES = HEADER_BYTES + TAG_BYTES;
 
-const SOCKET = 0;
-const WAKE = 1;
-
 function addressText({ address, port }: TcpAddress): string {
   if (address.length === 4) return `${ipv4Text(address)}:${port}`;
   return `[${Buffer.from(address).toString('hex').match(/.{4}/g)!.join(':')}]:${port}`;
@@ -67,7 +60,7 @@ function addressText({ address, port }: TcpAddress): string {
 
 /**
  * @throws ComicranError vm.unreachable where nobody listens, peer.refused where the peer does not prove that it has the
- * key, peer.died, deadline, aborted
+ * key, deadline
  */
 export async function connectToPeer(
   address: TcpAddress,
@@ -75,18 +68,11 @@ export async function connectToPeer(
   options: ConnectionOptions,
 ): Promise<PeerConnection> {
   const where = addressText(address);
-  const deadline = options.nowMs() + timeoutMs;
-  const turns = new Turns(options.nowMs);
-  const set = new PollSet(2);
-  const wake = options.wake ?? -1;
-  set.set(WAKE, wake, POLL.IN);
+  const { readiness } = options;
+  const deadline = readiness.nowMs() + timeoutMs;
   const until = async (socket: number, events: number, what: string): Promise<void> => {
-    set.set(SOCKET, socket, events);
-    do {
-      const remaining = deadline - options.nowMs();
-      if (remaining <= 0) throw new ComicranError('deadline', `${what} ${where} took longer than ${timeoutMs} ms`);
-      await turns.wait(set, WAKE, remaining);
-    } while (set.found(SOCKET) === 0);
+    if (await readiness.wait(socket, events, deadline - readiness.nowMs())) return;
+    throw new ComicranError('deadline', `${what} ${where} took longer than ${timeoutMs} ms`);
   };
 
   let socket = -1;
@@ -117,7 +103,7 @@ export async function connectToPeer(
     const sealer = new FrameSealer(keys.connecting, options.maxMessageBytes);
     const opener = new FrameOpener(keys.accepting, options.maxMessageBytes);
     writer.write(sealer.seal([]));
-    return { socket, sealer, opener, wake };
+    return { socket, sealer, opener };
   } catch (thrown) {
     if (socket >= 0) closeDescriptor(socket);
     if (thrown instanceof ComicranError) throw thrown;
@@ -141,12 +127,12 @@ class Candidate {
   constructor(socket: number, options: ConnectionOptions) {
     this.socket = socket;
     this.#options = options;
-    this.#expiresMs = options.nowMs() + CANDIDATE_MS;
+    this.#expiresMs = options.readiness.nowMs() + CANDIDATE_MS;
     this.#writer = new TcpWriter(socket, 1);
   }
 
   get expired(): boolean {
-    return this.#options.nowMs() > this.#expiresMs;
+    return this.#options.readiness.nowMs() > this.#expiresMs;
   }
 
   /** Reads what has come. @returns the connection when it is the peer's, 'stranger' when it is not. */
@@ -178,7 +164,6 @@ class Candidate {
       socket: this.socket,
       sealer: new FrameSealer(keys.accepting, maxMessageBytes),
       opener: new FrameOpener(keys.connecting, maxMessageBytes),
-      wake: this.#options.wake ?? -1,
     };
   }
 }
@@ -198,17 +183,26 @@ export class PeerListener {
     this.#options = options;
   }
 
-  /** The next connection of the peer; may be called again for another one. @throws ComicranError deadline, aborted */
+  /**
+   * The next connection of the peer. May be called again for another one, not at the same time.
+   * @throws ComicranError deadline; aborted where this has been closed
+   */
   async accept(timeoutMs: number): Promise<PeerConnection> {
-    const { nowMs } = this.#options;
-    const deadline = nowMs() + timeoutMs;
-    const turns = new Turns(nowMs);
+    const { readiness } = this.#options;
+    const deadline = readiness.nowMs() + timeoutMs;
     const candidates: Candidate[] = [];
     try {
       for (;;) {
-        const remaining = deadline - nowMs();
+        if (this.#closed) throw new ComicranError('aborted', 'nobody waits for the peer any more');
+        const remaining = deadline - readiness.nowMs();
         if (remaining <= 0) throw new ComicranError('deadline', `the peer did not connect within ${timeoutMs} ms`);
-        await turns.wait(this.#pollSet(candidates), WAKE, remaining);
+        const sockets = [this.#socket, ...candidates.map(({ socket }) => socket)];
+        // Not for longer than a candidate has: one that says nothing is noticed by the time alone.
+        await readiness.waitAny(
+          sockets.map((descriptor) => ({ descriptor, events: POLL.IN })),
+          Math.min(remaining, CANDIDATE_MS),
+        );
+        if (this.#closed) continue;
         for (let socket = acceptTcp(this.#socket); socket !== undefined; socket = acceptTcp(this.#socket)) {
           candidates.push(new Candidate(socket, this.#options));
           if (candidates.length > MAX_CANDIDATES) closeDescriptor(candidates.shift()!.socket);
@@ -226,20 +220,11 @@ export class PeerListener {
     }
   }
 
-  #pollSet(candidates: readonly Candidate[]): PollSet {
-    const set = new PollSet(2 + candidates.length);
-    set.set(SOCKET, this.#socket, POLL.IN);
-    set.set(WAKE, this.#options.wake ?? -1, POLL.IN);
-    candidates.forEach((candidate, index) => {
-      set.set(2 + index, candidate.socket, POLL.IN);
-    });
-    return set;
-  }
-
   /** May be repeated. Connections that were accepted stay. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#options.readiness.forget(this.#socket);
     closeDescriptor(this.#socket);
   }
 }

@@ -5,6 +5,7 @@ import { trySyscall } from './libc.ts';
 import { ProcessMemory } from './memory.ts';
 import { hasPagemapScan } from './pagemap.ts';
 import { parseMaps, readProc } from './procfs.ts';
+import { getAffinity } from './scheduling.ts';
 import { SYS } from './syscall-numbers.ts';
 import { readVdso } from './vdso.ts';
 
@@ -17,6 +18,8 @@ export type KernelFacts = {
   readonly vdsoDigest: Buffer;
   /** Instruction sets and the like that a program can see and use, sorted, as /proc/cpuinfo names them. */
   readonly cpuFeatures: readonly string[];
+  /** The CPUs that this program may run on, bit n of byte n/8. */
+  readonly cpus: Buffer;
   /** 6.7: find pages by their kind without reading an entry for each. */
   readonly pagemapScan: boolean;
   /** 6.15: timer_create takes the id that it is asked for (PR_TIMER_CREATE_RESTORE_IDS). */
@@ -56,6 +59,7 @@ export function probeKernel(): KernelFacts {
       bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
       vdsoDigest: readVdso(parseMaps(readProc('self', 'maps')), memory).digest,
       cpuFeatures: cpuFeatures(),
+      cpus: getAffinity(0),
       pagemapScan: hasPagemapScan(),
       timerRestoreIds:
         trySyscall(SYS.prctl, PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0,

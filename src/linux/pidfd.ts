@@ -27,6 +27,11 @@ export function closeDescriptor(descriptor: number): void {
   trySyscall(SYS.close, descriptor);
 }
 
+/** @throws KernelError ESRCH: the process has ended. */
+export function signalProcess(pidfd: number, signal: number): void {
+  syscall(`signal ${signal} to a process`, SYS.pidfd_send_signal, pidfd, signal, null, 0);
+}
+
 export function sendSignal(pid: number, signal: number): void {
   syscall(`signal ${signal} to process ${pid}`, SYS.kill, pid, signal);
 }

@@ -180,21 +180,24 @@ export type TimersEntry = {
   readonly id: number;
   readonly signal: number;
   readonly value: bigint;
-  /** `none`, `signal`, `thread`; the last two with `/pid` or `/tid` and the number in the procfs's namespace. */
+  /** `none`, `signal` or `thread`. */
   readonly notify: string;
+  /** Whether the signal goes to one thread, `target`, instead of the process; a number of the procfs's namespace. */
+  readonly toThread: boolean;
   readonly target: number;
   readonly clock: number;
 };
 
-const TIMER = /ID: (\d+)\nsignal: (\d+)\/([0-9a-f]+)\nnotify: (\S+)\/(?:pid|tid)\.(\d+)\nClockID: (-?\d+)\n/g;
+const TIMER = /ID: (\d+)\nsignal: (\d+)\/([0-9a-f]+)\nnotify: (\w+)\/(pid|tid)\.(\d+)\nClockID: (-?\d+)\n/g;
 
 export function parseTimers(text: string): TimersEntry[] {
   const ids = text.match(/^ID:/gm)?.length ?? 0;
-  const entries = [...text.matchAll(TIMER)].map(([, id, signal, value, notify, target, clock]) => ({
+  const entries = [...text.matchAll(TIMER)].map(([, id, signal, value, notify, scope, target, clock]) => ({
     id: Number(id),
     signal: Number(signal),
     value: BigInt(`0x${value}`),
     notify: notify!,
+    toThread: scope === 'tid',
     target: Number(target),
     clock: Number(clock),
   }));

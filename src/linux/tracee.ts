@@ -44,7 +44,7 @@ export class TracedProcess {
   /** Address of a `syscall` instruction in the process, usable before there is an agent. */
   syscallSite: bigint;
   /** The signal that ends an injected call; the process must not have a handler for it, nor block it, nor wait for it. */
-  readonly doorbell: number;
+  doorbell: number;
   agent: Agent | null = null;
   /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
   stopRequested = false;

@@ -1,0 +1,97 @@
+/** From stopped threads to a process image. */
+import { ComicranError } from '../base/errors.ts';
+import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
+import { AGENT_BYTES } from '../linux/agent.ts';
+import type { PageSpan } from '../linux/pagemap.ts';
+import { listChildren, parseSmaps, parseTimers, readProc } from '../linux/procfs.ts';
+import * as ptrace from '../linux/ptrace.ts';
+import { readVdso } from '../linux/vdso.ts';
+import { captureDescriptors } from './descriptors/capture.ts';
+import { chooseDoorbell } from './doorbell.ts';
+import type { FrozenThread } from './freeze.ts';
+import { captureAddressSpace, findPages } from './memory.ts';
+import { capturePlatform, captureProcess, type OwnState, ownState } from './process.ts';
+import { ask } from './question.ts';
+import { intervalTimers, posixTimers, signalActions } from './signals.ts';
+import type { SourceTools } from './source.ts';
+import { askThread, captureThread, leaveRestartableSequence, type OwnAnswers } from './threads.ts';
+
+/** What the process said about itself, through calls injected into it. */
+type Answers = {
+  readonly actions: Buffer;
+  readonly own: OwnState;
+  readonly intervals: TimerImage['intervals'];
+  readonly posix: PosixTimer[];
+  readonly threads: readonly OwnAnswers[];
+};
+
+/**
+ * Captures a process whose threads are all stopped. Whether it succeeds or fails, every thread can be let go.
+ *
+ * @returns the image, and the pages that travel beside it.
+ */
+export function captureImage(
+  tools: SourceTools,
+  frozen: readonly FrozenThread[],
+): { image: ProcessImage; pages: PageSpan[] } {
+  const { pid, facts, faults, process } = tools;
+  const children = listChildren(pid);
+  if (children.length > 0)
+    throw new ComicranError('process.unsupported', `process ${pid} has child processes: ${children.join(', ')}`);
+  const entries = parseSmaps(readProc(pid, 'smaps'));
+  const vdso = readVdso(entries, process.memory);
+  process.syscallSite = vdso.start + BigInt(vdso.syscallOffset);
+  process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
+
+  const answers = interview(tools, frozen);
+  const threads = frozen.map((thread, index) => captureThread(thread, answers.threads[index]!, facts.cpus));
+  faults.reach('capture.threads');
+  const addressSpace = captureAddressSpace(pid, entries, answers.own.brk, tools.mappedFiles);
+  faults.reach('capture.memory');
+  const pages = findPages(addressSpace.areas, tools.pageFinder);
+  faults.reach('capture.pages');
+  const descriptors = captureDescriptors({
+    pid,
+    pidfd: tools.pidfd,
+    threads: frozen.map(({ thread }) => thread.tid),
+    inherited: tools.inherited,
+  });
+  faults.reach('capture.descriptors');
+  const main = frozen[0]!;
+  const pending = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
+  const pageBytes = pages.reduce((sum, { start, end }) => sum + (end - start), 0n);
+  const image = {
+    platform: capturePlatform(facts, threads[0]!.extendedState),
+    process: captureProcess(pid, main.status, answers.own),
+    memory: { ...addressSpace, pageBytes },
+    signals: { actions: answers.actions, pending },
+    timers: { posix: answers.posix, intervals: answers.intervals },
+    threads,
+    descriptors,
+  };
+  return { image, pages };
+}
+
+/** Asks the process and each thread. The agent is in the process only meanwhile. */
+function interview({ pid, process, faults }: SourceTools, frozen: readonly FrozenThread[]): Answers {
+  for (const { thread } of frozen) leaveRestartableSequence(thread);
+  const main = frozen[0]!.thread;
+  main.installAgent(AGENT_BYTES);
+  try {
+    faults.reach('capture.agent-installed');
+    const timers = parseTimers(readProc(pid, 'timers'));
+    const answers = ask(main, {
+      actions: signalActions(main),
+      own: ownState(main),
+      intervals: intervalTimers(main),
+      posix: posixTimers(main, timers),
+    });
+    faults.reach('capture.process-calls');
+    const threads = frozen.map(({ thread }) => askThread(thread));
+    faults.reach('capture.thread-calls');
+    return { ...answers, threads };
+  } finally {
+    if (process.agent !== null) main.removeAgent();
+    faults.reach('capture.agent-removed');
+  }
+}

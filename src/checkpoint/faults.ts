@@ -1,0 +1,28 @@
+/** Places at which a test can make the engine fail. In production nothing happens there. */
+
+/** Every step of a capture, in its order. */
+export const CAPTURE_FAULTS = [
+  'inspect.process',
+  'inspect.descriptors',
+  'freeze.seized',
+  'freeze.stopped',
+  'freeze.complete',
+  'capture.agent-installed',
+  'capture.process-calls',
+  'capture.thread-calls',
+  'capture.agent-removed',
+  'capture.threads',
+  'capture.memory',
+  'capture.pages',
+  'capture.descriptors',
+  'capture.encoded',
+] as const;
+
+export type CaptureFault = (typeof CAPTURE_FAULTS)[number];
+
+export type Faults<Point extends string> = {
+  /** Called when a step has been done. What it throws is treated like any other failure of the step. */
+  readonly reach: (point: Point) => void;
+};
+
+export const NO_FAULTS: Faults<string> = { reach: () => undefined };

@@ -1,0 +1,204 @@
+/** Stopping every thread of a process, and letting them go. */
+import { ComicranError } from '../base/errors.ts';
+import { EPERM, ESRCH, KernelError } from '../linux/errno.ts';
+import { trySyscall } from '../linux/libc.ts';
+import { sendSignal } from '../linux/pidfd.ts';
+import { listThreads, readStatus, type StatusFile } from '../linux/procfs.ts';
+import * as ptrace from '../linux/ptrace.ts';
+import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
+import { Registers } from '../linux/registers.ts';
+import { SIGNAL } from '../linux/signals.ts';
+import { SYS } from '../linux/syscall-numbers.ts';
+import { type TracedProcess, Tracee } from '../linux/tracee.ts';
+import { pollThread } from '../linux/wait.ts';
+import type { CaptureFault, Faults } from './faults.ts';
+import { prepareResume } from './restart.ts';
+
+export type FreezeOptions = {
+  /** How long a thread may take to stop; one that waits for a disk or a network file system does not until it has it. */
+  readonly deadlineMicros: number;
+  /** Takes care of threads that were asked to stop and have not yet, see {@link Stragglers}. */
+  readonly stragglers: Stragglers;
+  readonly faults: Faults<CaptureFault>;
+};
+
+/** Polls of a thread that follow each other without a pause: a running thread stops within microseconds. */
+const SPINS = 400;
+const PAUSE_NANOS = 100_000n;
+const pause = Buffer.alloc(16);
+
+const nowMicros = (): number => Number(process.hrtime.bigint() / 1000n);
+
+/** A stopped thread, and what /proc said of it when it had stopped. */
+export type FrozenThread = { readonly thread: Tracee; readonly status: StatusFile };
+
+/**
+ * Stops every thread of a process, also those that are made meanwhile. On failure none is stopped or traced any more, and
+ * each runs on as if it had never been.
+ *
+ * @returns the stopped threads, the main thread first. They can be let go at any moment.
+ * @throws ComicranError process.unsupported (stopped by a signal, traced by another), process.gone, deadline.
+ */
+export function freezeThreads(process: TracedProcess, options: FreezeOptions): FrozenThread[] {
+  const stopped: number[] = [];
+  const pending = new Set<number>();
+  try {
+    for (;;) {
+      const fresh = listThreads(process.pid).filter((tid) => !stopped.includes(tid));
+      if (fresh.length === 0) break;
+      for (const tid of fresh) {
+        if (!trySeize(tid)) continue;
+        pending.add(tid);
+        ptrace.interrupt(tid);
+      }
+      options.faults.reach('freeze.seized');
+      for (const tid of [...pending]) {
+        if (waitForStop(tid, process.pid, nowMicros() + options.deadlineMicros)) stopped.push(tid);
+        pending.delete(tid);
+      }
+      options.faults.reach('freeze.stopped');
+    }
+    const order = [process.pid, ...stopped.filter((tid) => tid !== process.pid)];
+    const frozen = order.map((tid) => {
+      const status = settle(process.pid, tid);
+      return { status, thread: new Tracee(process, tid) };
+    });
+    options.faults.reach('freeze.complete');
+    return frozen;
+  } catch (error) {
+    options.stragglers.add(process.pid, pending);
+    for (const tid of stopped) letGo(process.pid, tid);
+    throw error;
+  }
+}
+
+/** Lets frozen threads run. What has ended meanwhile is left out. */
+export function releaseThreads(process: TracedProcess, threads: readonly FrozenThread[]): void {
+  // A stop that was asked for while calls were injected was kept from the thread.
+  if (process.stopRequested) sendSignal(process.pid, SIGNAL.STOP);
+  process.stopRequested = false;
+  for (const { thread } of threads) tryDetach(thread.tid);
+}
+
+/** Signals that wait for a thread, that it does not block, and that the process has handlers for. */
+export function waitingSignals(status: StatusFile, mask: bigint): bigint {
+  return (status.hex('SigPnd') | status.hex('ShdPnd')) & status.hex('SigCgt') & ~mask;
+}
+
+const settled = new Registers();
+
+/** Makes a thread that has just stopped such that it notices nothing when it is let go. */
+function settle(pid: number, tid: number): StatusFile {
+  const status = readStatus(pid, tid);
+  ptrace.getRegisters(tid, settled);
+  if (prepareResume(settled, waitingSignals(status, ptrace.getSignalMask(tid)) !== 0n))
+    ptrace.setRegisters(tid, settled);
+  return status;
+}
+
+/** Lets a stopped thread run that nothing has been done to. */
+function letGo(pid: number, tid: number, signal = 0): void {
+  try {
+    settle(pid, tid);
+    ptrace.detach(tid, signal);
+  } catch {
+    // The thread has ended: there is nothing left to let go.
+  }
+}
+
+/** @returns false when the thread has ended meanwhile. */
+function trySeize(tid: number): boolean {
+  try {
+    ptrace.seize(tid, TRACE_OPTION.SYSGOOD);
+    return true;
+  } catch (cause) {
+    if (!(cause instanceof KernelError)) throw cause;
+    if (cause.errno === ESRCH) return false;
+    if (cause.errno === EPERM)
+      throw new ComicranError('process.unsupported', `thread ${tid} cannot be traced`, {
+        cause,
+        hint: 'A debugger or strace may be attached to it, or this program lacks CAP_SYS_PTRACE.',
+      });
+    throw cause;
+  }
+}
+
+function tryDetach(tid: number): void {
+  try {
+    ptrace.detach(tid);
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.errno !== ESRCH) throw error;
+  }
+}
+
+/** @returns false when the thread has ended instead. */
+function waitForStop(tid: number, pid: number, deadline: number): boolean {
+  for (let polls = 0; ; polls++) {
+    const status = pollThread(tid);
+    if (status === null) {
+      if (polls < SPINS) trySyscall(SYS.sched_yield);
+      else sleep(deadline, tid);
+      continue;
+    }
+    if (status.kind !== 'stopped') {
+      if (tid === pid) throw new ComicranError('process.gone', `process ${pid} has ended`);
+      return false;
+    }
+    if (status.event === TRACE_EVENT.STOP) {
+      if (status.signal === SIGNAL.TRAP) return true;
+      ptrace.detach(tid);
+      throw new ComicranError('process.unsupported', `process ${pid} is stopped by signal ${status.signal}`, {
+        hint: 'Continue it first, for example with kill -CONT.',
+      });
+    }
+    // A signal came first. It is delivered, and the thread stops at the first instruction of the handler.
+    ptrace.interrupt(tid);
+    ptrace.resume(tid, status.signal);
+  }
+}
+
+function sleep(deadline: number, tid: number): void {
+  if (nowMicros() > deadline)
+    throw new ComicranError('deadline', `thread ${tid} did not stop in time`, {
+      hint: 'It waits in the kernel for something that cannot be interrupted, a disk for example. Try again.',
+    });
+  pause.writeBigInt64LE(PAUSE_NANOS, 8);
+  trySyscall(SYS.nanosleep, pause, null);
+}
+
+/**
+ * Threads that were asked to stop and had not when a freeze was given up. They cannot be let go before they have stopped,
+ * and would then stay stopped: they are looked after until all have been.
+ */
+export class Stragglers {
+  /** PID by TID. */
+  readonly #threads = new Map<number, number>();
+  #timer: NodeJS.Timeout | null = null;
+
+  add(pid: number, tids: Iterable<number>): void {
+    for (const tid of tids) this.#threads.set(tid, pid);
+    this.#attend();
+    if (this.#threads.size > 0 && this.#timer === null) this.#timer = setInterval(() => this.#attend(), 2);
+  }
+
+  get count(): number {
+    return this.#threads.size;
+  }
+
+  #attend(): void {
+    for (const [tid, pid] of [...this.#threads]) {
+      try {
+        const status = pollThread(tid);
+        if (status === null) continue;
+        if (status.kind === 'stopped') letGo(pid, tid, status.event === 0 ? status.signal : 0);
+      } catch {
+        // It has ended.
+      }
+      this.#threads.delete(tid);
+    }
+    if (this.#threads.size === 0 && this.#timer !== null) {
+      clearInterval(this.#timer);
+      this.#timer = null;
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/** The address space of a stopped process. */
+import { ComicranError } from '../base/errors.ts';
+import type { AddressSpaceFields, MappedFile, MemoryArea, MemoryImage } from '../image/types.ts';
+import type { PageFinder, PageSpan } from '../linux/pagemap.ts';
+import { readProcBytes, readStat, type SmapsEntry } from '../linux/procfs.ts';
+import { isSpecialArea } from '../linux/vdso.ts';
+import { describeArea } from './areas.ts';
+import type { MappedFiles } from './mapped-files.ts';
+
+/** Everything of {@link MemoryImage} but the pages. */
+export type AddressSpace = Omit<MemoryImage, 'pageBytes'>;
+
+/** The areas of a process, or why it cannot be moved. */
+export type AreaSurvey = {
+  readonly areas: readonly MemoryArea[];
+  readonly specials: MemoryImage['specials'];
+  readonly files: readonly MappedFile[];
+  readonly refusals: readonly string[];
+};
+
+export function surveyAreas(entries: readonly SmapsEntry[], mappedFiles: MappedFiles): AreaSurvey {
+  const files: MappedFile[] = [];
+  const areas: MemoryArea[] = [];
+  const specials: { name: string; start: bigint; end: bigint }[] = [];
+  const refusals: string[] = [];
+  const fileIndex = (entry: SmapsEntry): number => {
+    const file = mappedFiles.lookUp(entry);
+    if ('refused' in file) {
+      refusals.push(file.refused);
+      return 0;
+    }
+    const index = files.indexOf(file);
+    return index >= 0 ? index : files.push(file) - 1;
+  };
+  for (const entry of entries) {
+    const { name, start, end } = entry;
+    // The same page at the same address in every process.
+    if (name === '[vsyscall]') continue;
+    if (isSpecialArea(name)) {
+      specials.push({ name, start, end });
+      continue;
+    }
+    const area = describeArea(entry, fileIndex);
+    if ('refused' in area) refusals.push(area.refused);
+    else areas.push(area);
+  }
+  return { areas, specials, files, refusals: [...new Set(refusals)] };
+}
+
+/**
+ * @param entries the areas, without any of the engine's own.
+ * @param brk the end of the heap, which the process itself has been asked for.
+ * @throws ComicranError process.unsupported
+ */
+export function captureAddressSpace(
+  pid: number,
+  entries: readonly SmapsEntry[],
+  brk: bigint,
+  mappedFiles: MappedFiles,
+): AddressSpace {
+  const survey = surveyAreas(entries, mappedFiles);
+  if (survey.refusals.length > 0)
+    throw new ComicranError('process.unsupported', `process ${pid} has ${survey.refusals.join(', ')}`);
+  const { areas, specials, files } = survey;
+  return { areas, specials, files, fields: readFields(pid, brk), auxv: readProcBytes(pid, 'auxv') };
+}
+
+function readFields(pid: number, brk: bigint): AddressSpaceFields {
+  const stat = readStat(pid);
+  const field = (number: number): bigint => BigInt(stat.text(number));
+  return {
+    startCode: field(26),
+    endCode: field(27),
+    startStack: field(28),
+    startData: field(45),
+    endData: field(46),
+    startBrk: field(47),
+    brk,
+    argStart: field(48),
+    argEnd: field(49),
+    envStart: field(50),
+    envEnd: field(51),
+  };
+}
+
+/** The pages of private areas that the destination cannot get from files: ascending, not overlapping. */
+export function findPages(areas: readonly MemoryArea[], finder: PageFinder): PageSpan[] {
+  const spans: PageSpan[] = [];
+  for (const { start, end } of merged(areas)) spans.push(...finder.ownPages(start, end));
+  return spans;
+}
+
+/** Areas that touch, as one: fewer calls. */
+function merged(areas: readonly MemoryArea[]): PageSpan[] {
+  const runs: PageSpan[] = [];
+  for (const { start, end } of areas) {
+    const last = runs.at(-1);
+    if (last !== undefined && last.end === start) runs[runs.length - 1] = { start: last.start, end };
+    else runs.push({ start, end });
+  }
+  return runs;
+}

@@ -1,0 +1,142 @@
+/**
+ * The process at the source: inspected once, then frozen any number of times.
+ *
+ *     openSource ──► Source ──freeze──► FrozenSource ──resume──► (runs on, may be frozen again)
+ *                                                   └──kill────► (gone)
+ *
+ * All calls on one process come from one thread: ptrace belongs to it.
+ */
+import { assert } from '../base/assert.ts';
+import { ComicranError } from '../base/errors.ts';
+import { encodeProcessImage } from '../image/codec.ts';
+import { KernelError } from '../linux/errno.ts';
+import type { KernelFacts } from '../linux/kernel-facts.ts';
+import { PageFinder } from '../linux/pagemap.ts';
+import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
+import { TracedProcess } from '../linux/tracee.ts';
+import { captureImage } from './capture.ts';
+import type { InheritedPipe } from './descriptors/capture.ts';
+import { type CaptureFault, type Faults, NO_FAULTS } from './faults.ts';
+import { freezeThreads, Stragglers } from './freeze.ts';
+import { FrozenSource } from './frozen.ts';
+import { inspectProcess } from './inspect.ts';
+import { MappedFiles } from './mapped-files.ts';
+
+export type SourceOptions = {
+  readonly facts: KernelFacts;
+  /** Pipes of the process whose other ends belong to whoever started it: they are given to it anew at the destination. */
+  readonly inherited?: readonly InheritedPipe[];
+  /** How long a thread may take to stop. */
+  readonly freezeDeadlineMicros?: number;
+  readonly faults?: Faults<CaptureFault>;
+};
+
+const FREEZE_DEADLINE_MICROS = 500_000;
+
+/** What a capture reads the process through, open and warm before the process is stopped. */
+export type SourceTools = {
+  readonly facts: KernelFacts;
+  readonly pid: number;
+  readonly pidfd: number;
+  readonly process: TracedProcess;
+  readonly pageFinder: PageFinder;
+  readonly mappedFiles: MappedFiles;
+  readonly inherited: readonly InheritedPipe[];
+  readonly faults: Faults<CaptureFault>;
+};
+
+/**
+ * Looks at a process and gets ready to freeze it. The process is not touched.
+ *
+ * @throws ComicranError process.unsupported, naming what it has that cannot be moved; process.gone.
+ */
+export function openSource(pid: number, options: SourceOptions): Source {
+  return translated(pid, () => new Source(pid, options));
+}
+
+export class Source {
+  readonly pid: number;
+  readonly #tools: SourceTools;
+  readonly #deadlineMicros: number;
+  readonly #stragglers = new Stragglers();
+  #frozen: FrozenSource | null = null;
+
+  /** Use {@link openSource}. */
+  constructor(pid: number, options: SourceOptions) {
+    this.pid = pid;
+    this.#deadlineMicros = options.freezeDeadlineMicros ?? FREEZE_DEADLINE_MICROS;
+    const faults = options.faults ?? NO_FAULTS;
+    const mappedFiles = new MappedFiles(pid);
+    const inherited = options.inherited ?? [];
+    const pidfd = openPidfd(pid);
+    try {
+      inspectProcess({ pid, pidfd, mappedFiles, inherited, faults });
+      this.#tools = {
+        facts: options.facts,
+        pid,
+        pidfd,
+        process: new TracedProcess(pid, 0n),
+        pageFinder: new PageFinder(pid, options.facts.pagemapScan),
+        mappedFiles,
+        inherited,
+        faults,
+      };
+    } catch (error) {
+      closeDescriptor(pidfd);
+      throw error;
+    }
+  }
+
+  /**
+   * Stops every thread and captures the process. On failure the process runs on as if nothing had happened.
+   *
+   * @throws ComicranError process.unsupported, process.gone, process.trace, deadline.
+   */
+  freeze(): FrozenSource {
+    assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
+    this.#frozen = translated(this.pid, () => {
+      const { process, faults } = this.#tools;
+      const threads = freezeThreads(process, {
+        deadlineMicros: this.#deadlineMicros,
+        stragglers: this.#stragglers,
+        faults,
+      });
+      const frozen = new FrozenSource(this.#tools, threads);
+      try {
+        const { image, pages } = captureImage(this.#tools, threads);
+        frozen.setImage(encodeProcessImage(image), pages);
+        faults.reach('capture.encoded');
+        return frozen;
+      } catch (error) {
+        frozen.resume();
+        throw error;
+      }
+    });
+    return this.#frozen;
+  }
+
+  /** Lets go of the process: one that is frozen runs on. */
+  close(): void {
+    if (this.#frozen?.isOver === false) this.#frozen.resume();
+    this.#tools.pageFinder.close();
+    this.#tools.process.close();
+    closeDescriptor(this.#tools.pidfd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Failures of the kernel's become failures of the capture, with the process named. */
+export function translated<T>(pid: number, run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    if (cause instanceof KernelError && (cause.code === 'ESRCH' || cause.code === 'ENOENT'))
+      throw new ComicranError('process.gone', `process ${pid} has ended`, { cause });
+    if (cause instanceof KernelError)
+      throw new ComicranError('process.trace', `process ${pid} cannot be captured: ${cause.message}`, { cause });
+    throw cause;
+  }
+}

@@ -1,0 +1,93 @@
+/** Scheduling of threads and limits of processes, from outside. */
+import { KernelError } from './errno.ts';
+import { syscall, trySyscall } from './libc.ts';
+import { SYS } from './syscall-numbers.ts';
+
+/** struct sched_attr of linux/sched/types.h, without the clamps of SCHED_FLAG_UTIL_CLAMP. */
+const ATTRIBUTE_BYTES = 48;
+const FLAG_RESET_ON_FORK = 1;
+const MAX_CPU_BYTES = 1024;
+
+export type SchedulingAttributes = {
+  /** SCHED_* of linux/sched.h. */
+  readonly policy: number;
+  readonly resetOnFork: boolean;
+  readonly nice: number;
+  /** 1 to 99 for SCHED_FIFO and SCHED_RR, else 0. */
+  readonly priority: number;
+};
+
+const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+
+export function getScheduling(tid: number): SchedulingAttributes {
+  syscall(`sched_getattr of thread ${tid}`, SYS.sched_getattr, tid, attribute, attribute.length, 0);
+  return {
+    policy: attribute.readUInt32LE(4),
+    resetOnFork: (attribute.readUInt32LE(8) & FLAG_RESET_ON_FORK) !== 0,
+    nice: attribute.readInt32LE(16),
+    priority: attribute.readUInt32LE(20),
+  };
+}
+
+export function setScheduling(tid: number, { policy, resetOnFork, nice, priority }: SchedulingAttributes): void {
+  attribute.fill(0);
+  attribute.writeUInt32LE(ATTRIBUTE_BYTES, 0);
+  attribute.writeUInt32LE(policy, 4);
+  attribute.writeUInt32LE(resetOnFork ? FLAG_RESET_ON_FORK : 0, 8);
+  attribute.writeInt32LE(nice, 16);
+  attribute.writeUInt32LE(priority, 20);
+  syscall(`sched_setattr of thread ${tid}`, SYS.sched_setattr, tid, attribute, 0);
+}
+
+const cpus = Buffer.alloc(MAX_CPU_BYTES);
+
+/** The CPUs a thread may run on, bit n of byte n/8. `tid` 0: the calling thread. */
+export function getAffinity(tid: number): Buffer {
+  const length = syscall(`sched_getaffinity of thread ${tid}`, SYS.sched_getaffinity, tid, cpus.length, cpus);
+  return Buffer.from(cpus.subarray(0, length));
+}
+
+/** @returns false when none of the CPUs is one that the thread may use. */
+export function setAffinity(tid: number, mask: Uint8Array): boolean {
+  const result = trySyscall(SYS.sched_setaffinity, tid, mask.length, mask);
+  if (result < 0 && result !== -22) throw new KernelError(`sched_setaffinity of thread ${tid}`, -result);
+  return result >= 0;
+}
+
+/** The CPU that the calling thread is on. */
+export function currentCpu(): number {
+  syscall('getcpu', SYS.getcpu, cpus, null, null);
+  return cpus.readUInt32LE(0);
+}
+
+/** A mask of one CPU. */
+export function singleCpu(cpu: number): Buffer {
+  const mask = Buffer.alloc(Math.max(8, ((cpu >> 6) + 1) * 8));
+  mask[cpu >> 3] = 1 << (cpu & 7);
+  return mask;
+}
+
+export type ResourceLimit = { readonly soft: bigint; readonly hard: bigint };
+/** RLIMIT_CPU to RLIMIT_RTTIME, asm-generic/resource.h. */
+export const RESOURCES = 16;
+const limit = Buffer.alloc(16);
+
+export function getLimits(pid: number): ResourceLimit[] {
+  return Array.from({ length: RESOURCES }, (_, resource) => {
+    syscall(`prlimit of process ${pid}`, SYS.prlimit64, pid, resource, null, limit);
+    return { soft: limit.readBigUInt64LE(0), hard: limit.readBigUInt64LE(8) };
+  });
+}
+
+export function setLimit(pid: number, resource: number, { soft, hard }: ResourceLimit): void {
+  limit.writeBigUInt64LE(soft, 0);
+  limit.writeBigUInt64LE(hard, 8);
+  syscall(`prlimit ${resource} of process ${pid}`, SYS.prlimit64, pid, resource, limit, null);
+}
+
+const robust = Buffer.alloc(16);
+/** The list of robust futexes that a thread has registered. */
+export function getRobustList(tid: number): { readonly head: bigint; readonly length: bigint } {
+  syscall(`get_robust_list of thread ${tid}`, SYS.get_robust_list, tid, robust, robust.subarray(8));
+  return { head: robust.readBigUInt64LE(0), length: robust.readBigUInt64LE(8) };
+}

@@ -91,9 +91,10 @@ export type RootPlan = {
 /** @throws ComicranError config.bad-path */
 export function planRoot(config: FullConfig): RootPlan {
   const tree = new Tree();
+  // Links first: what lies behind one is then told so.
+  for (const { path } of config.symlinks) tree.leaf(path, 'symbolic link');
   for (const { path, mode } of config.directories) tree.directory(path, mode);
   for (const { path } of config.files) tree.leaf(path, 'file');
-  for (const { path } of config.symlinks) tree.leaf(path, 'symbolic link');
   for (const path of KERNEL_MOUNT_POINTS) tree.directory(path);
 
   const contents = [...config.files, ...config.symlinks].map(({ path }) => path);

@@ -2,11 +2,17 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FileEntry, FullConfig, SymlinkEntry } from '../../src/base/sandbox-config.ts';
+import { NamespaceReturn } from '../../src/linux/namespaces.ts';
+import { addNamedNetns, deleteNamedNetns, enterNetworkNamespace } from '../../src/linux/netns.ts';
+import { addAddress, getLink, RouteSocket, setLink } from '../../src/linux/rtnetlink/index.ts';
 
+const VM_NETNS = 'cr-jailor-test';
+/** An address of the VM. */
+export const VM_ADDRESS = '192.0.2.1';
 export const PROGRAM = join(import.meta.dirname, '../../bin/comicran');
 
 /** The VM's programs that test sandboxes run, with the libraries that `ldd` names. */
@@ -20,6 +26,13 @@ const TOOLS = [
   '/usr/bin/touch',
   '/usr/bin/socat',
 ];
+
+/** Why these tests cannot run here, or false. */
+export const needs: string | false =
+  process.geteuid?.() !== 0
+    ? 'needs root'
+    : (TOOLS.map((tool) => (existsSync(tool) ? '' : `needs ${tool}`)).find((problem) => problem !== '') ?? false);
+if (needs !== false && process.env['MUST_RUN'] === '1') throw new Error(`jailor: ${needs}`);
 
 const hashes = new Map<string, FileEntry>();
 
@@ -93,6 +106,29 @@ export type Finished = {
   readonly stdout: string;
   readonly stderr: string;
 };
+
+/**
+ * Puts the whole test program into a network namespace of its own, which stands for the VM: what it starts is in it too.
+ * To be called before anything is started.
+ */
+export function becomeVm(): { close(): void } {
+  deleteNamedNetns(VM_NETNS);
+  addNamedNetns(VM_NETNS);
+  const back = new NamespaceReturn(['net']);
+  enterNetworkNamespace({ name: VM_NETNS });
+  using socket = new RouteSocket();
+  socket.applyAll([
+    setLink('lo', { up: true }),
+    addAddress({ link: getLink(socket, 'lo').index, address: VM_ADDRESS, prefixLength: 32 }),
+  ]);
+  return {
+    close: () => {
+      back.comeBack();
+      back.close();
+      deleteNamedNetns(VM_NETNS);
+    },
+  };
+}
 
 /** `comicran jailor run` in the foreground. */
 export function startForeground(stateDirectory: string, config: FullConfig, words: readonly string[] = []) {

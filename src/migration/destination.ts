@@ -53,7 +53,8 @@ class DestinationRole {
   readonly #context: DestinationContext;
   readonly #leftovers: Leftovers;
   #line: DestinationLine | undefined;
-  #process: RestoringProcess | undefined;
+  /** Kept also where nobody waits for it any more: what comes of it must be destroyed. */
+  #beginning: Promise<RestoringProcess> | undefined;
 
   constructor(context: DestinationContext) {
     this.#context = context;
@@ -106,15 +107,10 @@ class DestinationRole {
     return this.#line;
   }
 
-  async #begin(image: Uint8Array): Promise<RestoringProcess> {
+  #begin(image: Uint8Array): Promise<RestoringProcess> {
     const { ports, deadlines, signal } = this.#context;
-    const options = {
-      signal,
-      onLate: (late: RestoringProcess) => this.#leftovers.tidy('destroying the process', () => late.destroy()),
-    };
-    const beginning = ports.engine.begin(image);
-    this.#process = await within(ports.clock, deadlines.stepMs, 'beginning the process', beginning, options);
-    return this.#process;
+    this.#beginning = ports.engine.begin(image);
+    return within(ports.clock, deadlines.stepMs, 'beginning the process', this.#beginning, { signal });
   }
 
   /** Behind TAKE. */
@@ -153,9 +149,14 @@ class DestinationRole {
   async #finish(line: DestinationLine, epoch: bigint): Promise<Owned> {
     const { ports, migration, deadlines, phases } = this.#context;
     phases.enter('hand-over');
+    let releasing: Promise<number> | undefined;
+    const release = (): Promise<number> => (releasing ??= releasePackets(ports, migration, this.#leftovers));
+    // Order is worth a short wait for a source that has gone silent, not a long one: what comes later is injected then.
+    const cancelTimer = ports.clock.startTimer(deadlines.holdMs, () => void release());
     const { injected, complete, line: last } = await takeOver(this.#context, line, epoch, this.#leftovers);
+    cancelTimer();
     phases.enter('release');
-    const held = await releasePackets(ports, migration, this.#leftovers);
+    const held = await release();
     if (last !== undefined && complete) {
       await last.send({ type: 'HANDED_OVER', injected, held }, deadlines.stepMs).catch(() => {});
       await last.closeAfterPeer(FAILED_MS);
@@ -193,9 +194,10 @@ class DestinationRole {
   /** Where something is left, so is the journal's entry: the next daemon destroys it. */
   async #destroyEverything(): Promise<boolean> {
     const { ports, migration } = this.#context;
-    const process = this.#process;
-    const destroyed =
-      process === undefined || (await this.#leftovers.tidy('destroying the process', () => process.destroy()));
+    const destroyed = await this.#leftovers.tidy('destroying the process', async () => {
+      const process = await this.#beginning?.catch(() => undefined);
+      await process?.destroy();
+    });
     const discarded = await this.#leftovers.tidy('taking the hold away', () => ports.packets.discard());
     if (destroyed && discarded)
       await this.#leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));

@@ -29,7 +29,8 @@ export async function takeOver(
   leftovers: Leftovers,
 ): Promise<TakenOver> {
   const { ports, deadlines } = context;
-  const deadline = new Deadline(ports.clock, deadlines.handOverMs);
+  // The source may have waited for OWNED before it asked and came.
+  const deadline = new Deadline(ports.clock, deadlines.ownedMs + deadlines.handOverMs);
   using visitors = new Visitors(context, deadline);
   let current: DestinationLine | undefined = line;
   let injected = 0;
@@ -69,7 +70,7 @@ export async function sayGivenBack(
   message: GivenBackMessage,
 ): Promise<void> {
   const { ports, deadlines } = context;
-  const deadline = new Deadline(ports.clock, deadlines.handOverMs);
+  const deadline = new Deadline(ports.clock, deadlines.ownedMs + deadlines.handOverMs);
   using visitors = new Visitors(context, deadline);
   for (let current: DestinationLine | undefined = line; !deadline.over; ) {
     try {

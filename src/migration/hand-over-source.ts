@@ -59,8 +59,9 @@ async function handOver(context: SourceAfter, line: SourceLine, first: number): 
   const deadline = new Deadline(ports.clock, deadlines.handOverMs);
   const failures: unknown[] = [];
   const queue = new DatagramQueue(first);
-  // A third of the time is left for the destination to get them.
-  const drainMs = (deadlines.handOverMs * 2) / 3;
+  // Half of the time is left for the destination to get them, and some of that for a second connection.
+  const drainMs = deadlines.handOverMs / 2;
+  const answerMs = deadlines.handOverMs / 4;
   const draining = within(
     ports.clock,
     deadline.remainingMs,
@@ -80,10 +81,10 @@ async function handOver(context: SourceAfter, line: SourceLine, first: number): 
     try {
       if (current === undefined) {
         current = await reconnect(context, deadline);
-        queue.goBackTo((await current.expect('RECEIVED', deadline.remainingMs)).datagrams);
+        queue.goBackTo((await current.expect('RECEIVED', Math.min(answerMs, deadline.remainingMs))).datagrams);
       }
       await sendAll(queue, current, deadline);
-      await current.expect('HANDED_OVER', deadline.remainingMs);
+      await current.expect('HANDED_OVER', Math.min(answerMs, deadline.remainingMs));
       confirmed = true;
     } catch (error) {
       failures.push(error);

@@ -65,7 +65,8 @@ class SourceRole {
   readonly #chunkBytes: number;
   readonly #leftovers: Leftovers;
   #line: SourceLine | undefined;
-  #frozen: FrozenProcess | undefined;
+  /** Kept also where nobody waits for it any more: what comes of it must be let run on. */
+  #freezing: Promise<FrozenProcess> | undefined;
   #freezeBeganMicros: number | undefined;
 
   constructor(context: SourceContext, chunkBytes: number) {
@@ -108,7 +109,6 @@ class SourceRole {
     const freeze = (): Promise<FrozenProcess> => this.#freeze();
     const before = { ...this.#context, line, budget, chunkBytes: this.#chunkBytes, freeze };
     const { frozen, ready } = await SOURCE_MODES[migration.mode].send(before);
-    assert(frozen === this.#frozen, 'a mode that returns another process than the one frozen');
     if (budget.over) throw new ComicranError('deadline', `it took longer than ${deadlines.totalMs} ms`);
     // Written before the stop is held: a held stop without this entry would last for ever if this program ended now.
     entry = advance(entry, 'offered');
@@ -130,17 +130,12 @@ class SourceRole {
     return this.#line;
   }
 
-  async #freeze(): Promise<FrozenProcess> {
+  #freeze(): Promise<FrozenProcess> {
     const { ports, deadlines, signal } = this.#context;
-    assert(this.#frozen === undefined, 'a process that is frozen twice');
+    assert(this.#freezing === undefined, 'a process that is frozen twice');
     this.#freezeBeganMicros = ports.clock.nowMicros();
-    const freezing = ports.process.freeze();
-    const options = {
-      signal,
-      onLate: (late: FrozenProcess) => this.#leftovers.tidy('letting the process run on', () => late.resume()),
-    };
-    this.#frozen = await within(ports.clock, deadlines.stepMs, 'freezing the process', freezing, options);
-    return this.#frozen;
+    this.#freezing = ports.process.freeze();
+    return within(ports.clock, deadlines.stepMs, 'freezing the process', this.#freezing, { signal });
   }
 
   /** Before TAKE: the process runs on first, then the destination hears of it. */
@@ -158,10 +153,12 @@ class SourceRole {
   async #runOn(reason: unknown, epoch: bigint): Promise<Stayed | Halted<SourcePhase>> {
     const { ports, migration, phases } = this.#context;
     const place = `the migration of ${migration.sandbox} to ${migration.destination} failed (${phases.current})`;
-    try {
-      if (this.#frozen !== undefined) await this.#step('letting the process run on', this.#frozen.resume());
-    } catch (error) {
-      this.#leftovers.add('letting the process run on', error);
+    const resumed = await this.#leftovers.tidy('letting the process run on', async () => {
+      // Where the freeze has failed, the process runs.
+      const frozen = await this.#freezing?.catch(() => undefined);
+      await frozen?.resume();
+    });
+    if (!resumed) {
       return this.#halt(withPlace(reason, `${place}, and the process cannot be let run on`));
     }
     const stopMicros = this.#stopMicros();
@@ -203,7 +200,7 @@ class SourceRole {
 
   #stopMicros(): number {
     const now = this.#context.ports.clock.nowMicros();
-    return this.#frozen === undefined ? 0 : now - (this.#freezeBeganMicros ?? now);
+    return now - (this.#freezeBeganMicros ?? now);
   }
 
   #step<T>(what: string, value: T | Promise<T>): Promise<T> {

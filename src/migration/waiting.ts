@@ -10,7 +10,9 @@ export type Deadlines = {
   readonly stepMs: number;
   /** From TAKE until the source asks the record instead of waiting for OWNED. Nobody runs meanwhile. */
   readonly ownedMs: number;
-  /** From ownership until the destination stops holding packets for a source that does not hand over. */
+  /** Longest that packets wait at a destination that runs already, for older ones that the source carries over. */
+  readonly holdMs: number;
+  /** For the hand-over of datagrams, reconnections included. */
   readonly handOverMs: number;
   /** Longest pause between two questions to an sdn that does not answer; the first is a 64th of it. */
   readonly retryMs: number;
@@ -20,6 +22,7 @@ export const DEFAULT_DEADLINES: Deadlines = {
   totalMs: 60_000,
   stepMs: 10_000,
   ownedMs: 2_000,
+  holdMs: 500,
   handOverMs: 3_000,
   retryMs: 1_000,
 };

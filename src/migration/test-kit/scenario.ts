@@ -1,0 +1,170 @@
+/** A migration from its beginning to its end, through whatever is done to it, and what must hold afterwards. */
+import assert from 'node:assert/strict';
+import { runDestination } from '../destination.ts';
+import type { Migration } from '../journal.ts';
+import type { DestinationOutcome, SourceOutcome } from '../outcome.ts';
+import type { DestinationPorts, SourcePorts } from '../ports.ts';
+import { type DestinationRecovery, recoverDestination, recoverSource, type SourceRecovery } from '../recover.ts';
+import { runSource } from '../source.ts';
+import { type Death, Life } from './life.ts';
+import { replay } from './server.ts';
+import { World, type WorldOptions } from './world.ts';
+
+export type Side = 'source' | 'destination';
+
+export type ScenarioOptions = WorldOptions & {
+  /** How each daemon dies, in its first run and in those after it. */
+  readonly deaths?: Readonly<Partial<Record<Side, readonly Death[]>>>;
+  /** True: the other side is not told by the dead one's kernel. */
+  readonly silently?: boolean;
+  /** Port calls that fail, as "destination begin": how often. */
+  readonly failing?: Readonly<Record<string, number>>;
+  /** Microseconds after which the operator aborts. */
+  readonly abortAt?: number;
+  /** Microseconds until a dead daemon is there again. */
+  readonly restartMicros?: number;
+  readonly requests?: number;
+};
+
+export type Report = {
+  readonly world: World;
+  /** Undefined where a daemon has come back and found nothing in its journal. */
+  readonly source: SourceOutcome | SourceRecovery | undefined;
+  readonly destination: DestinationOutcome | DestinationRecovery | undefined;
+  /** Names of the calls in each side's first run. */
+  readonly calls: Readonly<Record<Side, readonly string[]>>;
+  readonly deaths: number;
+};
+
+export const MIGRATION: Migration = {
+  id: 'migration-1',
+  sandbox: 'square',
+  mode: 'stopcopy',
+  source: 'vm1',
+  destination: 'vm2',
+  epoch: 7n,
+};
+
+const DEADLINES = { totalMs: 4_000, stepMs: 1_000, ownedMs: 300, holdMs: 100, handOverMs: 900, retryMs: 100 };
+
+export async function runScenario(options: ScenarioOptions): Promise<Report> {
+  const world = new World(options);
+  return world.clock.run(play(world, options));
+}
+
+async function play(world: World, options: ScenarioOptions): Promise<Report> {
+  for (const [name, times] of Object.entries(options.failing ?? {})) {
+    const [side, ...port] = name.split(' ');
+    (side === 'source' ? world.source : world.destination).failing.set(port.join(' '), times);
+  }
+  const load = sendRequests(world, options.requests ?? 60);
+  // Some requests are answered before, some wait in the socket when it begins.
+  await world.clock.pause(3_000);
+  const abort = new AbortController();
+  if (options.abortAt !== undefined) world.clock.after(options.abortAt, () => abort.abort());
+  let deaths = 0;
+  const calls: Record<Side, readonly string[]> = { source: [], destination: [] };
+
+  /** Runs a side until one of its lives comes to an end of its own. */
+  const live = async <Outcome>(
+    side: Side,
+    first: (life: Life) => Promise<Outcome>,
+    again: (life: Life) => Promise<Outcome>,
+  ): Promise<Outcome> => {
+    for (let run = 0; ; run++) {
+      const life = new Life(options.deaths?.[side]?.[run]);
+      if (run === 0) calls[side] = life.calls;
+      const died = life.died.then(() => world.daemonEnded(side, options.silently ?? false, life));
+      const outcome = await Promise.race([run === 0 ? first(life) : again(life), died.then(() => DIED)]);
+      if (outcome !== DIED) return outcome as Outcome;
+      deaths++;
+      await world.clock.pause(options.restartMicros ?? 5_000);
+    }
+  };
+
+  world.listening = true;
+  const source = live<SourceOutcome | SourceRecovery | undefined>(
+    'source',
+    (life) => runSource(sourcePorts(world, life), MIGRATION, { ...ROLE, signal: abort.signal }),
+    async (life) => {
+      const entry = world.source.journal;
+      if (entry?.side !== 'source') return undefined;
+      const process = life.wrap('process', world.source.stoppedProcess());
+      return recoverSource({ ...sourcePorts(world, life), process }, entry, ROLE);
+    },
+  );
+  const destination = live<DestinationOutcome | DestinationRecovery | undefined>(
+    'destination',
+    async (life) => {
+      const outcome = await runDestination(destinationPorts(world, life), MIGRATION, ROLE);
+      world.listening = false;
+      return outcome;
+    },
+    async (life) => {
+      const entry = world.destination.journal;
+      if (entry?.side !== 'destination') return undefined;
+      const process = life.wrap('process', world.destination.restoredProcess());
+      return recoverDestination({ ...destinationPorts(world, life), process }, entry, ROLE);
+    },
+  );
+  const report = { world, source: await source, destination: await destination, calls, deaths };
+  await load;
+  while (!world.quiet) await world.clock.pause(1_000);
+  return report;
+}
+
+const DIED = Symbol('died');
+const ROLE = { deadlines: DEADLINES, chunkBytes: 8192 };
+
+async function sendRequests(world: World, count: number): Promise<void> {
+  for (let sent = 0; sent < count; sent++) {
+    world.request();
+    await world.clock.pause(world.random.between(20, 400));
+  }
+}
+
+function sourcePorts(world: World, life: Life): SourcePorts {
+  const { connect } = life.wrap('net', { connect: () => world.connect() });
+  return {
+    process: life.wrap('process', world.source.sourceProcess()),
+    packets: life.wrap('packets', world.source.sourcePackets(life)),
+    connect,
+    ownership: life.wrap('ownership', world.ownership(world.source)),
+    journal: life.wrap('journal', world.source.journalPort()),
+    clock: life.clock(world.clock),
+  };
+}
+
+function destinationPorts(world: World, life: Life): DestinationPorts {
+  const { accept } = life.wrap('net', { accept: (timeoutMs: number) => world.accept(timeoutMs) });
+  return {
+    engine: life.wrap('engine', world.destination.engine(life)),
+    packets: life.wrap('packets', world.destination.destinationPackets()),
+    accept,
+    ownership: life.wrap('ownership', world.ownership(world.destination)),
+    journal: life.wrap('journal', world.destination.journalPort()),
+    clock: life.clock(world.clock),
+  };
+}
+
+/** What must hold whatever has happened. */
+export function checkOneInstance({ world }: Report): void {
+  const { source, destination } = world;
+  assert.deepEqual(world.violations, []);
+  assert.equal(Number(source.runs) + Number(destination.runs), 1, 'exactly one instance runs');
+  const [running, other] = source.runs ? [source, destination] : [destination, source];
+  assert.equal(world.record.owner, running.name, 'the record names the machine where it runs');
+  assert.equal(other.hasProcess, false, 'there is no other instance, not even a stopped one');
+  assert.equal(source.journal, undefined, 'the source has nothing left to decide');
+  assert.equal(destination.journal, undefined, 'the destination has nothing left to decide');
+  assert.equal(destination.holds, false, 'no packet is held any more');
+  // Registers and memory are those of a server that never moved.
+  assert.deepEqual(running.memory, replay(world.answered), 'the server is the one that it was');
+  assert.equal(new Set(world.answered).size, world.answered.length, 'no request was processed twice');
+}
+
+/** What must hold where nobody died after the destination had come to own. */
+export function checkNothingLost({ world }: Report): void {
+  assert.deepEqual(world.lost, [], 'no request was lost');
+  assert.equal(world.answered.length, world.sent, 'every request was answered');
+}

@@ -1,0 +1,154 @@
+/** Two machines, the sdn between them and their client, and one migration. */
+import { ComicranError } from '../../base/errors.ts';
+import type { DestinationMessage, SourceMessage } from '../messages.ts';
+import type { Channel, Ownership, OwnershipRecord } from '../ports.ts';
+import type { Life } from './life.ts';
+import { Machine } from './machine.ts';
+import { Random } from './random.ts';
+import { type Break, type Connection, connection } from './stream.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+/** A time in which the sdn is not to be had, in microseconds. */
+export type Outage = {
+  readonly from: number;
+  readonly to: number;
+  /** What is lost: the question, the answer, or the question comes when the outage is over. */
+  readonly how: 'refused' | 'lost' | 'answer-lost' | 'late';
+};
+
+export type WorldOptions = {
+  readonly seed: number;
+  /** What happens to the connections, in the order in which they are made. */
+  readonly breaks?: readonly (Break | undefined)[];
+  readonly outages?: readonly Outage[];
+};
+
+export class World {
+  readonly clock = new VirtualClock();
+  readonly random: Random;
+  readonly source: Machine;
+  readonly destination: Machine;
+  readonly latencyMicros = 400;
+  readonly serviceMicros = 150;
+  record: OwnershipRecord;
+  /** Requests in the order in which some instance has answered them. */
+  readonly answered: number[] = [];
+  readonly lost: number[] = [];
+  readonly violations: string[] = [];
+  readonly connections: Connection[] = [];
+  #sent = 0;
+  #flying = 0;
+  readonly #breaks: readonly (Break | undefined)[];
+  readonly #outages: readonly Outage[];
+  #listener: ((channel: Channel<DestinationMessage, SourceMessage>) => void) | undefined;
+  readonly #backlog: Channel<DestinationMessage, SourceMessage>[] = [];
+  listening = false;
+
+  constructor(options: WorldOptions) {
+    this.random = new Random(options.seed);
+    this.#breaks = options.breaks ?? [];
+    this.#outages = options.outages ?? [];
+    this.source = new Machine('vm1', this);
+    this.destination = new Machine('vm2', this);
+    this.record = { owner: 'vm1', epoch: 7n };
+    this.source.boot();
+  }
+
+  get sent(): number {
+    return this.#sent;
+  }
+
+  /** Nothing is on its way, and nobody who runs has anything to do. */
+  get quiet(): boolean {
+    return this.#flying === 0 && this.source.idle && this.destination.idle;
+  }
+
+  violation(what: string): void {
+    this.violations.push(`${this.clock.nowMicros()} µs: ${what}`);
+  }
+
+  noteRunning(): void {
+    if (this.source?.runs && this.destination?.runs) this.violation('both instances run');
+  }
+
+  lose(request: number): void {
+    this.lost.push(request);
+  }
+
+  /** Something that takes a little while. */
+  work(): Promise<void> {
+    return this.clock.pause(this.random.between(1, 300));
+  }
+
+  /** The client sends its next request, on the route of this moment. */
+  request(): void {
+    const request = this.#sent++;
+    const machine = this.record.owner === this.source.name ? this.source : this.destination;
+    this.#flying++;
+    // All take the same time, so that what overtakes does so for the migration's reasons.
+    this.clock.after(this.latencyMicros, () => {
+      this.#flying--;
+      machine.arrive(request);
+    });
+  }
+
+  ownership(machine: Machine): Ownership {
+    return {
+      take: async (expectedEpoch) => {
+        const outage = this.#outages.find(({ from, to }) => {
+          const now = this.clock.nowMicros();
+          return from <= now && now < to;
+        });
+        if (outage?.how === 'refused') throw new ComicranError('sdn.unreachable', 'the sdn is not there');
+        if (outage?.how === 'lost') return new Promise(() => {});
+        if (outage?.how === 'late') await this.clock.pause(outage.to - this.clock.nowMicros());
+        await this.clock.pause(this.random.between(50, 500));
+        if (this.record.epoch === expectedEpoch) this.record = { owner: machine.name, epoch: expectedEpoch + 1n };
+        const record = this.record;
+        if (outage?.how === 'answer-lost') return new Promise(() => {});
+        await this.clock.pause(this.random.between(50, 500));
+        return record;
+      },
+    };
+  }
+
+  // ------------------------------------------------------------------------------------------------- connections
+
+  async connect(): Promise<Channel<SourceMessage, DestinationMessage>> {
+    await this.clock.pause(this.random.between(50, 300));
+    if (!this.listening) throw new ComicranError('peer.died', 'vm2 refuses the connection');
+    const made = connection(this.clock, this.random, this.#breaks[this.connections.length]);
+    this.connections.push(made);
+    if (this.#listener === undefined) this.#backlog.push(made.destination);
+    else this.#listener(made.destination);
+    return made.source;
+  }
+
+  async accept(timeoutMs: number): Promise<Channel<DestinationMessage, SourceMessage>> {
+    const waiting = this.#backlog.shift();
+    if (waiting !== undefined) return waiting;
+    const { promise, resolve, reject } = Promise.withResolvers<Channel<DestinationMessage, SourceMessage>>();
+    this.#listener = (channel) => {
+      this.#listener = undefined;
+      resolve(channel);
+    };
+    const listener = this.#listener;
+    this.clock.startTimer(timeoutMs, () => {
+      if (this.#listener === listener) this.#listener = undefined;
+      reject(new ComicranError('deadline', 'nobody came'));
+    });
+    return promise;
+  }
+
+  /** The end of a daemon, as kernel and network see it. */
+  daemonEnded(side: 'source' | 'destination', silently: boolean, life: Life): void {
+    life.end();
+    for (const made of this.connections) made.vanish(side, silently);
+    if (side === 'destination') {
+      this.listening = false;
+      this.#listener = undefined;
+      this.#backlog.length = 0;
+    }
+    (side === 'source' ? this.source : this.destination).daemonEnded();
+  }
+}

@@ -1,0 +1,178 @@
+/** The RPC of a machine's daemon: thin, each hands over to what does the work. */
+import { release } from 'node:os';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { ConnectRouter } from '@connectrpc/connect';
+import {
+  FailureSchema,
+  type MigrateRequest,
+  type MigrationEventSchema,
+  type MigrationResult,
+  MigrationResultSchema,
+  PhaseEventSchema,
+  PhaseTimeSchema,
+  Sdaemon,
+} from '../api/gen/comicran_pb.ts';
+import { requireActsFor } from '../api/server.ts';
+import { ComicranError, messageOf } from '../base/errors.ts';
+import { parseFullConfig } from '../base/full-config.ts';
+import { sandboxPaths } from '../jailor/index.ts';
+import { readLog } from './logs.ts';
+import type { Incoming } from './migration/incoming.ts';
+import type { JobProgress } from './migration/job.ts';
+import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
+import { checkName, type Lifecycle } from './sandboxes/lifecycle.ts';
+import type { Registry } from './sandboxes/registry.ts';
+import { sandboxMessage } from './sandboxes/sandbox-message.ts';
+
+export type HandlerWorld = {
+  readonly vm: string;
+  readonly address: string;
+  readonly version: string;
+  readonly stateDirectory: string;
+  readonly registry: Registry;
+  readonly lifecycle: Lifecycle;
+  readonly outgoing: Outgoing;
+  readonly incoming: Incoming;
+};
+
+const DEFAULT_GRACE_MS = 5_000;
+const SIGTERM = 15;
+
+type EventInit = MessageInitShape<typeof MigrationEventSchema>;
+
+const micros = (value: number): bigint => BigInt(Math.round(value));
+
+function progressEvent(progress: JobProgress): EventInit {
+  const { atMicros, doneBytes, totalBytes, note } = progress;
+  const phase = note === undefined ? progress.phase : `${progress.phase}: ${note}`;
+  const value = { phase, atUs: micros(atMicros), doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes) };
+  return { event: { case: 'phase', value: create(PhaseEventSchema, value) } };
+}
+
+function resultMessage(result: MovedResult, fromVm: string, toVm: string): MigrationResult {
+  return create(MigrationResultSchema, {
+    mode: result.mode,
+    fromVm,
+    toVm,
+    totalUs: micros(result.totalMicros),
+    stopUs: micros(result.stopMicros),
+    pages: BigInt(result.pages),
+    bytes: BigInt(result.pageBytes + result.imageBytes),
+    datagramsCarried: BigInt(result.datagrams.carried),
+    datagramsDropped: BigInt(result.datagrams.dropped),
+    epoch: result.epoch,
+    phases: result.phases.map(({ phase, startMicros, durationMicros }) =>
+      create(PhaseTimeSchema, { phase, startUs: micros(startMicros), durationUs: micros(durationMicros) }),
+    ),
+  });
+}
+
+function failureEvent(thrown: MigrationFailure): EventInit {
+  const { cause, runsOn } = thrown;
+  const known = cause instanceof ComicranError ? cause : undefined;
+  const causes: string[] = [];
+  for (let error = cause.cause; error instanceof Error && causes.length < 8; error = error.cause)
+    causes.push(error.message);
+  const value = {
+    code: known?.code ?? 'migration.failed',
+    message: cause.message,
+    hint: known?.hint ?? '',
+    runsOn,
+    causes,
+  };
+  return { event: { case: 'failure', value: create(FailureSchema, value) } };
+}
+
+/** Progress as it comes, then the result or the failure. A caller that hangs up does not end the migration. */
+async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGenerator<EventInit> {
+  const waiting: EventInit[] = [];
+  let wake = Promise.withResolvers<void>();
+  const moved = world.outgoing
+    .migrate(request, (progress) => {
+      waiting.push(progressEvent(progress));
+      wake.resolve();
+    })
+    .then(
+      (result): EventInit => ({ event: { case: 'result', value: resultMessage(result, world.vm, request.toVm) } }),
+      (thrown: unknown): EventInit => {
+        if (thrown instanceof MigrationFailure) return failureEvent(thrown);
+        throw thrown;
+      },
+    );
+  let last: EventInit | undefined;
+  const ended = moved.then((event) => {
+    last = event;
+    wake.resolve();
+  });
+  // Seen by the await below; a caller that is gone does not come there.
+  ended.catch(() => wake.resolve());
+  while (last === undefined) {
+    await Promise.race([wake.promise, ended]);
+    wake = Promise.withResolvers<void>();
+    yield* waiting.splice(0);
+  }
+  yield* waiting.splice(0);
+  yield last;
+}
+
+export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void {
+  const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming } = world;
+  const message = (name: string) => sandboxMessage(name, registry.get(name));
+  router.service(Sdaemon, {
+    info: () => ({ vm, address, version, kernel: release(), sandboxes: registry.all().length }),
+    async start({ configJson }) {
+      const config = parseFullConfig(configJson, 'the configuration');
+      await lifecycle.start(config);
+      return { sandbox: message(config.id) };
+    },
+    async terminate({ name, signal, graceMs }) {
+      checkName(name);
+      const exit = await lifecycle.terminate(name, signal || SIGTERM, graceMs || DEFAULT_GRACE_MS);
+      return {
+        ...(exit.code === null ? {} : { exitCode: exit.code }),
+        ...(exit.signal === null ? {} : { exitSignal: exit.signal }),
+      };
+    },
+    list: () => ({ sandboxes: registry.all().map(([name, entry]) => sandboxMessage(name, entry)) }),
+    inspect({ name }) {
+      checkName(name);
+      const entry = registry.get(name);
+      const state = entry.state === 'stopped' ? entry.last : 'jail' in entry ? entry.jail?.state() : undefined;
+      return {
+        sandbox: message(name),
+        configJson: JSON.stringify(entry.config),
+        stateJson: state === undefined ? '' : JSON.stringify(state),
+      };
+    },
+    async *logs({ name, follow, tail }, context) {
+      checkName(name);
+      registry.get(name);
+      const { log } = sandboxPaths(stateDirectory, name);
+      for await (const line of readLog(log, { tail, follow, signal: context.signal })) {
+        yield { unixUs: BigInt(line.unixUs), stream: line.stream, text: line.text };
+      }
+    },
+    migrate: (request) => {
+      checkName(request.name);
+      return migrate(world, request);
+    },
+    abortMigration({ name }) {
+      checkName(name);
+      outgoing.abort(name);
+      return {};
+    },
+    async prepareMigration(request, context) {
+      requireActsFor(context, request.fromVm);
+      return await incoming.prepare(request);
+    },
+    async discardMigration({ migrationId }) {
+      await incoming.discard(migrationId);
+      return {};
+    },
+  });
+}
+
+/** For the daemon's log: a handler's failure that is a bug. */
+export function describeBug(call: string, thrown: unknown): string {
+  return `${call}: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown)}`;
+}

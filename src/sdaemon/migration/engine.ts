@@ -1,0 +1,123 @@
+/** Worker threads that carry out migrations: one a migration at a time, kept for the next one, so that their code is warm. */
+import { Worker } from 'node:worker_threads';
+import { Cleanup } from '../../base/cleanup.ts';
+import { closeDescriptor } from '../../linux/pidfd.ts';
+import { signalWake } from '../../linux/wake.ts';
+import type { OwnershipRecord } from '../../migration/ports.ts';
+import { carry, uncarry } from './carried-error.ts';
+import type { FromWorker, Job, JobOutcome, JobProgress, ToWorker } from './job.ts';
+
+/** What a job needs from the main thread while it runs. */
+export type JobCalls = {
+  readonly onProgress?: (progress: JobProgress) => void;
+  /** A destination waits for its source at this TCP port. */
+  readonly onListening?: (port: number) => void;
+  readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
+  readonly signal?: AbortSignal;
+};
+
+/** A worker thread, and the descriptor that ends its wait for other descriptors; -1 until it has told it. */
+class MigrationWorker {
+  readonly thread: Worker;
+  #wake = -1;
+
+  constructor() {
+    // Descriptors come from system calls, not from Node: it must not close or complain about them.
+    this.thread = new Worker(WORKER, { trackUnmanagedFds: false });
+    this.thread.on('message', (message: FromWorker) => {
+      if (message.type === 'ready') this.#wake = message.wake;
+    });
+  }
+
+  post(message: ToWorker): void {
+    this.thread.postMessage(message);
+    if (this.#wake >= 0) signalWake(this.#wake);
+  }
+
+  async end(): Promise<void> {
+    await this.thread.terminate();
+    if (this.#wake >= 0) closeDescriptor(this.#wake);
+    this.#wake = -1;
+  }
+}
+
+const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
+
+export class Engine {
+  readonly #idle: MigrationWorker[] = [];
+  readonly #busy = new Set<MigrationWorker>();
+  #closed = false;
+
+  /** Starts a worker in advance: loading its code takes longer than a migration. */
+  warm(): void {
+    if (this.#idle.length === 0) this.#idle.push(new MigrationWorker());
+    for (const worker of this.#idle) worker.thread.unref();
+  }
+
+  /** Carries out a job to its end. @throws only where the worker itself broke; every other end is an outcome. */
+  async run(job: Job, calls: JobCalls): Promise<JobOutcome> {
+    const worker = this.#idle.pop() ?? new MigrationWorker();
+    this.#busy.add(worker);
+    const cleanup = new Cleanup();
+    const { promise, resolve, reject } = Promise.withResolvers<JobOutcome>();
+    const listen = <Argument>(event: 'message' | 'error' | 'exit', handler: (argument: Argument) => void): void => {
+      worker.thread.on(event, handler);
+      cleanup.defer(event, () => void worker.thread.off(event, handler));
+    };
+    listen('message', (message: FromWorker) => {
+      switch (message.type) {
+        case 'listening':
+          calls.onListening?.(message.port);
+          break;
+        case 'progress':
+          calls.onProgress?.(message.progress);
+          break;
+        case 'take':
+          void answerTake(message.id, message.expectedEpoch);
+          break;
+        case 'ended':
+          resolve(message.outcome);
+          break;
+        case 'broken':
+          reject(uncarry(message.error));
+          break;
+        default: // ready
+      }
+    });
+    const answerTake = async (id: number, expectedEpoch: bigint): Promise<void> => {
+      try {
+        if (calls.take === undefined) throw new Error('this job may not ask for ownership');
+        worker.post({ type: 'record', id, record: await calls.take(expectedEpoch) });
+      } catch (thrown) {
+        worker.post({ type: 'no-record', id, error: carry(thrown) });
+      }
+    };
+    listen('error', reject);
+    listen('exit', (code: number) => reject(new Error(`the migration worker ended with code ${code}`)));
+    const abort = (): void => worker.post({ type: 'abort' });
+    calls.signal?.addEventListener('abort', abort, { once: true });
+    cleanup.defer('abort', () => calls.signal?.removeEventListener('abort', abort));
+    worker.thread.ref();
+    worker.post({ type: 'job', job });
+    let broken = true;
+    try {
+      const outcome = await promise;
+      broken = false;
+      return outcome;
+    } finally {
+      await cleanup.run();
+      this.#busy.delete(worker);
+      // One that broke may hold a traced process: ending the thread lets it go.
+      if (broken || this.#closed) await worker.end();
+      else {
+        worker.thread.unref();
+        this.#idle.push(worker);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#idle.splice(0), ...this.#busy].map((worker) => worker.end()));
+  }
+}

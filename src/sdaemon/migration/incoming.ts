@@ -1,0 +1,173 @@
+/** A migration to this machine, as its daemon sees it. The protocol itself runs in a worker (destination-job.ts). */
+import { randomBytes } from 'node:crypto';
+import { freemem } from 'node:os';
+import type { Client } from '@connectrpc/connect';
+import type { PrepareMigrationRequest, Sdn } from '../../api/gen/comicran_pb.ts';
+import { Cleanup } from '../../base/cleanup.ts';
+import { ComicranError, messageOf } from '../../base/errors.ts';
+import { parseFullConfig } from '../../base/full-config.ts';
+import type { FullConfig } from '../../base/sandbox-config.ts';
+import { formatBytes } from '../../base/units.ts';
+import type { KernelFacts } from '../../linux/kernel-facts.ts';
+import type { Migration } from '../../migration/journal.ts';
+import { MODES } from '../../migration/modes.ts';
+import type { Log } from '../log.ts';
+import type { PortPublisher } from '../publish/publisher.ts';
+import type { Jail, Jailors } from '../sandboxes/jailors.ts';
+import { checkName, type Lifecycle } from '../sandboxes/lifecycle.ts';
+import type { Registry } from '../sandboxes/registry.ts';
+import { uncarry } from './carried-error.ts';
+import type { Engine } from './engine.ts';
+import type { ChannelAddress } from './job.ts';
+import { checkPlatform, type Platform, platformOf } from './platform.ts';
+import { takeOwnership } from './record.ts';
+
+export type IncomingWorld = {
+  readonly vm: string;
+  readonly address: string;
+  readonly stateDirectory: string;
+  readonly registry: Registry;
+  readonly lifecycle: Lifecycle;
+  readonly jailors: Jailors;
+  readonly publisher: PortPublisher;
+  readonly engine: Engine;
+  readonly sdn: Client<typeof Sdn>;
+  readonly facts: KernelFacts;
+  readonly log: Log;
+};
+
+const KEY_BYTES = 32;
+/** The source freezes soon after it has been answered; without a word for so long it will not come. */
+const DEADLINE_MS = 60_000;
+
+type UnderWay = { readonly controller: AbortController; readonly ended: Promise<void> };
+
+export class Incoming {
+  readonly #world: IncomingWorld;
+  readonly #underWay = new Map<string, UnderWay>();
+
+  constructor(world: IncomingWorld) {
+    this.#world = world;
+  }
+
+  /**
+   * Makes the skeleton of a sandbox and waits for its process in the background. On failure nothing of it is left.
+   * @returns where the source finds the channel. @throws ComicranError migration.refused and what jailor refuses with.
+   */
+  async prepare(request: PrepareMigrationRequest): Promise<ChannelAddress> {
+    const { registry, jailors, vm, log } = this.#world;
+    const config = parseFullConfig(request.configJson, `the configuration from ${request.fromVm}`);
+    const id = config.id;
+    checkName(id);
+    checkPlatform(parsePlatform(request.platformJson), platformOf(this.#world.facts));
+    checkMemory(config, Number(request.memoryBytes));
+    const mode = MODES.find((name) => name === request.mode);
+    if (mode === undefined)
+      throw new ComicranError('migration.refused', `${vm} does not know the mode '${request.mode}'`);
+    const migration: Migration = {
+      ...{ id: request.migrationId, sandbox: id, mode, epoch: request.epoch },
+      ...{ source: request.fromVm, destination: vm },
+    };
+    const cleanup = new Cleanup();
+    const { epoch } = request;
+    const previous = registry.find(id);
+    registry.reserve(id, { state: 'arriving', config, jail: undefined, epoch });
+    cleanup.defer(`forget ${id}`, () => registry.remove(id));
+    try {
+      if (previous !== undefined) await jailors.forget(id);
+      const jail = await jailors.start(config, 'skeleton');
+      cleanup.defer(`take the skeleton of ${id} down`, () => this.#remove(id, jail));
+      registry.set(id, { state: 'arriving', config, jail, epoch });
+      const channel = await this.#wait(migration, config, jail);
+      cleanup.keep();
+      return channel;
+    } catch (cause) {
+      for (const failure of await cleanup.run()) log(`${id}: clean-up: ${messageOf(failure)}`);
+      throw cause;
+    }
+  }
+
+  /** The source says that it will not come. Resolves when nothing of it is left. */
+  async discard(migrationId: string): Promise<void> {
+    const underWay = this.#underWay.get(migrationId);
+    underWay?.controller.abort();
+    await underWay?.ended;
+  }
+
+  /** Starts the worker's job. @returns when it listens. */
+  async #wait(migration: Migration, config: FullConfig, jail: Jail): Promise<ChannelAddress> {
+    const { engine, stateDirectory, sdn, vm, address, log } = this.#world;
+    const { hatchery, init, link, tag } = jail.state();
+    if (hatchery === null || init === null) throw new ComicranError('sandbox.not-running', `${jail.id}: no skeleton`);
+    const controller = new AbortController();
+    const key = randomBytes(KEY_BYTES);
+    const listening = Promise.withResolvers<number>();
+    const job = engine.run(
+      {
+        ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS },
+        hatcheryPid: hatchery.pid,
+        skeleton: { initPid: init.pid, link, tag, address: config.network.address },
+        listen: { address, key },
+      },
+      {
+        onListening: listening.resolve,
+        signal: controller.signal,
+        take: (epoch) => takeOwnership(sdn, migration, { vm, address }, epoch),
+      },
+    );
+    const ended = job
+      .then(async (outcome) => {
+        for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
+        if (outcome.outcome === 'owned') await this.#arrived(config, jail, outcome.hostPid, outcome.epoch);
+        else if (outcome.outcome === 'halted') {
+          // Whether it owns is not known: taking it down could end the only one. The journal keeps it for the recovery.
+          log(`${migration.sandbox}: halted, an operator is needed: ${uncarry(outcome.error).message}`);
+        } else if ('error' in outcome) throw uncarry(outcome.error);
+      })
+      .catch(async (thrown: unknown) => {
+        listening.reject(thrown);
+        log(`${migration.sandbox}: did not arrive from ${migration.source}: ${messageOf(thrown)}`);
+        await this.#remove(migration.sandbox, jail);
+      })
+      .finally(() => this.#underWay.delete(migration.id));
+    this.#underWay.set(migration.id, { controller, ended });
+    return { address, port: await listening.promise, key };
+  }
+
+  async #arrived(config: FullConfig, jail: Jail, hostPid: number, epoch: bigint): Promise<void> {
+    const { registry, publisher, lifecycle, log } = this.#world;
+    await jail.adopt(hostPid);
+    registry.set(config.id, { state: 'running', config, jail, epoch });
+    lifecycle.watch(config.id, jail);
+    log(`${config.id}: has arrived, process ${hostPid}, epoch ${epoch}`);
+    await publisher.publish(config.id, config.network).catch((thrown: unknown) => {
+      log(`${config.id}: its ports are not published here: ${messageOf(thrown)}`);
+    });
+  }
+
+  async #remove(id: string, jail: Jail): Promise<void> {
+    await jail.release().catch(() => undefined);
+    await this.#world.jailors.forget(id).catch(() => undefined);
+    this.#world.registry.remove(id);
+  }
+}
+
+/** A destination that would run out of memory in the middle refuses at once. */
+function checkMemory(config: FullConfig, bytes: number): void {
+  const free = freemem();
+  if (bytes < free) return;
+  throw new ComicranError(
+    'migration.refused',
+    `'${config.id}' needs ${formatBytes(bytes)} of memory, the destination has ${formatBytes(free)}`,
+    { hint: 'Free memory there, or choose another machine.' },
+  );
+}
+
+/** What another daemon of this project has written (platformOf). */
+function parsePlatform(text: string): Platform {
+  try {
+    return JSON.parse(text) as Platform;
+  } catch (cause) {
+    throw new ComicranError('peer.protocol', 'the source sent no platform', { cause });
+  }
+}

@@ -1,0 +1,111 @@
+/** What goes between a daemon's main thread and the worker thread that carries out a migration. All of it can be cloned. */
+import type { JournalEntry, Migration } from '../../migration/journal.ts';
+import type { Moved, Owned } from '../../migration/outcome.ts';
+import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { CarriedError } from './carried-error.ts';
+import type { Platform } from './platform.ts';
+
+/** A pipe of the sandbox's output: the process holds one end, jailor the other. */
+export type InheritedPipe = { readonly name: 'stdout' | 'stderr'; readonly inode: number };
+
+/** Where the destination listens for the state, and the key of the channel (32 bytes). */
+export type ChannelAddress = { readonly address: string; readonly port: number; readonly key: Uint8Array };
+
+export type SourceJob = {
+  readonly side: 'source';
+  readonly migration: Migration;
+  /** Of the process that moves, as this machine sees it. */
+  readonly hostPid: number;
+  readonly inherited: readonly InheritedPipe[];
+  readonly channel: ChannelAddress;
+  readonly deadlineMs: number;
+};
+
+/** A sandbox without a process, as this machine sees it. */
+export type Skeleton = {
+  readonly initPid: number;
+  /** The machine's end of the sandbox's link. */
+  readonly link: string;
+  readonly tag: string;
+  readonly address: string;
+};
+
+export type DestinationJob = {
+  readonly side: 'destination';
+  readonly migration: Migration;
+  readonly skeleton: Skeleton;
+  readonly hatcheryPid: number;
+  readonly listen: { readonly address: string; readonly key: Uint8Array };
+  readonly deadlineMs: number;
+};
+
+/** A look at a process that is to move: can it, and what would move? Changes nothing. */
+export type InspectJob = {
+  readonly side: 'inspect';
+  readonly hostPid: number;
+  readonly inherited: readonly InheritedPipe[];
+};
+
+/** A migration that an earlier run of the daemon left unfinished. */
+export type RecoverJob = {
+  readonly side: 'recover';
+  readonly entry: JournalEntry;
+  /** Of the process that the entry speaks of; undefined: it never was complete, or has ended. */
+  readonly hostPid: number | undefined;
+  /** Source: where the destination listened. */
+  readonly channel: ChannelAddress | undefined;
+  /** Destination: of the skeleton. */
+  readonly skeleton: Skeleton | undefined;
+};
+
+export type Job = (SourceJob | DestinationJob | InspectJob | RecoverJob) & {
+  /** State directory of the daemon; the journal lies in it. */
+  readonly stateDirectory: string;
+};
+
+/** Kernel and CPU as a process gets to know them: the destination must have the same. */
+export type Inspection = { readonly memoryBytes: number; readonly platform: Platform };
+
+type Failed = {
+  readonly outcome: 'stayed' | 'discarded' | 'halted';
+  readonly error: CarriedError;
+  readonly epoch: bigint | undefined;
+};
+
+/** How a job has ended; errors as they cross threads. `leftovers`: what did not go as it should and changes nothing. */
+export type JobOutcome = (
+  | Omit<Moved, 'leftovers'>
+  | (Omit<Owned, 'leftovers'> & { readonly hostPid: number })
+  | Failed
+  | ({ readonly outcome: 'inspected' } & Inspection)
+  | { readonly outcome: 'recovered'; readonly end: RecoveredEnd }
+) & { readonly leftovers: readonly CarriedError[] };
+
+/** `moved`, `discarded`: there is no process here any more. `stayed`, `owned`: it runs here. */
+export type RecoveredEnd = 'moved' | 'stayed' | 'owned' | 'discarded' | 'halted';
+
+export type JobProgress = {
+  readonly phase: string;
+  readonly atMicros: number;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly note?: string;
+};
+
+export type ToWorker =
+  | { readonly type: 'job'; readonly job: Job }
+  | { readonly type: 'abort' }
+  /** Answer to a `take`. */
+  | { readonly type: 'record'; readonly id: number; readonly record: OwnershipRecord }
+  | { readonly type: 'no-record'; readonly id: number; readonly error: CarriedError };
+
+export type FromWorker =
+  /** `wake`: a descriptor (linux/wake.ts) to signal behind each message. */
+  | { readonly type: 'ready'; readonly wake: number }
+  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'progress'; readonly progress: JobProgress }
+  /** Asks the main thread, which has the connections, for the compare-and-set. */
+  | { readonly type: 'take'; readonly id: number; readonly expectedEpoch: bigint }
+  | { readonly type: 'ended'; readonly outcome: JobOutcome }
+  /** The worker itself went wrong: a bug. It can still be that the process was touched. */
+  | { readonly type: 'broken'; readonly error: CarriedError };

@@ -1,0 +1,80 @@
+/** The journal of migrations: one file an entry, in a directory of the daemon's state. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type JournalEntry, journalFromText, journalToText } from '../../migration/journal.ts';
+import type { Journal } from '../../migration/ports.ts';
+import type { ChannelAddress } from './job.ts';
+
+const SUFFIX = '.json';
+
+/** What the daemon itself needs to find the processes again: the roles' journal knows nothing of pids. */
+export type ProcessNote = {
+  readonly hostPid: number;
+  readonly startTicks: number;
+  /** Source: where the destination listens. The key is of this one migration. */
+  readonly channel?: ChannelAddress;
+};
+
+type NoteText = Omit<ProcessNote, 'channel'> & {
+  readonly channel?: Omit<ChannelAddress, 'key'> & { readonly key: string };
+};
+
+export class JournalFiles implements Journal {
+  readonly #directory: string;
+
+  constructor(stateDirectory: string) {
+    this.#directory = join(stateDirectory, 'migrations');
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+  }
+
+  write(entry: JournalEntry): void {
+    this.#put(this.#path(entry.migration.id), journalToText(entry));
+  }
+
+  clear(migrationId: string): void {
+    rmSync(this.#path(migrationId), { force: true });
+    rmSync(this.#notePath(migrationId), { force: true });
+  }
+
+  /** Beside the entry: which process it speaks of. */
+  note(migrationId: string, note: ProcessNote): void {
+    const { channel } = note;
+    const text = channel === undefined ? undefined : { ...channel, key: Buffer.from(channel.key).toString('hex') };
+    this.#put(this.#notePath(migrationId), `${JSON.stringify({ ...note, channel: text })}\n`);
+  }
+
+  readNote(migrationId: string): ProcessNote | undefined {
+    const path = this.#notePath(migrationId);
+    if (!existsSync(path)) return undefined;
+    const { hostPid, startTicks, channel } = JSON.parse(readFileSync(path, 'utf8')) as NoteText;
+    if (channel === undefined) return { hostPid, startTicks };
+    return { hostPid, startTicks, channel: { ...channel, key: Buffer.from(channel.key, 'hex') } };
+  }
+
+  /** Entries of migrations that have not been ended on this side. @throws ComicranError migration.journal */
+  readAll(): JournalEntry[] {
+    return readdirSync(this.#directory)
+      .filter((name) => name.endsWith(SUFFIX))
+      .toSorted()
+      .map((name) => journalFromText(readFileSync(join(this.#directory, name), 'utf8'), join(this.#directory, name)));
+  }
+
+  #put(path: string, text: string): void {
+    const next = `${path}.next`;
+    writeFileSync(next, text, { mode: 0o600 });
+    renameSync(next, path);
+  }
+
+  #path(migrationId: string): string {
+    return join(this.#directory, `${safeName(migrationId)}${SUFFIX}`);
+  }
+
+  #notePath(migrationId: string): string {
+    return join(this.#directory, `${safeName(migrationId)}.process`);
+  }
+}
+
+/** Ids come from another machine: they must not lead out of the directory. */
+function safeName(id: string): string {
+  return id.replaceAll(/[^A-Za-z0-9-]/g, '_').slice(0, 64);
+}

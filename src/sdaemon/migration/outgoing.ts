@@ -1,0 +1,188 @@
+/** A migration away from this machine, as its daemon sees it. The protocol itself runs in a worker (source-job.ts). */
+import { randomUUID } from 'node:crypto';
+import type { Client } from '@connectrpc/connect';
+import type { MigrateRequest, Sdaemon, Sdn } from '../../api/gen/comicran_pb.ts';
+import { ComicranError, messageOf } from '../../base/errors.ts';
+import type { FullConfig } from '../../base/sandbox-config.ts';
+import type { Migration } from '../../migration/journal.ts';
+import { MODES, type ModeName } from '../../migration/modes.ts';
+import type { Log } from '../log.ts';
+import type { PortPublisher } from '../publish/publisher.ts';
+import type { Jail, Jailors } from '../sandboxes/jailors.ts';
+import type { Lifecycle } from '../sandboxes/lifecycle.ts';
+import type { Registry } from '../sandboxes/registry.ts';
+import { uncarry } from './carried-error.ts';
+import type { Engine } from './engine.ts';
+import type { ChannelAddress, InheritedPipe, Inspection, JobOutcome, JobProgress } from './job.ts';
+import { takeOwnership } from './record.ts';
+
+export type OutgoingWorld = {
+  readonly vm: string;
+  readonly address: string;
+  readonly stateDirectory: string;
+  readonly registry: Registry;
+  readonly lifecycle: Lifecycle;
+  readonly jailors: Jailors;
+  readonly publisher: PortPublisher;
+  readonly engine: Engine;
+  readonly sdn: Client<typeof Sdn>;
+  readonly peer: (vm: string, endpoint: string) => Client<typeof Sdaemon>;
+  readonly log: Log;
+};
+
+/** How it ended, where it did not move: thrown, with where the sandbox runs. */
+export class MigrationFailure extends Error {
+  override readonly cause: Error;
+  /** Empty: nowhere until an operator looks. */
+  readonly runsOn: string;
+
+  constructor(cause: Error, runsOn: string) {
+    super(cause.message);
+    this.cause = cause;
+    this.runsOn = runsOn;
+  }
+}
+
+export type MovedResult = Extract<JobOutcome, { outcome: 'moved' }>;
+
+/** Pipes that lead to jailor; others of the process lead nowhere outside of it. */
+export function inheritedPipes(jail: Jail): InheritedPipe[] {
+  const { stdio } = jail.state();
+  if (stdio === null) return [];
+  return [
+    { name: 'stdout', inode: stdio.stdout },
+    { name: 'stderr', inode: stdio.stderr },
+  ];
+}
+
+export class Outgoing {
+  readonly #world: OutgoingWorld;
+  readonly #underWay = new Map<string, AbortController>();
+
+  constructor(world: OutgoingWorld) {
+    this.#world = world;
+  }
+
+  /** @throws ComicranError migration.refused where none is under way. */
+  abort(name: string): void {
+    const controller = this.#underWay.get(name);
+    if (controller === undefined) {
+      throw new ComicranError('migration.refused', `'${name}' is in no migration away from this machine`);
+    }
+    controller.abort();
+  }
+
+  /**
+   * Moves a sandbox. On success it runs on the other machine and nothing of it is left here.
+   * @throws MigrationFailure, ComicranError (refused; nothing was touched)
+   */
+  async migrate(request: MigrateRequest, onProgress: (progress: JobProgress) => void): Promise<MovedResult> {
+    const { registry, vm } = this.#world;
+    const { name, toVm } = request;
+    const mode = checkMode(request.mode);
+    const { config, jail, epoch } = registry.expect(name, 'running');
+    if (toVm === vm) {
+      throw new ComicranError('migration.refused', `'${name}' runs on ${vm} already`, {
+        hint: 'Name another machine with --to.',
+      });
+    }
+    const controller = new AbortController();
+    this.#underWay.set(name, controller);
+    registry.set(name, { state: 'migrating', config, jail, epoch });
+    const migration: Migration = { id: randomUUID(), sandbox: name, mode, source: vm, destination: toVm, epoch };
+    let outcome: JobOutcome | undefined;
+    try {
+      outcome = await this.#carryOut(migration, request, config, jail, controller.signal, onProgress);
+    } catch (thrown) {
+      throw new MigrationFailure(thrown instanceof Error ? thrown : new Error(messageOf(thrown)), vm);
+    } finally {
+      this.#underWay.delete(name);
+      // A process that ended by itself in the middle of a migration is noticed by its own watch from here on.
+      if (outcome?.outcome !== 'moved') {
+        const now = outcome?.outcome === 'stayed' ? (outcome.epoch ?? epoch) : epoch;
+        registry.set(name, { state: 'running', config, jail, epoch: now });
+        this.#world.lifecycle.watch(name, jail);
+      }
+    }
+    if (outcome.outcome === 'moved') {
+      await this.#takeDown(name, jail);
+      return outcome;
+    }
+    if (outcome.outcome === 'stayed') throw new MigrationFailure(uncarry(outcome.error), vm);
+    if (outcome.outcome === 'halted') throw new MigrationFailure(uncarry(outcome.error), '');
+    throw new Error(`a source job ended as ${outcome.outcome}`);
+  }
+
+  async #carryOut(
+    migration: Migration,
+    request: MigrateRequest,
+    config: FullConfig,
+    jail: Jail,
+    signal: AbortSignal,
+    onProgress: (progress: JobProgress) => void,
+  ): Promise<JobOutcome> {
+    const { engine, stateDirectory, peer, sdn, vm, address, log } = this.#world;
+    const hostPid = jail.state().process?.pid;
+    if (hostPid === undefined)
+      throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
+    const inherited = inheritedPipes(jail);
+    const destination = peer(request.toVm, request.toEndpoint);
+
+    const looked = await engine.run({ side: 'inspect', hostPid, inherited, stateDirectory }, { signal });
+    if (looked.outcome !== 'inspected') throw failureOf(looked);
+    const channel = await this.#prepare(destination, migration, config, looked);
+    log(`${migration.sandbox}: migration ${migration.id} to ${request.toVm} (${migration.mode})`);
+    const deadlineMs = request.deadlineMs;
+    const outcome = await engine.run(
+      { side: 'source', migration, hostPid, inherited, channel, deadlineMs, stateDirectory },
+      { onProgress, signal, take: (epoch) => takeOwnership(sdn, migration, { vm, address }, epoch) },
+    );
+    for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
+    if (outcome.outcome !== 'moved') {
+      // The destination notices by itself; this spares it the wait.
+      await destination.discardMigration({ migrationId: migration.id }).catch(() => undefined);
+      log(`${migration.sandbox}: migration ${migration.id} ended as ${outcome.outcome}: ${failureOf(outcome).message}`);
+    }
+    return outcome;
+  }
+
+  async #prepare(
+    destination: Client<typeof Sdaemon>,
+    migration: Migration,
+    config: FullConfig,
+    looked: Inspection,
+  ): Promise<ChannelAddress> {
+    const { address, port, key } = await destination.prepareMigration({
+      migrationId: migration.id,
+      fromVm: migration.source,
+      configJson: JSON.stringify(config),
+      mode: migration.mode,
+      epoch: migration.epoch,
+      memoryBytes: BigInt(looked.memoryBytes),
+      platformJson: JSON.stringify(looked.platform),
+    });
+    return { address, port, key };
+  }
+
+  async #takeDown(name: string, jail: Jail): Promise<void> {
+    const { registry, jailors, publisher, log } = this.#world;
+    try {
+      await publisher.unpublish(name);
+      await jail.release();
+      await jailors.forget(name);
+    } catch (thrown) {
+      log(`${name}: has moved away, but taking it down here failed: ${messageOf(thrown)}`);
+    }
+    registry.remove(name);
+  }
+}
+
+function checkMode(mode: string): ModeName {
+  const known = MODES.find((name) => name === mode);
+  if (known !== undefined) return known;
+  throw new ComicranError('migration.refused', `there is no mode '${mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
+}
+
+function failureOf(outcome: JobOutcome): Error {
+  return 'error' in outcome ? uncarry(outcome.error) : new Error(`unexpected outcome ${outcome.outcome}`);
+}

@@ -1,0 +1,82 @@
+/** Ends a migration that an earlier run of the daemon left unfinished: the record at the sdn decides how. */
+import { ComicranError } from '../../base/errors.ts';
+import { sendSignal } from '../../linux/pidfd.ts';
+import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
+import { SIGNAL } from '../../linux/signals.ts';
+import type { DestinationEntry, SourceEntry } from '../../migration/journal.ts';
+import type { RestoredProcess, SourcePackets, StoppedProcess } from '../../migration/ports.ts';
+import { recoverDestination, recoverSource } from '../../migration/recover.ts';
+import { DrainedSockets } from '../dataplane/drain.ts';
+import { carry } from './carried-error.ts';
+import { holdPackets } from './held-packets.ts';
+import type { JobOutcome, RecoverJob } from './job.ts';
+import { JournalFiles } from './journal-files.ts';
+import { connectAsSource } from './state-channel.ts';
+import type { JobWorld } from './worker.ts';
+import { WORKER_CLOCK } from './worker-clock.ts';
+
+const GONE_TIMEOUT_MS = 5_000;
+const POLL_MS = 2;
+
+type Recover = RecoverJob & { readonly stateDirectory: string };
+
+/** A process that an earlier daemon left stopped by SIGSTOP. */
+function leftProcess(hostPid: number | undefined): StoppedProcess & RestoredProcess {
+  const resume = (): void => {
+    if (hostPid === undefined) throw new ComicranError('process.gone', 'there is no process that could run');
+    sendSignal(hostPid, SIGNAL.CONT);
+  };
+  const kill = async (): Promise<void> => {
+    const identity = hostPid === undefined ? undefined : identifyProcess(hostPid);
+    if (identity === undefined || !isAlive(identity)) return;
+    sendSignal(identity.pid, SIGNAL.KILL);
+    for (let waited = 0; isAlive(identity) && waited < GONE_TIMEOUT_MS; waited += POLL_MS) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  };
+  return { resume, run: resume, kill, destroy: kill };
+}
+
+/** Where there is no process, nothing waits in its sockets. */
+const NO_PACKETS: SourcePackets = { drain: async () => ({ dropped: 0 }) };
+
+async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): Promise<JobOutcome> {
+  const { hostPid, channel } = job;
+  using packets = hostPid === undefined ? undefined : new DrainedSockets(hostPid);
+  const recovery = await recoverSource(
+    {
+      process: leftProcess(hostPid),
+      packets: packets ?? NO_PACKETS,
+      connect: async (timeoutMs) => {
+        if (channel === undefined)
+          throw new ComicranError('vm.unreachable', 'it is not known where the destination listened');
+        return connectAsSource(channel, world.readiness, timeoutMs);
+      },
+      ownership: world.ownership,
+      journal: new JournalFiles(job.stateDirectory),
+      clock: WORKER_CLOCK,
+    },
+    entry,
+  );
+  return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
+}
+
+async function endAsDestination(job: Recover, entry: DestinationEntry, world: JobWorld): Promise<JobOutcome> {
+  using packets = holdPackets(job.skeleton);
+  const recovery = await recoverDestination(
+    {
+      process: leftProcess(job.hostPid),
+      packets,
+      ownership: world.ownership,
+      journal: new JournalFiles(job.stateDirectory),
+      clock: WORKER_CLOCK,
+    },
+    entry,
+  );
+  return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
+}
+
+export function runRecoverJob(job: Recover, world: JobWorld): Promise<JobOutcome> {
+  const { entry } = job;
+  return entry.side === 'source' ? endAsSource(job, entry, world) : endAsDestination(job, entry, world);
+}

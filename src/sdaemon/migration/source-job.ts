@@ -1,0 +1,46 @@
+/** The source's half of a migration, with the real engine, sockets and packets. */
+import { openSource } from '../../checkpoint/source.ts';
+import { probeKernel } from '../../linux/kernel-facts.ts';
+import { identifyProcess } from '../../linux/process-identity.ts';
+import type { SourcePorts } from '../../migration/ports.ts';
+import { runSource } from '../../migration/source.ts';
+import { DrainedSockets } from '../dataplane/drain.ts';
+import { carry } from './carried-error.ts';
+import type { JobOutcome, SourceJob } from './job.ts';
+import { JournalFiles } from './journal-files.ts';
+import { sourceOutcome } from './outcomes.ts';
+import { connectAsSource } from './state-channel.ts';
+import type { JobWorld } from './worker.ts';
+import { WORKER_CLOCK } from './worker-clock.ts';
+
+/** At 10,000 small datagrams a second, several seconds of them. */
+const RECEIVE_BUFFER_BYTES = 64 << 20;
+
+export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
+  const { migration, hostPid, inherited, channel } = job;
+  try {
+    using source = openSource(hostPid, { facts: probeKernel(), inherited });
+    using packets = new DrainedSockets(hostPid, RECEIVE_BUFFER_BYTES);
+    const journal = new JournalFiles(job.stateDirectory);
+    const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
+    journal.note(migration.id, { hostPid, startTicks, channel });
+    const ports: SourcePorts = {
+      process: { freeze: async () => source.freeze() },
+      packets,
+      connect: (timeoutMs) => connectAsSource(channel, world.readiness, timeoutMs),
+      ownership: world.ownership,
+      journal,
+      clock: WORKER_CLOCK,
+    };
+    const outcome = await runSource(ports, migration, {
+      deadlines: { totalMs: job.deadlineMs },
+      signal: world.signal,
+      onProgress: (progress) => world.post({ type: 'progress', progress }),
+    });
+    if (outcome.outcome !== 'halted') journal.clear(migration.id);
+    return sourceOutcome(outcome);
+  } catch (thrown) {
+    // Only what comes before the role can throw: the process has not been touched.
+    return { outcome: 'stayed', error: carry(thrown), epoch: undefined, leftovers: [] };
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * The thread of a migration. It owns the traced process (ptrace belongs to the thread that seized it), the state
+ * channel's socket and the packet sockets, and blocks in system calls; the daemon's main thread only talks to it.
+ */
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import { defined } from '../../base/assert.ts';
+import { openWake } from '../../linux/wake.ts';
+import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import { Readiness } from '../readiness.ts';
+import { carry, uncarry } from './carried-error.ts';
+import { runDestinationJob } from './destination-job.ts';
+import { runInspectJob } from './inspect-job.ts';
+import type { FromWorker, Job, JobOutcome, ToWorker } from './job.ts';
+import { runRecoverJob } from './recover-job.ts';
+import { runSourceJob } from './source-job.ts';
+
+/** What a job has of the daemon. */
+export type JobWorld = {
+  readonly ownership: Ownership;
+  readonly signal: AbortSignal;
+  readonly post: (message: FromWorker) => void;
+  /** All waits of this thread for descriptors. */
+  readonly readiness: Readiness;
+};
+
+type PendingTake = PromiseWithResolvers<OwnershipRecord>;
+
+function serveJobs(port: MessagePort): void {
+  // The main thread signals it behind each message, for this thread blocks in poll(2) most of the time.
+  const wake = openWake();
+  const readiness = new Readiness(() => performance.now(), wake);
+  let abort = new AbortController();
+  let nextId = 1;
+  const takes = new Map<number, PendingTake>();
+  const post = (message: FromWorker): void => port.postMessage(message);
+  const ownership: Ownership = {
+    take(expectedEpoch) {
+      const id = nextId++;
+      const pending = Promise.withResolvers<OwnershipRecord>();
+      takes.set(id, pending);
+      post({ type: 'take', id, expectedEpoch });
+      return pending.promise;
+    },
+  };
+  const start = async (job: Job): Promise<void> => {
+    abort = new AbortController();
+    try {
+      post({ type: 'ended', outcome: await runJob(job, { ownership, signal: abort.signal, post, readiness }) });
+    } catch (thrown) {
+      post({ type: 'broken', error: carry(thrown) });
+    }
+  };
+  port.on('message', (message: ToWorker) => {
+    switch (message.type) {
+      case 'job':
+        void start(message.job);
+        break;
+      case 'abort':
+        abort.abort();
+        break;
+      default: {
+        const pending = takes.get(message.id);
+        takes.delete(message.id);
+        if (message.type === 'record') pending?.resolve(message.record);
+        else pending?.reject(uncarry(message.error));
+      }
+    }
+  });
+  post({ type: 'ready', wake });
+}
+
+function runJob(job: Job, world: JobWorld): Promise<JobOutcome> {
+  switch (job.side) {
+    case 'source':
+      return runSourceJob(job, world);
+    case 'destination':
+      return runDestinationJob(job, world);
+    case 'recover':
+      return runRecoverJob(job, world);
+    default:
+      return runInspectJob(job);
+  }
+}
+
+serveJobs(defined(parentPort, 'the port of a worker thread'));

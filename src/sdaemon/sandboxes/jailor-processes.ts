@@ -1,0 +1,95 @@
+/** Jailors as processes of their own, one a sandbox; they outlive this daemon. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { parseFullConfig } from '../../base/full-config.ts';
+import type { FullConfig } from '../../base/sandbox-config.ts';
+import {
+  ControlClient,
+  cleanStale,
+  DEFAULT_HATCHERY_PID,
+  type Exit,
+  findSandboxState,
+  forgetSandbox,
+  listSandboxes,
+  type SandboxState,
+  sandboxPaths,
+  startSandbox,
+} from '../../jailor/index.ts';
+import type { Log } from '../log.ts';
+import type { Jail, Jailors } from './jailors.ts';
+
+const LOST: Exit = { reason: 'jailor-lost', code: null, signal: null };
+
+function signalName(number: number): NodeJS.Signals {
+  const found = Object.entries(constants.signals).find(([, value]) => value === number);
+  return (found?.[0] ?? 'SIGTERM') as NodeJS.Signals;
+}
+
+export class JailorProcesses implements Jailors {
+  readonly #stateDirectory: string;
+  readonly #log: Log;
+
+  constructor(stateDirectory: string, log: Log) {
+    this.#stateDirectory = stateDirectory;
+    this.#log = log;
+  }
+
+  async start(config: FullConfig, kind: 'process' | 'skeleton'): Promise<Jail> {
+    const skeleton = kind === 'skeleton' ? { skeleton: { hatcheryPid: DEFAULT_HATCHERY_PID } } : {};
+    const control = await startSandbox({ stateDirectory: this.#stateDirectory, config, ...skeleton });
+    writeFileSync(sandboxPaths(this.#stateDirectory, config.id).config, JSON.stringify(config), { mode: 0o600 });
+    return this.#jail(control);
+  }
+
+  async findAll(): Promise<{ living: Jail[]; ended: SandboxState[] }> {
+    const { cleaned, failures } = await cleanStale(this.#stateDirectory);
+    for (const failure of failures) this.#log(`clean-up of an earlier run: ${failure.message}`);
+    for (const { id, wasLost } of cleaned) if (wasLost) this.#log(`${id}: its jailor was gone; taken down`);
+    const living: Jail[] = [];
+    const ended: SandboxState[] = [];
+    for (const state of listSandboxes(this.#stateDirectory)) {
+      // Without its configuration it was started by hand with jailor, and is none of this daemon's.
+      if (!existsSync(sandboxPaths(this.#stateDirectory, state.id).config)) continue;
+      if (state.phase === 'exited') ended.push(state);
+      else living.push(this.#jail(await ControlClient.connect(this.#stateDirectory, state.id)));
+    }
+    return { living, ended };
+  }
+
+  async forget(id: string): Promise<void> {
+    await forgetSandbox(this.#stateDirectory, id);
+  }
+
+  readConfig(id: string): FullConfig {
+    const path = sandboxPaths(this.#stateDirectory, id).config;
+    return parseFullConfig(readFileSync(path, 'utf8'), path);
+  }
+
+  #jail(control: ControlClient): Jail {
+    return {
+      id: control.id,
+      state: () => control.state,
+      async terminate(signal, graceMs) {
+        return (await control.terminate({ signal: signalName(signal), graceMs })).exit ?? LOST;
+      },
+      async adopt(hostPid) {
+        await control.adopt(hostPid);
+      },
+      async release() {
+        await control.release();
+      },
+      exited: this.#exited(control),
+    };
+  }
+
+  async #exited(control: ControlClient): Promise<Exit> {
+    const closed = control.closed.then(() => undefined);
+    const ended = control.waitFor((state) => state.phase === 'exited').catch(() => undefined);
+    const last = (await Promise.race([ended, closed])) ?? control.state;
+    await closed;
+    if (last.phase === 'exited') return last.exit ?? LOST;
+    // jailor itself was killed: its sandbox went with it, the rest is taken away here.
+    await cleanStale(this.#stateDirectory);
+    return findSandboxState(this.#stateDirectory, control.id)?.exit ?? LOST;
+  }
+}

@@ -1,0 +1,32 @@
+/** What the daemon needs of jailor; the real thing starts processes (jailor-processes.ts), a test may not. */
+import type { FullConfig } from '../../base/sandbox-config.ts';
+import type { Exit, SandboxState } from '../../jailor/state.ts';
+
+/** A sandbox with a living jailor. */
+export interface Jail {
+  readonly id: string;
+  /** As jailor wrote it last. */
+  state(): SandboxState;
+  /** Asks the root process to end, with SIGKILL after the grace; resolves when the sandbox is taken down. */
+  terminate(signal: number, graceMs: number): Promise<Exit>;
+  /** Skeleton: the process `hostPid`, a child of jailor, is the root process from now on. */
+  adopt(hostPid: number): Promise<void>;
+  /** The process runs somewhere else: ends what is left of it here and takes the sandbox down. */
+  release(): Promise<void>;
+  /** Resolves when the sandbox has ended and is taken down, for whatever reason. */
+  readonly exited: Promise<Exit>;
+}
+
+export interface Jailors {
+  /** Resolves when the root process runs, or the skeleton waits. @throws ComicranError; nothing is left then. */
+  start(config: FullConfig, kind: 'process' | 'skeleton'): Promise<Jail>;
+  /**
+   * What this state directory has from before this daemon: sandboxes with a living jailor, and those that have ended
+   * (a jailor that was killed has its remains taken away first).
+   */
+  findAll(): Promise<{ readonly living: readonly Jail[]; readonly ended: readonly SandboxState[] }>;
+  /** Removes what is left of a sandbox that has ended: its state and its log. */
+  forget(id: string): Promise<void>;
+  /** The configuration that a sandbox was started with. */
+  readConfig(id: string): FullConfig;
+}

@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import {
+  ClaimResponseSchema,
+  LocateResponseSchema,
+  ReleaseResponseSchema,
+  type Sdn,
+} from '../../api/gen/comicran_pb.ts';
+import { ComicranError } from '../../base/errors.ts';
+import type { FullConfig } from '../../base/sandbox-config.ts';
+import type { Exit, SandboxState } from '../../jailor/index.ts';
+import type { Jail, Jailors } from './jailors.ts';
+import { checkName, Lifecycle } from './lifecycle.ts';
+import { Registry } from './registry.ts';
+
+const config: FullConfig = {
+  version: 1,
+  id: 'square',
+  process: { executable: '/bin/x', arguments: [], environment: {}, workingDirectory: '/' },
+  network: { address: '10.88.0.5', ports: [] },
+  files: [],
+  symlinks: [],
+  directories: [],
+  writable: [],
+};
+
+/** A machine whose jailor, sdn and ports are lists of what was asked of them. */
+function machine(failing: Partial<Record<'claim' | 'start' | 'publish', ComicranError>> = {}, owner = 'vm1') {
+  const did: string[] = [];
+  const step = (name: 'claim' | 'start' | 'publish'): void => {
+    did.push(name);
+    if (failing[name] !== undefined) throw failing[name];
+  };
+  const exit = Promise.withResolvers<Exit>();
+  const state = { id: 'square', process: { pid: 7, startTicks: 1, innerPid: 3 }, startedAtMs: 1 } as SandboxState;
+  const jail: Jail = {
+    id: 'square',
+    state: () => state,
+    async terminate() {
+      did.push('terminate');
+      exit.resolve({ reason: 'terminated', code: 0, signal: null });
+      return exit.promise;
+    },
+    adopt: async () => void did.push('adopt'),
+    release: async () => void did.push('take down'),
+    exited: exit.promise,
+  };
+  const jailors: Jailors = {
+    async start() {
+      step('start');
+      return jail;
+    },
+    findAll: async () => ({ living: [jail], ended: [] }),
+    forget: async () => void did.push('forget'),
+    readConfig: () => config,
+  };
+  const location = { sandbox: 'square', address: '10.88.0.5', vm: owner, epoch: 1n };
+  const sdn = {
+    async claim() {
+      step('claim');
+      return create(ClaimResponseSchema, { location });
+    },
+    async release() {
+      did.push('release');
+      return create(ReleaseResponseSchema);
+    },
+    locate: async () => create(LocateResponseSchema, { location }),
+  } as Partial<Client<typeof Sdn>> as Client<typeof Sdn>;
+  const publisher = {
+    publish: async () => step('publish'),
+    unpublish: async () => void did.push('unpublish'),
+  };
+  const registry = new Registry();
+  const lifecycle = new Lifecycle({
+    ...{ vm: 'vm1', address: '10.71.1.2', registry, jailors, sdn, publisher },
+    log: () => undefined,
+    stopping: new AbortController().signal,
+  });
+  return { lifecycle, registry, did, exit };
+}
+
+test('a start claims the name before it makes anything, and ends as running', async () => {
+  const { lifecycle, registry, did } = machine();
+  await lifecycle.start(config);
+  assert.deepEqual(did, ['claim', 'start', 'publish']);
+  assert.equal(registry.get('square').state, 'running');
+  await assert.rejects(lifecycle.start(config), { code: 'sandbox.exists' });
+});
+
+test('whatever fails in a start, what came before it is undone, in reverse', async () => {
+  const failure = new ComicranError('address.in-use', 'taken');
+  const undone = { claim: [], start: ['release'], publish: ['terminate', 'release'] };
+  for (const at of ['claim', 'start', 'publish'] as const) {
+    const { lifecycle, registry, did } = machine({ [at]: failure });
+    await assert.rejects(lifecycle.start(config), failure);
+    assert.deepEqual(did.slice(did.indexOf(at) + 1), undone[at], `failure in ${at}`);
+    assert.equal(registry.find('square'), undefined);
+  }
+});
+
+test('a terminated sandbox is gone; its name is free at the sdn', async () => {
+  const { lifecycle, registry, did } = machine();
+  await lifecycle.start(config);
+  const exit = await lifecycle.terminate('square', 15, 100);
+  assert.equal(exit.code, 0);
+  assert.deepEqual(did.slice(3), ['terminate', 'unpublish', 'release', 'forget']);
+  assert.equal(registry.find('square'), undefined);
+  await assert.rejects(lifecycle.terminate('square', 15, 100), { code: 'sandbox.unknown' });
+});
+
+test('a sandbox that ends by itself stays to be looked at, and its name is free at the sdn', async () => {
+  const { lifecycle, registry, did, exit } = machine();
+  await lifecycle.start(config);
+  exit.resolve({ reason: 'ended', code: 3, signal: null });
+  await new Promise((resolve) => setImmediate(resolve));
+  const entry = registry.get('square');
+  assert.ok(entry.state === 'stopped');
+  assert.equal(entry.exit.code, 3);
+  assert.deepEqual(did.slice(3), ['unpublish', 'release']);
+});
+
+test('a daemon that starts again takes over what it owns and takes down what another machine owns', async () => {
+  const own = machine();
+  await own.lifecycle.adoptAll();
+  assert.equal(own.registry.get('square').state, 'running');
+  const other = machine({}, 'vm2');
+  await other.lifecycle.adoptAll();
+  assert.equal(other.registry.find('square'), undefined);
+  assert.deepEqual(other.did, ['take down', 'forget']);
+});
+
+test('names that would lead out of a directory are no names', () => {
+  for (const name of ['../x', '', 'A', 'a/b', 'a'.repeat(33)])
+    assert.throws(() => checkName(name), { code: 'sandbox.unknown' });
+  checkName('square-2');
+});

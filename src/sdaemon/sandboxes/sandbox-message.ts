@@ -1,0 +1,28 @@
+import { create } from '@bufbuild/protobuf';
+import { type Port, PortSchema, type Sandbox, SandboxSchema } from '../../api/gen/comicran_pb.ts';
+import type { PortSpec } from '../../base/sandbox-config.ts';
+import type { Entry } from './entry.ts';
+
+export function portMessages(ports: readonly PortSpec[]): Port[] {
+  return ports.map(({ port, protocol, publish = 0, service = 0 }) =>
+    create(PortSchema, { port, protocol, publish, service }),
+  );
+}
+
+/** A sandbox as the RPC tells it. */
+export function sandboxMessage(id: string, entry: Entry): Sandbox {
+  const { address, ports } = entry.config.network;
+  const known = entry.state === 'stopped' ? entry.last : 'jail' in entry ? entry.jail?.state() : undefined;
+  const exit = entry.state === 'stopped' ? entry.exit : undefined;
+  return create(SandboxSchema, {
+    name: id,
+    state: entry.state,
+    address,
+    ports: portMessages(ports),
+    rootPid: entry.state === 'stopped' ? 0 : (known?.process?.pid ?? 0),
+    startedUnixMs: BigInt(Math.round(known?.startedAtMs ?? 0)),
+    epoch: 'epoch' in entry ? entry.epoch : 0n,
+    ...(exit?.code == null ? {} : { exitCode: exit.code }),
+    ...(exit?.signal == null ? {} : { exitSignal: exit.signal }),
+  });
+}

@@ -85,13 +85,14 @@ export class Machine {
 
   // -------------------------------------------------------------------------------------------------------- ports
 
-  sourceProcess(): SourceProcess {
+  sourceProcess(life: Life): SourceProcess {
     return {
       freeze: async (): Promise<FrozenProcess> => {
         this.#mayFail('freeze');
         const process = this.#there();
         await this.#world.work();
-        if (process.state === 'running') this.#setState('traced');
+        // A tracer that has ended does not stop anybody.
+        if (process.state === 'running' && !life.dead) this.#setState('traced');
         return { ...this.stoppedProcess(), ...this.#frozen(process) };
       },
     };

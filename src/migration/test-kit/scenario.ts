@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { runDestination } from '../destination.ts';
 import type { Migration } from '../journal.ts';
 import type { DestinationOutcome, SourceOutcome } from '../outcome.ts';
+import type { Progress } from '../phases.ts';
 import type { DestinationPorts, SourcePorts } from '../ports.ts';
 import { type DestinationRecovery, recoverDestination, recoverSource, type SourceRecovery } from '../recover.ts';
 import { runSource } from '../source.ts';
+import type { Deadlines } from '../waiting.ts';
 import { type Death, Life } from './life.ts';
 import { replay } from './server.ts';
 import { World, type WorldOptions } from './world.ts';
@@ -24,6 +26,10 @@ export type ScenarioOptions = WorldOptions & {
   /** Microseconds until a dead daemon is there again. */
   readonly restartMicros?: number;
   readonly requests?: number;
+  readonly onProgress?: (side: Side, progress: Progress<string>) => void;
+  /** What the destination expects, where it is not what the source brings. */
+  readonly expected?: Partial<Migration>;
+  readonly deadlines?: Partial<Deadlines>;
 };
 
 export type Report = {
@@ -82,21 +88,30 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
     }
   };
 
+  const role = (side: Side) => ({
+    deadlines: { ...DEADLINES, ...options.deadlines },
+    chunkBytes: 8192,
+    onProgress: (progress: Progress<string>) => options.onProgress?.(side, progress),
+  });
   world.listening = true;
   const source = live<SourceOutcome | SourceRecovery | undefined>(
     'source',
-    (life) => runSource(sourcePorts(world, life), MIGRATION, { ...ROLE, signal: abort.signal }),
+    (life) => runSource(sourcePorts(world, life), MIGRATION, { ...role('source'), signal: abort.signal }),
     async (life) => {
       const entry = world.source.journal;
       if (entry?.side !== 'source') return undefined;
       const process = life.wrap('process', world.source.stoppedProcess());
-      return recoverSource({ ...sourcePorts(world, life), process }, entry, ROLE);
+      return recoverSource({ ...sourcePorts(world, life), process }, entry, role('source'));
     },
   );
   const destination = live<DestinationOutcome | DestinationRecovery | undefined>(
     'destination',
     async (life) => {
-      const outcome = await runDestination(destinationPorts(world, life), MIGRATION, ROLE);
+      const outcome = await runDestination(
+        destinationPorts(world, life),
+        { ...MIGRATION, ...options.expected },
+        role('destination'),
+      );
       world.listening = false;
       return outcome;
     },
@@ -104,7 +119,7 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
       const entry = world.destination.journal;
       if (entry?.side !== 'destination') return undefined;
       const process = life.wrap('process', world.destination.restoredProcess());
-      return recoverDestination({ ...destinationPorts(world, life), process }, entry, ROLE);
+      return recoverDestination({ ...destinationPorts(world, life), process }, entry, role('destination'));
     },
   );
   const report = { world, source: await source, destination: await destination, calls, deaths };
@@ -114,7 +129,6 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
 }
 
 const DIED = Symbol('died');
-const ROLE = { deadlines: DEADLINES, chunkBytes: 8192 };
 
 async function sendRequests(world: World, count: number): Promise<void> {
   for (let sent = 0; sent < count; sent++) {
@@ -126,7 +140,7 @@ async function sendRequests(world: World, count: number): Promise<void> {
 function sourcePorts(world: World, life: Life): SourcePorts {
   const { connect } = life.wrap('net', { connect: () => world.connect() });
   return {
-    process: life.wrap('process', world.source.sourceProcess()),
+    process: life.wrap('process', world.source.sourceProcess(life)),
     packets: life.wrap('packets', world.source.sourcePackets(life)),
     connect,
     ownership: life.wrap('ownership', world.ownership(world.source)),

@@ -1,0 +1,53 @@
+/**
+ * Random schedules: whatever breaks, in whatever combination, exactly one instance runs in the end. `MODEL_RUNS=20000`
+ * runs more of them than the few seconds' worth that every test run does.
+ */
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { checkNothingLost, checkOneInstance, runScenario, type ScenarioOptions } from './test-kit/scenario.ts';
+
+const death = fc.record({
+  call: fc.integer({ min: 1, max: 60 }),
+  moment: fc.constantFrom('before', 'during', 'after'),
+});
+const deaths = fc.array(death, { maxLength: 3 });
+const broken = fc.record({
+  direction: fc.constantFrom('to-destination', 'to-source'),
+  // Of the 17,000 bytes to the destination those at both ends are the interesting ones.
+  bytes: fc.oneof(fc.nat(150), fc.integer({ min: 16_400, max: 17_200 }), fc.nat(17_200)),
+  how: fc.constantFrom('cut', 'stall'),
+});
+const outage = fc
+  .record({
+    from: fc.integer({ min: 2_000, max: 12_000 }),
+    for: fc.oneof(fc.nat(3_000), fc.nat(2_000_000)),
+    how: fc.constantFrom('refused', 'lost', 'answer-lost', 'late'),
+  })
+  .map(({ from, for: length, how }) => ({ from, to: from + length, how }));
+
+const scenario = fc.record(
+  {
+    seed: fc.nat(),
+    requests: fc.constant(20),
+    deaths: fc.record({ source: deaths, destination: deaths }),
+    silently: fc.boolean(),
+    breaks: fc.array(fc.option(broken, { nil: undefined, freq: 3 }), { maxLength: 3 }),
+    outages: fc.array(outage, { maxLength: 2 }),
+    abortAt: fc.nat(5_000),
+    restartMicros: fc.oneof(fc.nat(5_000), fc.nat(1_500_000)),
+  },
+  { requiredKeys: ['seed', 'requests'] },
+);
+
+test('random deaths, broken connections, outages of the sdn and aborts: exactly one instance', async () => {
+  await fc.assert(
+    fc.asyncProperty(scenario, async (drawn) => {
+      const options: ScenarioOptions = drawn;
+      const report = await runScenario(options);
+      checkOneInstance(report);
+      if (report.deaths === 0 && (options.breaks ?? []).length < 2 && options.outages === undefined)
+        checkNothingLost(report);
+    }),
+    { numRuns: Number(process.env['MODEL_RUNS'] ?? 1500) },
+  );
+});

@@ -163,10 +163,18 @@ describe('rtnetlink', () => {
     socket.apply(replaceRoute({ destination: '10.88.0.5', type: 'blackhole' }));
     assert.deepEqual(
       listRoutes(socket).filter(({ destination }) => destination === '10.88.0.5/32'),
-      [{ destination: '10.88.0.5/32', type: 'blackhole', table: 254 }],
+      [{ destination: '10.88.0.5/32', type: 'blackhole', table: 254, protocol: 3 }],
     );
     socket.apply(replaceRoute({ destination: '10.88.0.5', link: index }));
     assert.equal(lookUpRoute(socket, '10.88.0.5').link, index);
+  });
+
+  test('a route carries the mark of who put it there, and is deleted by it', () => {
+    const { index } = getLink(socket, 'near0');
+    socket.apply(replaceRoute({ destination: '10.88.0.9', link: index, protocol: 88 }));
+    assert.equal(listRoutes(socket).find(({ protocol }) => protocol === 88)?.destination, '10.88.0.9/32');
+    assert.throws(() => socket.apply(deleteRoute({ destination: '10.88.0.9', protocol: 3 })), fails(ESRCH, /10\.88/));
+    socket.apply(deleteRoute({ destination: '10.88.0.9', protocol: 88 }));
   });
 
   test('a failure names the change, and the changes behind it are made', () => {

@@ -47,6 +47,8 @@ export type Route = {
   /** Number of the routing table; absent: main (254). */
   readonly table?: number;
   readonly metric?: number;
+  /** Who has put it there (`proto` of ip-route(8)): 0 to 255; absent: 3 (boot), as ip-route(8) takes it to be. */
+  readonly protocol?: number;
 };
 
 function parseDestination(text: string): { bytes: Buffer; prefixLength: number } {
@@ -108,7 +110,7 @@ export function replaceRoute(route: Route): Change {
     what: `replace ${words(route)}`,
     type: RTM.NEWROUTE,
     flags: NLM_F.CREATE | NLM_F.REPLACE,
-    body: body(route, RTPROT.BOOT),
+    body: body(route, route.protocol ?? RTPROT.BOOT),
   };
 }
 
@@ -118,13 +120,13 @@ export function addRoute(route: Route): Change {
     what: `add ${words(route)}`,
     type: RTM.NEWROUTE,
     flags: NLM_F.CREATE | NLM_F.EXCL,
-    body: body(route, RTPROT.BOOT),
+    body: body(route, route.protocol ?? RTPROT.BOOT),
   };
 }
 
 /** What is given must match; what is absent matches anything. Fails with ESRCH when there is none. */
 export function deleteRoute(route: Route): Change {
-  const change = body(route, RTPROT.UNSPEC);
+  const change = body(route, route.protocol ?? RTPROT.UNSPEC);
   if (route.type === undefined) change.writeUInt8(0, 7);
   // RT_SCOPE_NOWHERE (255) is the kernel's "any scope" here.
   change.writeUInt8(255, 6);
@@ -132,7 +134,11 @@ export function deleteRoute(route: Route): Change {
 }
 
 /** A route that was found. `type` is a {@link RouteType}, or the number of one that has no name here. */
-export type FoundRoute = Omit<Route, 'type' | 'table'> & { readonly type: string; readonly table: number };
+export type FoundRoute = Omit<Route, 'type' | 'table' | 'protocol'> & {
+  readonly type: string;
+  readonly table: number;
+  readonly protocol: number;
+};
 
 function parseRoute(message: Message): FoundRoute {
   const attributes = parseAttributes(message.body.subarray(RTMSG_BYTES));
@@ -147,6 +153,7 @@ function parseRoute(message: Message): FoundRoute {
     destination: destination === undefined ? 'default' : `${ipv4Text(destination)}/${prefixLength}`,
     type: Object.entries(TYPES).find(([, number]) => number === typeNumber)?.[0] ?? String(typeNumber),
     table: attributes.get(RTA.TABLE)?.readUInt32LE() ?? message.body.readUInt8(4),
+    protocol: message.body.readUInt8(5),
     ...(link === undefined ? {} : { link }),
     ...(gateway === undefined ? {} : { gateway: ipv4Text(gateway) }),
     ...(source === undefined ? {} : { preferredSource: ipv4Text(source) }),

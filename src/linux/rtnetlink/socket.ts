@@ -1,5 +1,5 @@
 /**
- * A NETLINK_ROUTE socket, blocking. It belongs to the network namespace that the calling thread was in when it was
+ * A netlink socket, blocking. It belongs to the network namespace that the calling thread was in when it was
  * opened, for ever; that is how another namespace is worked on: open it inside `inNetns` (netns.ts), use it anywhere.
  */
 import { KernelError } from '../errno.ts';
@@ -35,15 +35,18 @@ export type Change = {
   readonly body: Buffer;
 };
 
-export class RouteSocket {
+export class NetlinkSocket {
   readonly #fd: number;
   readonly #receiveBuffer = Buffer.alloc(RECEIVE_BYTES);
   #sequence = 0;
   #closed = false;
 
-  /** In the network namespace of the calling thread. The caller closes it (or uses `using`). */
-  constructor() {
-    this.#fd = syscall('socket(AF_NETLINK)', SYS.socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  /**
+   * In the network namespace of the calling thread. The caller closes it (or uses `using`).
+   * @param family one of netlink's own protocol families: {@link NETLINK_ROUTE}.
+   */
+  constructor(family: number) {
+    this.#fd = syscall('socket(AF_NETLINK)', SYS.socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
     try {
       const address = Buffer.alloc(12);
       address.writeUInt16LE(AF_NETLINK, 0);
@@ -176,6 +179,13 @@ export class RouteSocket {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+}
+
+/** Links, addresses, routes, rules, neighbours. */
+export class RouteSocket extends NetlinkSocket {
+  constructor() {
+    super(NETLINK_ROUTE);
   }
 }
 

@@ -2,6 +2,7 @@
 import { readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { ComicranError } from '../base/errors.ts';
+import { isWithin } from '../base/sandbox-tree.ts';
 import { type Chain, chainText, fileError, kindOf, linkTargetOf, look, systemCode } from './host-files.ts';
 import { PERMISSION_BITS, type SandboxTree, type TreeDirectory, type TreeFile, type TreeLink } from './tree.ts';
 
@@ -38,7 +39,7 @@ export function copyInPlace(tree: SandboxTree, directory: string, roots: readonl
       tree.put(host, { kind: 'symlink', target: linkTargetOf(host, chain) }, chain);
     } else {
       const end = tree.hostPath(host, [...chain, host]);
-      const taken = roots.some((root) => end.path === root || end.path.startsWith(`${root}/`));
+      const taken = roots.some((root) => isWithin(end.path, root));
       if (end.kind === 'directory' && !taken) throw leadsOut(host, end.path, chain);
     }
   });

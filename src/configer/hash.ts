@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { ComicranError } from '../base/errors.ts';
-import { type Chain, chainText, fileError } from './host-files.ts';
+import { type Chain, chainText, fileError, notAFile } from './host-files.ts';
 
 export type Hashed = { readonly sha256: string; readonly size: number };
 
@@ -21,9 +21,7 @@ export async function hashFile(path: string, chain: Chain, onBytes: (count: numb
   }
   try {
     const before = await file.stat({ bigint: true });
-    if (!before.isFile()) {
-      throw new ComicranError('config.bad-path', `${path}: it is not a file any more (${chainText(chain)})`);
-    }
+    if (!before.isFile()) throw notAFile(path, chain, 'something else now');
     const hash = createHash('sha256');
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     let size = 0;

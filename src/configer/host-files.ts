@@ -102,12 +102,17 @@ export function openFile(path: string, chain: Chain): number {
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
+    if (systemCode(cause) === 'ENXIO') throw notAFile(path, chain, 'a socket');
     throw fileError(path, chain, cause);
   }
   const stats = fstatSync(descriptor);
   if (stats.isFile()) return descriptor;
   closeSync(descriptor);
-  throw new ComicranError('config.bad-path', `${path}: it is ${kindOf(stats)}, not a file (${chainText(chain)})`, {
+  throw notAFile(path, chain, kindOf(stats));
+}
+
+export function notAFile(path: string, chain: Chain, kind: string): ComicranError {
+  return new ComicranError('config.bad-path', `${path}: it is ${kind}, not a file (${chainText(chain)})`, {
     hint: 'Name a regular file.',
   });
 }

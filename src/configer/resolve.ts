@@ -4,6 +4,7 @@ import { pathText } from '../base/config-text.ts';
 import { ComicranError } from '../base/errors.ts';
 import { fullConfigProblems } from '../base/full-config.ts';
 import type { FileEntry, FullConfig } from '../base/sandbox-config.ts';
+import { isWithin } from '../base/sandbox-tree.ts';
 import type { BaseConfig, Placed } from './base-config.ts';
 import { type Closure, type ClosureContext, closureOf } from './closure.ts';
 import { Declared } from './declared.ts';
@@ -28,6 +29,7 @@ export type ResolveOptions = {
 };
 
 const MINIMAL_ETC = ['passwd', 'group', 'hosts', 'nsswitch.conf'];
+const SHOWN_PROBLEMS = 20;
 const DEFAULT_DIRECTORY_MODE = 0o755;
 
 /** Something of the configuration for a path that is not, or need not be, its own on the host. */
@@ -100,7 +102,7 @@ function buildTree(base: BaseConfig, options: ResolveOptions): SandboxTree {
     if (place.host !== place.inside) tree.put(tree.at(place.inside), fileAt(place.host, chain), chain, true);
   for (const { path, content, chain, implied } of given) tree.put(tree.at(path), content, chain, implied);
   for (const { path, mode } of base.directories) tree.put(tree.at(path), { kind: 'directory', mode }, [base.id, path]);
-  makeMountPoints(tree, base);
+  makeWorkingDirectory(tree, base);
   if (base.etc === 'minimal') addMinimalEtc(tree, base.id, options.minimalEtc);
   return tree;
 }
@@ -172,9 +174,9 @@ function nameServices(closures: readonly Closure[], context: ClosureContext): Cl
   });
 }
 
-/** Directories that must be there before something is mounted on them or entered. */
-function makeMountPoints(tree: SandboxTree, base: BaseConfig): void {
-  const writable = (path: string): boolean => base.writable.some((top) => path === top || path.startsWith(`${top}/`));
+/** It must be there, also where nothing is in it. A writable one is made by jailor. */
+function makeWorkingDirectory(tree: SandboxTree, base: BaseConfig): void {
+  const writable = (path: string): boolean => base.writable.some((top) => isWithin(path, top));
   const content = { kind: 'directory', mode: DEFAULT_DIRECTORY_MODE } as const;
   const { workingDirectory } = base.process;
   if (workingDirectory !== '/' && !writable(workingDirectory)) {
@@ -219,12 +221,14 @@ async function hashSources(
 
 /** What can be wrong only when everything is known, such as a writable path that would hide a file. */
 function refuseContradictions(config: FullConfig): void {
-  const problems = fullConfigProblems(config).map(
-    ({ path, found, allowed }) =>
-      `\n  ${pathText(path.filter((step) => typeof step === 'string'))}: ${found}: ${allowed}`,
-  );
+  const problems = fullConfigProblems(config);
   if (problems.length === 0) return;
-  throw new ComicranError('config.bad-path', `the sandbox ${config.id} cannot be made like this:${problems.join('')}`, {
+  const lines = problems.slice(0, SHOWN_PROBLEMS).map(({ path, found, allowed }) => {
+    const key = pathText(path.filter((step) => typeof step === 'string'));
+    return `\n  ${key}: ${found}: ${allowed}`;
+  });
+  if (lines.length < problems.length) lines.push(`\n  and ${problems.length - lines.length} more`);
+  throw new ComicranError('config.bad-path', `the sandbox ${config.id} cannot be made like this:${lines.join('')}`, {
     hint: 'Correct the base configuration; docs/configuration.md says what each key is for.',
   });
 }

@@ -7,7 +7,7 @@ import { posix } from 'node:path';
 import { isNormalPath } from '../base/config-schemas.ts';
 import { ComicranError } from '../base/errors.ts';
 import { ownDirectoryOf, resolveInTree } from '../base/sandbox-tree.ts';
-import { type Chain, chainText, fileError, linkTargetOf, look } from './host-files.ts';
+import { type Chain, chainText, fileError, kindOf, linkTargetOf, look, notAFile } from './host-files.ts';
 
 export type TreeFile = { readonly kind: 'file'; readonly source: string; readonly mode: number };
 export type TreeLink = { readonly kind: 'symlink'; readonly target: string };
@@ -73,6 +73,7 @@ export class SandboxTree {
         this.put(at, { kind: 'directory', mode: PARENT_MODE }, chain, true);
         continue;
       }
+      if (!stats.isFile()) throw notAFile(at, chain, kindOf(stats));
       kind = 'file';
       mode = stats.mode & PERMISSION_BITS;
       if (pending.length > 0)

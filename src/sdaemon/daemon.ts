@@ -48,7 +48,7 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
     connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: peer } }),
   );
   cleanup.defer('close the connections to other machines', () => peers.close());
-  const engine = new Engine();
+  const engine = new Engine(options.fault);
   cleanup.defer('end the migration workers', () => engine.close());
   engine.warm();
 

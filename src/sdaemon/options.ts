@@ -1,4 +1,5 @@
 import { ComicranError } from '../base/errors.ts';
+import type { Fault } from './migration/faults.ts';
 
 export type DaemonOptions = {
   /** Name of this virtual machine. */
@@ -11,6 +12,8 @@ export type DaemonOptions = {
   readonly pki: string;
   /** `IP:PORT` of the sdn. */
   readonly sdn: string;
+  /** For tests. */
+  readonly fault: Fault | undefined;
 };
 
 const NEEDED = ['name', 'address', 'pki', 'sdn'] as const;
@@ -26,5 +29,5 @@ export function checkOptions(given: Partial<DaemonOptions> & Pick<DaemonOptions,
         "'comicran lab up' starts daemons for a lab by itself.",
     });
   }
-  return { name, address, pki, sdn, listen, state };
+  return { name, address, pki, sdn, listen, state, fault: given.fault };
 }

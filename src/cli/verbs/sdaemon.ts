@@ -17,7 +17,9 @@ export function register(command: Command): void {
     )
     .action(async (options: Options) => {
       const { checkOptions } = await import('../../sdaemon/options.ts');
-      const checked = checkOptions(options);
+      const { parseFault } = await import('../../sdaemon/migration/faults.ts');
+      const fault = process.env['COMICRAN_FAULT'];
+      const checked = checkOptions({ ...options, ...(fault ? { fault: parseFault(fault) } : {}) });
       const { startDaemon } = await import('../../sdaemon/daemon.ts');
       const { stderrLog } = await import('../../sdaemon/log.ts');
       const daemon = await startDaemon(

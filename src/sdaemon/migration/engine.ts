@@ -5,7 +5,8 @@ import { closeDescriptor } from '../../linux/pidfd.ts';
 import { signalWake } from '../../linux/wake.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
 import { carry, uncarry } from './carried-error.ts';
-import type { FromWorker, Job, JobOutcome, JobProgress, ToWorker } from './job.ts';
+import type { Fault } from './faults.ts';
+import type { FromWorker, Job, JobOutcome, JobProgress, ToWorker, WorkerData } from './job.ts';
 
 /** What a job needs from the main thread while it runs. */
 export type JobCalls = {
@@ -21,9 +22,9 @@ class MigrationWorker {
   readonly thread: Worker;
   #wake = -1;
 
-  constructor() {
+  constructor(data: WorkerData) {
     // Descriptors come from system calls, not from Node: it must not close or complain about them.
-    this.thread = new Worker(WORKER, { trackUnmanagedFds: false });
+    this.thread = new Worker(WORKER, { trackUnmanagedFds: false, workerData: data });
     this.thread.on('message', (message: FromWorker) => {
       if (message.type === 'ready') this.#wake = message.wake;
     });
@@ -46,17 +47,23 @@ const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './work
 export class Engine {
   readonly #idle: MigrationWorker[] = [];
   readonly #busy = new Set<MigrationWorker>();
+  readonly #workerData: WorkerData;
   #closed = false;
+
+  /** @param fault for tests: where the migration worker fails. */
+  constructor(fault: Fault | undefined) {
+    this.#workerData = { fault };
+  }
 
   /** Starts a worker in advance: loading its code takes longer than a migration. */
   warm(): void {
-    if (this.#idle.length === 0) this.#idle.push(new MigrationWorker());
+    if (this.#idle.length === 0) this.#idle.push(new MigrationWorker(this.#workerData));
     for (const worker of this.#idle) worker.thread.unref();
   }
 
   /** Carries out a job to its end. @throws only where the worker itself broke; every other end is an outcome. */
   async run(job: Job, calls: JobCalls): Promise<JobOutcome> {
-    const worker = this.#idle.pop() ?? new MigrationWorker();
+    const worker = this.#idle.pop() ?? new MigrationWorker(this.#workerData);
     this.#busy.add(worker);
     const cleanup = new Cleanup();
     const { promise, resolve, reject } = Promise.withResolvers<JobOutcome>();

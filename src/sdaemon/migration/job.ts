@@ -3,6 +3,7 @@ import type { JournalEntry, Migration } from '../../migration/journal.ts';
 import type { Moved, Owned } from '../../migration/outcome.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
 import type { CarriedError } from './carried-error.ts';
+import type { Fault } from './faults.ts';
 import type { Platform } from './platform.ts';
 
 /** A pipe of the sandbox's output: the process holds one end, jailor the other. */
@@ -91,6 +92,9 @@ export type JobProgress = {
   readonly totalBytes: number;
   readonly note?: string;
 };
+
+/** Given to a worker thread at its start. */
+export type WorkerData = { readonly fault: Fault | undefined };
 
 export type ToWorker =
   | { readonly type: 'job'; readonly job: Job }

@@ -4,11 +4,11 @@ import { sendSignal } from '../../linux/pidfd.ts';
 import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
 import { SIGNAL } from '../../linux/signals.ts';
 import type { DestinationEntry, SourceEntry } from '../../migration/journal.ts';
-import type { RestoredProcess, SourcePackets, StoppedProcess } from '../../migration/ports.ts';
+import type { DestinationPackets, RestoredProcess, SourcePackets, StoppedProcess } from '../../migration/ports.ts';
 import { recoverDestination, recoverSource } from '../../migration/recover.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { carry } from './carried-error.ts';
-import { holdPackets } from './held-packets.ts';
+import { packetsOf } from './held-packets.ts';
 import type { JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { connectAsSource } from './state-channel.ts';
@@ -17,6 +17,14 @@ import { WORKER_CLOCK } from './worker-clock.ts';
 
 const GONE_TIMEOUT_MS = 5_000;
 const POLL_MS = 2;
+
+/** Where the sandbox itself is gone, its link and what waited there went with it. */
+const NO_LINK: DestinationPackets = {
+  hold: async () => undefined,
+  inject: () => undefined,
+  release: async () => ({ held: 0 }),
+  discard: async () => undefined,
+};
 
 type Recover = RecoverJob & { readonly stateDirectory: string };
 
@@ -38,19 +46,19 @@ function leftProcess(hostPid: number | undefined): StoppedProcess & RestoredProc
 }
 
 /** Where there is no process, nothing waits in its sockets. */
-const NO_PACKETS: SourcePackets = { drain: async () => ({ dropped: 0 }) };
+const NO_SOCKETS: SourcePackets = { drain: async () => ({ dropped: 0 }) };
 
 async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): Promise<JobOutcome> {
   const { hostPid, channel } = job;
-  using packets = hostPid === undefined ? undefined : new DrainedSockets(hostPid);
+  const { readiness } = world;
   const recovery = await recoverSource(
     {
       process: leftProcess(hostPid),
-      packets: packets ?? NO_PACKETS,
+      packets: hostPid === undefined ? NO_SOCKETS : new DrainedSockets(hostPid, { readiness }),
       connect: async (timeoutMs) => {
         if (channel === undefined)
           throw new ComicranError('vm.unreachable', 'it is not known where the destination listened');
-        return connectAsSource(channel, world.readiness, timeoutMs);
+        return connectAsSource(channel, readiness, timeoutMs);
       },
       ownership: world.ownership,
       journal: new JournalFiles(job.stateDirectory),
@@ -62,11 +70,11 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
 }
 
 async function endAsDestination(job: Recover, entry: DestinationEntry, world: JobWorld): Promise<JobOutcome> {
-  using packets = holdPackets(job.skeleton);
+  using packets = job.skeleton === undefined ? undefined : packetsOf(job.skeleton);
   const recovery = await recoverDestination(
     {
       process: leftProcess(job.hostPid),
-      packets,
+      packets: packets ?? NO_LINK,
       ownership: world.ownership,
       journal: new JournalFiles(job.stateDirectory),
       clock: WORKER_CLOCK,

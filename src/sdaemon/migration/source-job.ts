@@ -5,7 +5,9 @@ import { identifyProcess } from '../../linux/process-identity.ts';
 import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
+import { RECEIVE_LIMIT_BYTES } from '../dataplane/receive-buffers.ts';
 import { carry } from './carried-error.ts';
+import { withFaults } from './faults.ts';
 import type { JobOutcome, SourceJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { sourceOutcome } from './outcomes.ts';
@@ -13,26 +15,29 @@ import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
-/** At 10,000 small datagrams a second, several seconds of them. */
-const RECEIVE_BUFFER_BYTES = 64 << 20;
-
 export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
   const { migration, hostPid, inherited, channel } = job;
   try {
     using source = openSource(hostPid, { facts: probeKernel(), inherited });
-    using packets = new DrainedSockets(hostPid, RECEIVE_BUFFER_BYTES);
+    const { readiness } = world;
+    const packets = new DrainedSockets(hostPid, { readiness, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     const journal = new JournalFiles(job.stateDirectory);
     const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
     const ports: SourcePorts = {
-      process: { freeze: async () => source.freeze() },
+      process: {
+        async freeze() {
+          packets.markFreeze();
+          return source.freeze();
+        },
+      },
       packets,
-      connect: (timeoutMs) => connectAsSource(channel, world.readiness, timeoutMs),
+      connect: (timeoutMs) => connectAsSource(channel, readiness, timeoutMs),
       ownership: world.ownership,
       journal,
       clock: WORKER_CLOCK,
     };
-    const outcome = await runSource(ports, migration, {
+    const outcome = await runSource(withFaults(ports, 'source', world.faults), migration, {
       deadlines: { totalMs: job.deadlineMs },
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),

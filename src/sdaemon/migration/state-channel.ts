@@ -50,4 +50,8 @@ export class SourceListener {
   close(): void {
     this.#listener.close();
   }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
 }

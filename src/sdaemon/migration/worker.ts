@@ -2,15 +2,16 @@
  * The thread of a migration. It owns the traced process (ptrace belongs to the thread that seized it), the state
  * channel's socket and the packet sockets, and blocks in system calls; the daemon's main thread only talks to it.
  */
-import { type MessagePort, parentPort } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { defined } from '../../base/assert.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
 import { Readiness } from '../readiness.ts';
 import { carry, uncarry } from './carried-error.ts';
 import { runDestinationJob } from './destination-job.ts';
+import { FaultTrigger } from './faults.ts';
 import { runInspectJob } from './inspect-job.ts';
-import type { FromWorker, Job, JobOutcome, ToWorker } from './job.ts';
+import type { FromWorker, Job, JobOutcome, ToWorker, WorkerData } from './job.ts';
 import { runRecoverJob } from './recover-job.ts';
 import { runSourceJob } from './source-job.ts';
 
@@ -21,6 +22,7 @@ export type JobWorld = {
   readonly post: (message: FromWorker) => void;
   /** All waits of this thread for descriptors. */
   readonly readiness: Readiness;
+  readonly faults: FaultTrigger;
 };
 
 type PendingTake = PromiseWithResolvers<OwnershipRecord>;
@@ -32,6 +34,7 @@ function serveJobs(port: MessagePort): void {
   let abort = new AbortController();
   let nextId = 1;
   const takes = new Map<number, PendingTake>();
+  const faults = new FaultTrigger((workerData as WorkerData).fault);
   const post = (message: FromWorker): void => port.postMessage(message);
   const ownership: Ownership = {
     take(expectedEpoch) {
@@ -45,7 +48,7 @@ function serveJobs(port: MessagePort): void {
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
     try {
-      post({ type: 'ended', outcome: await runJob(job, { ownership, signal: abort.signal, post, readiness }) });
+      post({ type: 'ended', outcome: await runJob(job, { ownership, signal: abort.signal, post, readiness, faults }) });
     } catch (thrown) {
       post({ type: 'broken', error: carry(thrown) });
     }

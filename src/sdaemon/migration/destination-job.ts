@@ -1,0 +1,61 @@
+/** The destination's half of a migration, with the real engine, sockets and packets. */
+import { probeKernel } from '../../linux/kernel-facts.ts';
+import { identifyProcess } from '../../linux/process-identity.ts';
+import { runDestination } from '../../migration/destination.ts';
+import type { DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
+import { beginRestore } from '../../restore/restoring.ts';
+import { carry } from './carried-error.ts';
+import { withFaults } from './faults.ts';
+import { packetsOf } from './held-packets.ts';
+import type { DestinationJob, JobOutcome } from './job.ts';
+import { JournalFiles } from './journal-files.ts';
+import { destinationOutcome } from './outcomes.ts';
+import { SourceListener } from './state-channel.ts';
+import type { JobWorld } from './worker.ts';
+import { WORKER_CLOCK } from './worker-clock.ts';
+
+export async function runDestinationJob(
+  job: DestinationJob & { stateDirectory: string },
+  world: JobWorld,
+): Promise<JobOutcome> {
+  const { migration, hatcheryPid, skeleton, listen } = job;
+  let hostPid = 0;
+  try {
+    const facts = probeKernel();
+    const journal = new JournalFiles(job.stateDirectory);
+    using packets = packetsOf(skeleton);
+    using listener = new SourceListener(listen.address, listen.key, world.readiness);
+    const begin = async (image: Uint8Array): Promise<RestoringProcess> => {
+      const restoring = beginRestore(image, hatcheryPid, { facts });
+      hostPid = restoring.pid;
+      return {
+        writePages: (ranges, bytes) => restoring.writePages(ranges, bytes),
+        async finish() {
+          restoring.finish();
+          // From here on the process outlives this daemon: the next one must find it.
+          journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0 });
+        },
+        run: () => restoring.run(),
+        destroy: async () => restoring.destroy(),
+      };
+    };
+    const ports: DestinationPorts = {
+      engine: { begin },
+      packets,
+      accept: (timeoutMs) => listener.accept(timeoutMs),
+      ownership: world.ownership,
+      journal,
+      clock: WORKER_CLOCK,
+    };
+    world.post({ type: 'listening', port: listener.port });
+    const outcome = await runDestination(withFaults(ports, 'destination', world.faults), migration, {
+      deadlines: { totalMs: job.deadlineMs },
+      signal: world.signal,
+      onProgress: (progress) => world.post({ type: 'progress', progress }),
+    });
+    return destinationOutcome(outcome, hostPid);
+  } catch (thrown) {
+    // Only what comes before the role can throw: nothing has been built.
+    return { outcome: 'discarded', error: carry(thrown), epoch: undefined, leftovers: [] };
+  }
+}

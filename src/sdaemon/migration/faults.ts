@@ -1,0 +1,90 @@
+/**
+ * Named places at which a test can make a migration fail, in the real daemon: every call of a port, before and after.
+ *
+ *     source.process.freeze:after=kill        the daemon ends as by kill -9 when the process has been frozen
+ *     destination.ownership.take:before=fail  the call fails instead
+ *
+ * A daemon has at most one, from the environment variable COMICRAN_FAULT, and it strikes once. In production there is none.
+ */
+import { ComicranError } from '../../base/errors.ts';
+
+export type FaultAction = 'kill' | 'fail';
+export type Fault = { readonly point: string; readonly action: FaultAction };
+
+const FORM = /^((?:source|destination)\.[a-z]+\.[a-zA-Z]+:(?:before|after))=(kill|fail)$/;
+
+/** @throws ComicranError usage */
+export function parseFault(text: string): Fault {
+  const match = FORM.exec(text);
+  if (match === null) {
+    throw new ComicranError('usage', `COMICRAN_FAULT is '${text}'`, {
+      hint: 'It is for tests: SIDE.PORT.CALL:before|after=kill|fail. Unset it.',
+    });
+  }
+  return { point: match[1]!, action: match[2] as FaultAction };
+}
+
+/** Strikes when its point is reached. */
+export class FaultTrigger {
+  #fault: Fault | undefined;
+
+  constructor(fault: Fault | undefined) {
+    this.#fault = fault;
+  }
+
+  get armed(): boolean {
+    return this.#fault !== undefined;
+  }
+
+  reach(point: string): void {
+    const fault = this.#fault;
+    if (fault?.point !== point) return;
+    this.#fault = undefined;
+    if (fault.action === 'kill') process.kill(process.pid, 'SIGKILL');
+    throw new ComicranError('migration.failed', `a test made ${point} fail`);
+  }
+}
+
+/** What a call returns may be a port of its own, under this name. */
+const RESULT_NAMES: Readonly<Record<string, string>> = {
+  freeze: 'frozen',
+  begin: 'restoring',
+  connect: 'channel',
+  accept: 'channel',
+};
+
+function wrap<T extends object>(target: T, side: string, name: string, trigger: FaultTrigger): T {
+  return new Proxy(target, {
+    get(object, key) {
+      const value: unknown = Reflect.get(object, key, object);
+      if (typeof value !== 'function' || typeof key !== 'string') return value;
+      return (...args: unknown[]): unknown => {
+        const point = `${side}.${name}.${key}`;
+        trigger.reach(`${point}:before`);
+        const result: unknown = value.apply(object, args);
+        const done = (settled: unknown): unknown => {
+          trigger.reach(`${point}:after`);
+          const inner = RESULT_NAMES[key];
+          return inner !== undefined && typeof settled === 'object' && settled !== null
+            ? wrap(settled, side, inner, trigger)
+            : settled;
+        };
+        return result instanceof Promise ? result.then(done) : done(result);
+      };
+    },
+  });
+}
+
+/** The ports of a role, with the fault in them; the same ports where there is none. */
+export function withFaults<Ports extends object>(
+  ports: Ports,
+  side: 'source' | 'destination',
+  trigger: FaultTrigger,
+): Ports {
+  if (!trigger.armed) return ports;
+  const wrapped = Object.entries(ports).map(([name, port]: [string, unknown]) => {
+    if (typeof port === 'function') return [name, wrap({ [name]: port }, side, 'peer', trigger)[name]] as const;
+    return [name, typeof port === 'object' && port !== null ? wrap(port, side, name, trigger) : port] as const;
+  });
+  return Object.fromEntries(wrapped) as Ports;
+}

@@ -16,12 +16,12 @@ const WARM_UP = 4;
 /** Migrations a client run. */
 const BATCH = 10;
 
-type DaemonRecord = { readonly name: string; readonly pid: number };
-
 /** Descriptors of each daemon of the lab, by name. */
 function daemonDescriptors(): Record<string, number> {
-  const lab = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as { daemons: DaemonRecord[] };
-  return Object.fromEntries(lab.daemons.map(({ name, pid }) => [name, descriptorCount(pid)]));
+  const lab = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as {
+    daemons: Record<string, { pid: number }>;
+  };
+  return Object.fromEntries(Object.entries(lab.daemons).map(([node, { pid }]) => [node, descriptorCount(pid)]));
 }
 
 function clientProblems(report: ClientReport, batch: number): string[] {

@@ -1,0 +1,89 @@
+/** The whole chain by its public commands: servers move between the lab's machines while they are asked. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { runComicran } from '../../src/lab/demo/program.ts';
+import { soak } from '../soak/soak.ts';
+import { client, find, type Migrated, migrate, ps, start } from '../support/lab.ts';
+import { needs } from '../support/needs.ts';
+
+const skip = needs('root');
+
+/** Runs a client while `meanwhile` goes on. Both are waited for. */
+async function underLoad<T>(service: string, rate: number, seconds: number, meanwhile: () => Promise<T>) {
+  const load = client(service, rate, seconds);
+  load.catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 800));
+  try {
+    const result = await meanwhile();
+    return { report: await load, result };
+  } finally {
+    await load.catch(() => undefined);
+  }
+}
+
+async function thereAndBack(name: string): Promise<Migrated[]> {
+  const there = await migrate(name, 'vm2');
+  return [there, await migrate(name, 'vm1')];
+}
+
+async function serviceOf(name: string): Promise<string> {
+  const service = (await find(name))?.service;
+  assert.ok(service, `'${name}' has no service`);
+  return service;
+}
+
+test('10 migrations in a row leave nothing behind and lose nothing', { skip }, async () => {
+  const outcome = await soak({ count: 10, rate: 1000, say: () => undefined });
+  assert.deepEqual(outcome.problems, []);
+  assert.equal(outcome.migrations, 10);
+});
+
+test('in a lab', { skip }, async (t) => {
+  before(() => runComicran(['lab', 'up']));
+  after(() => runComicran(['lab', 'down']));
+
+  await t.test('a counting server under 5,000 requests a second: every one answered once, counted once', async () => {
+    await start('square.yaml', 'vm1');
+    const { report, result } = await underLoad(await serviceOf('square'), 5000, 6, () => thereAndBack('square'));
+    const { lost, duplicated, wrong, exactlyOnce } = report;
+    assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
+    assert.deepEqual(
+      result.map((moved) => [moved.from, moved.to, moved.datagramsDropped]),
+      [
+        ['vm1', 'vm2', 0],
+        ['vm2', 'vm1', 0],
+      ],
+    );
+    assert.ok(result.every((moved) => moved.pages > 100 && moved.bytes > moved.pages * 4096 && moved.stopMs > 0));
+  });
+
+  await t.test('ps shows what is promised of it, as JSON', async () => {
+    const [row] = await ps();
+    assert.ok(row);
+    const { name, vm, state } = row;
+    assert.deepEqual({ name, vm, state }, { name: 'square', vm: 'vm1', state: 'running' });
+    assert.match(row.service ?? '', /^10\.70\.0\.1:5006$/);
+  });
+
+  await t.test('a second sandbox moves while the first one is asked', async () => {
+    await start('dnsmasq.yaml', 'vm2');
+    const { report } = await underLoad(await serviceOf('square'), 1000, 4, async () => {
+      assert.equal((await migrate('dnsmasq', 'vm1')).to, 'vm1');
+      assert.equal((await migrate('dnsmasq', 'vm2')).to, 'vm2');
+    });
+    assert.equal(report.lost + report.duplicated + report.wrong, 0);
+    await runComicran(['smanager', 'terminate', 'dnsmasq']);
+  });
+
+  await t.test('what a server wrote before and after a migration is all in its log', async () => {
+    const log = await runComicran(['smanager', 'logs', 'square']);
+    assert.match(log, /listening on/);
+  });
+
+  await t.test('terminate ends it, wherever it is, and its address is free again', async () => {
+    await runComicran(['smanager', 'terminate', 'square']);
+    assert.deepEqual(await ps(), []);
+    await start('square.yaml', 'vm2');
+    await runComicran(['smanager', 'terminate', 'square']);
+  });
+});

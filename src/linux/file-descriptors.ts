@@ -147,3 +147,10 @@ export function pollNow(descriptor: number, events: number): number {
   syscall('poll', SYS.poll, entry, 1, 0);
   return entry.readUInt16LE(6);
 }
+
+/** Owner and permission bits of an open file. */
+export function setOwnerAndMode(descriptor: number, uid: number, gid: number, mode: number): void {
+  syscall('fchown', SYS.fchown, descriptor, uid, gid);
+  // Behind the owner: changing that clears the set-user-ID bit.
+  syscall('fchmod', SYS.fchmod, descriptor, mode);
+}

@@ -59,16 +59,17 @@ export class PipeCapture {
     const writeEnd = ends.find((end) => (end.flags & O.ACCMODE) !== O.RDONLY);
     if (path === null) this.#refuseForeignEnd(readEnd, writeEnd);
     const copy = this.#source.copy(found.number);
-    const capacity = getPipeCapacity(copy);
+    const hungUp = path !== null && (pollNow(copy, 0) & POLL.HUP) !== 0;
+    const empty: PipeImage = { path, hungUp, capacity: getPipeCapacity(copy), chunks: [] };
     const length = readableBytes(copy);
-    if (length === 0 || this.#source.context.withoutContents) return { path, capacity, chunks: [] };
+    if (length === 0 || this.#source.context.withoutContents) return empty;
     if (readEnd === undefined) {
       // Nobody can read what is left in a pipe without a reader; in a FIFO the next one to open it can.
-      if (path === null) return { path, capacity, chunks: [] };
+      if (path === null) return empty;
       throw new Refusal(found.number, `${describe(found, path)} with ${length} unread bytes and no reader`);
     }
     const inPackets = ends.some((end) => (end.flags & O.DIRECT) !== 0);
-    return { path, capacity, chunks: peek(this.#source.copy(readEnd.number), capacity, inPackets) };
+    return { ...empty, chunks: peek(this.#source.copy(readEnd.number), empty.capacity, inPackets) };
   }
 
   /** A pipe with one end in the process is whole only if the other end is closed everywhere. */

@@ -77,15 +77,23 @@ function readDescription(reader: ByteReader): DescriptionImage {
   return image;
 }
 
-function writePipe(writer: ByteWriter, { path, capacity, chunks }: PipeImage): void {
+function writePipe(writer: ByteWriter, { path, hungUp, capacity, chunks }: PipeImage): void {
   writer.bool(path !== null);
   if (path !== null) writer.text(path);
-  writer.u32(capacity).list(chunks, (chunk) => writer.bytes(chunk));
+  writer
+    .bool(hungUp)
+    .u32(capacity)
+    .list(chunks, (chunk) => writer.bytes(chunk));
 }
 
 function readPipe(reader: ByteReader): PipeImage {
   const path = reader.bool() ? reader.text(MAX_PATH_BYTES) : null;
-  return { path, capacity: reader.u32(), chunks: reader.list(() => reader.bytes(MAX_PIPE_BYTES)) };
+  return {
+    path,
+    hungUp: reader.bool(),
+    capacity: reader.u32(),
+    chunks: reader.list(() => reader.bytes(MAX_PIPE_BYTES)),
+  };
 }
 
 function writeCarriedFile(writer: ByteWriter, file: CarriedFileImage): void {

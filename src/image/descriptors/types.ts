@@ -92,6 +92,8 @@ export type PipeEndImage = Description<'pipe'> & { readonly pipe: number };
 export type PipeImage = {
   /** Of a FIFO; null for a pipe. */
   readonly path: string | null;
+  /** Of a FIFO: its readers are told (POLLHUP) that the last writer has gone. Of a pipe this follows from its ends. */
+  readonly hungUp: boolean;
   /** Bytes, as F_GETPIPE_SZ gives them. */
   readonly capacity: number;
   /** What was written and not read. A pipe in packet mode (O_DIRECT) has one chunk a packet. */

@@ -1,0 +1,112 @@
+import { defined, unreachable } from '../../base/assert.ts';
+import type { DescriptionImage, DescriptorTableImage, TimerfdImage } from '../../image/descriptors/types.ts';
+import { addToEventfd, MAX_INITIAL_COUNT } from '../../linux/eventfd.ts';
+import { fileStatus, getPipeCapacity, setPipeCapacity } from '../../linux/file-descriptors.ts';
+import type { RootDirectory } from '../../linux/root-directory.ts';
+import { clockTime, isWallClock, setTicks, setTimer, TFD_TIMER_ABSTIME } from '../../linux/timerfd.ts';
+import { type Copies, restoreError, type Subject, step } from './context.ts';
+import type { Created } from './creation.ts';
+import { configureFile, fillNamelessFile, namelessFiles } from './files.ts';
+import { configureTcp, configureUdp } from './inet-sockets.ts';
+import { endsOf, fillFifo, fillPipe, settleFlags } from './pipes.ts';
+
+/** Gives the new descriptions their state, from outside: without a call inside the process. */
+export function configureDescriptions(
+  table: DescriptorTableImage,
+  created: Created,
+  copies: Copies,
+  subjects: readonly Subject[],
+  root: RootDirectory,
+): void {
+  const copyOf = (index: number): number => copies.of(defined(created.numbers[index], 'a description that was made'));
+  for (const pipe of table.pipes.keys()) {
+    const subject = subjects[endsOf(table.descriptions, pipe)[0]!.index]!;
+    step(subject, 'fill a pipe', () => configurePipe(table, pipe, created, copies, copyOf, root));
+  }
+  for (const [carried, index] of namelessFiles(table)) {
+    const file = defined(table.carriedFiles[carried], 'a carried file');
+    step(subjects[index]!, `write ${file.path}`, () => fillNamelessFile(copyOf(index), file));
+  }
+  for (const [index, image] of table.descriptions.entries()) {
+    const subject = subjects[index]!;
+    step(subject, `set up a descriptor of kind ${image.kind}`, () => configure(subject, image, () => copyOf(index)));
+  }
+}
+
+function configurePipe(
+  table: DescriptorTableImage,
+  pipe: number,
+  created: Created,
+  copies: Copies,
+  copyOf: (index: number) => number,
+  root: RootDirectory,
+): void {
+  const image = table.pipes[pipe]!;
+  const ends = endsOf(table.descriptions, pipe);
+  if (image.path === null) {
+    fillPipe(image, copies.of(defined(created.pipes.get(pipe), 'a pipe that was made').writeEnd));
+    return;
+  }
+  const any = copyOf(ends[0]!.index);
+  if (getPipeCapacity(any) !== image.capacity) setPipeCapacity(any, image.capacity);
+  fillFifo(root, image, image.path, ends);
+}
+
+/** @param copy gets a copy of the descriptor in this process, where one is needed. */
+function configure(subject: Subject, image: DescriptionImage, copy: () => number): void {
+  switch (image.kind) {
+    case 'file': {
+      const file = copy();
+      configureFile(subject, image, file);
+      settleFlags(file, image.flags);
+      break;
+    }
+    case 'device': {
+      const { major, minor } = fileStatus(copy());
+      if (major !== image.major || minor !== image.minor) {
+        throw restoreError(subject, `${image.path} is device ${major}:${minor} here`);
+      }
+      break;
+    }
+    case 'pipe':
+    case 'inherited':
+      settleFlags(copy(), image.flags);
+      break;
+    case 'eventfd':
+      if (image.count > MAX_INITIAL_COUNT) addToEventfd(copy(), image.count);
+      break;
+    case 'timerfd':
+      configureTimer(image, copy);
+      break;
+    case 'udp-socket':
+      configureUdp(subject, image, copy());
+      break;
+    case 'tcp-socket':
+      configureTcp(subject, image, copy());
+      break;
+    case 'epoll':
+    case 'signalfd':
+    case 'unix-pair':
+    case 'inotify':
+      break;
+    default:
+      unreachable(image);
+  }
+}
+
+function configureTimer(image: TimerfdImage, copy: () => number): void {
+  const { remaining, interval, settimeFlags, ticks } = image;
+  if (remaining > 0n || interval > 0n || settimeFlags !== 0) {
+    setTimer(copy(), settimeFlags, nextExpiry(image), interval);
+  }
+  if (ticks > 0n) setTicks(copy(), ticks);
+}
+
+/**
+ * A timer that was set to a time of day expires at that time, however long the move took. Every other one runs on with
+ * what remained when the process was stopped: its clock means nothing on another machine.
+ */
+function nextExpiry({ clock, settimeFlags, remaining, expiry }: TimerfdImage): bigint {
+  if (remaining === 0n || (settimeFlags & TFD_TIMER_ABSTIME) === 0) return remaining;
+  return isWallClock(clock) ? expiry : clockTime(clock) + remaining;
+}

@@ -31,6 +31,11 @@ async function run(fileName: string, options: Options): Promise<void> {
   const { readTextFile, writeFileWhole } = await import('../../configer/text-file.ts');
   const { terminalProgress } = await import('../../configer/terminal-progress.ts');
 
+  if (options.output !== undefined && resolve(options.output) === resolve(fileName)) {
+    throw new ComicranError('usage', `${options.output} is the base configuration itself`, {
+      hint: 'Give the full configuration another name.',
+    });
+  }
   const base = parseBaseConfig(readTextFile(fileName), fileName);
   const progress = terminalProgress(process.stderr);
   const config = await resolveConfig(base, {
@@ -42,9 +47,5 @@ async function run(fileName: string, options: Options): Promise<void> {
   const asJson = options.json ?? options.output?.endsWith('.json') ?? false;
   const text = asJson ? formatJson(config) : await formatYaml(config, basename(fileName));
   if (options.output === undefined) process.stdout.write(text);
-  else if (resolve(options.output) === resolve(fileName)) {
-    throw new ComicranError('usage', `${options.output} is the base configuration itself`, {
-      hint: 'Give the full configuration another name.',
-    });
-  } else writeFileWhole(options.output, text);
+  else writeFileWhole(options.output, text);
 }

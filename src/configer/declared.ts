@@ -5,6 +5,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { resolveInTree } from '../base/sandbox-tree.ts';
+import type { CopiedItem } from './directory-copy.ts';
 import { systemCode } from './host-files.ts';
 import type { Place } from './library-search.ts';
 
@@ -17,8 +18,18 @@ export class Declared {
    * @param links path in the sandbox -> target.
    */
   constructor(files: ReadonlyMap<string, string>, links: ReadonlyMap<string, string>) {
-    this.#files = files;
     this.#links = links;
+    this.#files = new Map([...files].map(([path, source]) => [resolveInTree(path, links) ?? path, source]));
+  }
+
+  static from(items: Iterable<CopiedItem>): Declared {
+    const files = new Map<string, string>();
+    const links = new Map<string, string>();
+    for (const { path, content } of items) {
+      if (content.kind === 'file') files.set(path, content.source);
+      if (content.kind === 'symlink') links.set(path, content.target);
+    }
+    return new Declared(files, links);
   }
 
   /** The regular file at a path of the sandbox. @param host where else it may be, if not at the same path. */

@@ -199,6 +199,33 @@ test('a path of the configuration below a link of the host goes to where the lin
   assert.ok(config.files.some(({ path }) => path === tree.at('usr/lib/y')));
 });
 
+test('a path may lie below a link of the configuration, for the program and what it needs too', async () => {
+  using tree = newTree({
+    'bin/server': buildElf({ needed: ['a.so'], runpath: '$ORIGIN/../lib' }),
+    'my/a': buildElf({}),
+  });
+  const config = await resolve(
+    tree,
+    `etc: none, process: {executable: {source: bin/server, path: /app/bin/server}},
+     symlinks: [{path: /app, target: opt/v1}], files: [{source: my/a, path: /app/lib/a.so}]`,
+  );
+  assert.deepEqual(outline(config, tree), [
+    '/opt/v1/bin/server = T/bin/server 755',
+    '/opt/v1/lib/a.so = T/my/a 755',
+    '/app -> opt/v1',
+    '/opt/ 755',
+    '/opt/v1/ 755',
+    '/opt/v1/bin/ 755',
+    '/opt/v1/lib/ 755',
+  ]);
+});
+
+test('the mode of an executable can be given where it keeps its place', async () => {
+  using tree = newTree();
+  const config = await resolve(tree, "etc: none, process: {executable: {source: T/bin/server, mode: '0500'}}");
+  assert.deepEqual(outline(config, tree)[0], 'T/bin/server = T/bin/server 500');
+});
+
 test('etc: minimal gives what the configuration has not itself', async () => {
   using tree = newTree({
     'minimal-etc/passwd': 'root',

@@ -72,15 +72,17 @@ function insideOf({ source, path }: Placed): string {
   return path ?? source;
 }
 
+/** As it is on the host, with the links that lead to it. */
+function keepsItsPlace({ path, mode }: Placed): boolean {
+  return path === undefined && mode === undefined;
+}
+
 /** The whole of it, before anything is hashed. */
 function buildTree(base: BaseConfig, options: ResolveOptions): SandboxTree {
   const sourceOf = (file: Placed): string => posix.resolve(options.directory, file.source);
   const { given, inPlace } = sortFiles(base, sourceOf);
   const context: ClosureContext = {
-    declared: new Declared(
-      new Map(given.flatMap(({ path, content }) => (content.kind === 'file' ? [[path, content.source]] : []))),
-      new Map(given.flatMap(({ path, content }) => (content.kind === 'symlink' ? [[path, content.target]] : []))),
-    ),
+    declared: Declared.from(given),
     facts: options.facts,
     environment: base.process.environment,
   };
@@ -113,11 +115,15 @@ type Sorted = { readonly given: readonly Given[]; readonly inPlace: readonly str
 function sortFiles(base: BaseConfig, sourceOf: (file: Placed) => string): Sorted {
   const given: Given[] = [];
   const inPlace: string[] = [];
-  const programs = [base.process.executable, ...base.executables].filter(({ path }) => path !== undefined);
+  // First, so that a path of the configuration may lie below one of its links.
+  for (const { path, target } of base.symlinks) {
+    given.push({ path, content: { kind: 'symlink', target }, chain: [base.id, path], implied: false });
+  }
+  const programs = [base.process.executable, ...base.executables].filter((file) => !keepsItsPlace(file));
   for (const file of [...programs, ...base.files]) {
     const path = insideOf(file);
     const chain = [base.id, path];
-    if (file.path === undefined && file.mode === undefined) {
+    if (keepsItsPlace(file)) {
       inPlace.push(path);
       continue;
     }
@@ -138,9 +144,6 @@ function sortFiles(base: BaseConfig, sourceOf: (file: Placed) => string): Sorted
         },
       );
     }
-  }
-  for (const { path, target } of base.symlinks) {
-    given.push({ path, content: { kind: 'symlink', target }, chain: [base.id, path], implied: false });
   }
   return { given, inPlace };
 }

@@ -1,5 +1,5 @@
 /** Sockets of this process: addresses, options, state. Socket addresses are struct sockaddr_in and sockaddr_in6. */
-import { ENOTCONN, KernelError } from './errno.ts';
+import { ENOTCONN, EOPNOTSUPP, KernelError } from './errno.ts';
 import { addressOf, syscall, trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
@@ -79,7 +79,7 @@ export function localAddress(socket: number): Buffer {
   return addressOfSocket(socket, SYS.getsockname) ?? Buffer.alloc(0);
 }
 
-/** The address that a socket is connected to; null: it is not. */
+/** The address that a socket is connected to; null: it is not, or is of a kind that never is. */
 export function remoteAddress(socket: number): Buffer | null {
   return addressOfSocket(socket, SYS.getpeername);
 }
@@ -89,7 +89,7 @@ function addressOfSocket(socket: number, call: number): Buffer | null {
   const length = Buffer.alloc(4);
   length.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
   const result = trySyscall(call, socket, address, length);
-  if (result === -ENOTCONN) return null;
+  if (result === -ENOTCONN || result === -EOPNOTSUPP) return null;
   if (result < 0) throw new KernelError(call === SYS.getsockname ? 'getsockname' : 'getpeername', -result);
   return address.subarray(0, Math.min(length.readUInt32LE(0), MAX_SOCKADDR_BYTES));
 }

@@ -22,6 +22,7 @@ const VOLATILE = new Set([
   '1:56', // SO_INCOMING_NAPI_ID
   '1:57', // SO_COOKIE
   '1:71', // SO_NETNS_COOKIE
+  '1:77', // SO_PEERPIDFD makes a descriptor
   '0:14', // IP_MTU
   '41:24', // IPV6_MTU
   '41:61', // IPV6_PATHMTU

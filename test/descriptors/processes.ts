@@ -6,11 +6,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { freezeThreads, Stragglers } from '../../src/checkpoint/freeze.ts';
+import { ENOSYS } from '../../src/linux/errno.ts';
 import { makePipe, POLL, pollNow, readOnce } from '../../src/linux/file-descriptors.ts';
 import { ProcessMemory } from '../../src/linux/memory.ts';
 import { closeDescriptor, openPidfd, sendSignal } from '../../src/linux/pidfd.ts';
 import { closeOnExecFrom } from '../../src/linux/pipe.ts';
 import { listChildren, listThreads, parseMaps, readProc } from '../../src/linux/procfs.ts';
+import { denyingFilter, IO_URING_CALLS } from '../../src/linux/seccomp.ts';
 import { TracedProcess, type Tracee } from '../../src/linux/tracee.ts';
 import { readVdso } from '../../src/linux/vdso.ts';
 
@@ -40,7 +42,7 @@ export function until(what: string, condition: () => boolean): void {
 }
 
 /** Starts a program that keeps its process: standard input is /dev/null, output and error are pipes to the test. */
-export function start(command: readonly string[]): Running {
+export function start(command: readonly string[], becomes = command[0]!): Running {
   // Whatever the test runner itself was given is not for them.
   closeOnExecFrom(3);
   const out = makePipe(0o2000000);
@@ -55,9 +57,9 @@ export function start(command: readonly string[]): Running {
   closeDescriptor(err.writeEnd);
   const outer = child.pid!;
   let pid = 0;
-  until(`${command[0]} starts`, () => {
+  until(`${becomes} starts`, () => {
     pid = listChildren(outer)[0] ?? 0;
-    return pid !== 0 && readProc(pid, 'cmdline').split('\0')[0] === command[0];
+    return pid !== 0 && readProc(pid, 'cmdline').split('\0')[0] === becomes;
   });
   const pidfd = openPidfd(pid);
   let ended = false;
@@ -107,6 +109,19 @@ export function startStopped(source: string): Running {
   }
 }
 
+/** Starts a Node program that says `ready`, without io_uring, as in a sandbox. It runs when this returns. */
+export function startNode(source: string): Running {
+  const filter = denyingFilter(IO_URING_CALLS, ENOSYS).toString('hex');
+  const running = start(['/usr/bin/python3', '-c', NODE_LAUNCHER, filter, NODE, '-e', source], NODE);
+  try {
+    readUntil(running, 'ready');
+    return running;
+  } catch (error) {
+    running.end();
+    throw error;
+  }
+}
+
 export function stop({ pid }: Running): void {
   sendSignal(pid, SIGSTOP);
   until('the process stops', () =>
@@ -148,6 +163,17 @@ function syscallSite(pid: number): bigint {
   const vdso = readVdso(parseMaps(readProc(pid, 'maps')), memory);
   return vdso.start + BigInt(vdso.syscallOffset);
 }
+
+const NODE_LAUNCHER = `
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+code = bytes.fromhex(sys.argv[1])
+buffer = ctypes.create_string_buffer(code, len(code))
+header = (len(code) // 8).to_bytes(8, 'little') + ctypes.addressof(buffer).to_bytes(8, 'little')
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.syscall(317, 1, 0, header) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+`;
 
 /** What the programs of the test cases lean on: the calls that Python has no names for. */
 const PYTHON_PREAMBLE = `

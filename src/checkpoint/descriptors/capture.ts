@@ -26,7 +26,7 @@ import { InetSocketCapture } from './inet-sockets.ts';
 import { captureInherited, inheritedName, PipeCapture } from './pipes.ts';
 import { readTable } from './sharing.ts';
 import { socketText } from './socket-names.ts';
-import { type CaptureContext, DescriptorSource, type Found, Refusal } from './source.ts';
+import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
 
 export type { CaptureContext, InheritedPipe } from './source.ts';
 
@@ -44,7 +44,7 @@ export function captureDescriptors(context: CaptureContext): DescriptorTableImag
 }
 
 export type TableCapture = {
-  /** Complete only without refusals. */
+  /** Complete only without refusals, and of a process that is stopped. */
   readonly table: DescriptorTableImage;
   readonly refusals: readonly Refusal[];
 };
@@ -62,8 +62,8 @@ export function captureTable(context: CaptureContext): TableCapture {
     try {
       descriptions.set(description, capture.capture(description));
     } catch (thrown) {
-      if (!(thrown instanceof Refusal)) throw thrown;
-      refusals.push(thrown);
+      if (thrown instanceof Refusal) refusals.push(thrown);
+      else if (!isGone(context, thrown)) throw thrown;
     }
   }
   refusals.sort((a, b) => (a.number ?? -1) - (b.number ?? -1));
@@ -146,12 +146,14 @@ class DescriptionCapture {
   }
 
   table(found: readonly Found[], captured: ReadonlyMap<Found, DescriptionImage>): DescriptorTableImage {
-    const descriptors = found.flatMap(({ descriptors }, description) =>
+    // All of them, unless some were refused or have gone.
+    const kept = found.filter((description) => captured.has(description));
+    const descriptors = kept.flatMap(({ descriptors }, description) =>
       descriptors.map((descriptor) => ({ ...descriptor, description })),
     );
     return {
       descriptors: descriptors.sort((a, b) => a.number - b.number),
-      descriptions: found.flatMap((description) => captured.get(description) ?? []),
+      descriptions: kept.map((description) => captured.get(description)!),
       pipes: this.#pipes.pipes,
       carriedFiles: this.#files.carriedFiles,
     };

@@ -9,7 +9,7 @@ export function captureEventfd(source: DescriptorSource, { number, text, flags }
   const { count, semaphore } = parseEventfd(text);
   if (semaphore !== null) return { kind: 'eventfd', flags, count, semaphore };
   // A process that runs may be using it: the look at it goes without.
-  if (source.context.withoutContents) return { kind: 'eventfd', flags, count, semaphore: false };
+  if (source.context.running) return { kind: 'eventfd', flags, count, semaphore: false };
   return { kind: 'eventfd', flags, count, semaphore: probeSemaphore(source.copy(number), count) };
 }
 

@@ -131,7 +131,7 @@ export class FileCapture {
       const state = unlinked ? 'unlinked' : 'on a file system in memory';
       throw new Refusal(found.number, `the file ${path}, ${state} and too large to carry (${status.size} bytes)`);
     }
-    const contents = this.#source.context.withoutContents ? Buffer.alloc(0) : this.#read(found.number, status.size);
+    const contents = this.#source.context.running ? Buffer.alloc(0) : this.#read(found.number, status.size);
     const { uid, gid } = status;
     const index = this.carriedFiles.push({ path, unlinked, mode: status.mode & 0o7777, uid, gid, contents }) - 1;
     this.#carriedByInode.set(inode, index);

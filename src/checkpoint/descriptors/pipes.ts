@@ -62,7 +62,7 @@ export class PipeCapture {
     const hungUp = path !== null && (pollNow(copy, 0) & POLL.HUP) !== 0;
     const empty: PipeImage = { path, hungUp, capacity: getPipeCapacity(copy), chunks: [] };
     const length = readableBytes(copy);
-    if (length === 0 || this.#source.context.withoutContents) return empty;
+    if (length === 0 || this.#source.context.running) return empty;
     if (readEnd === undefined) {
       // Nobody can read what is left in a pipe without a reader; in a FIFO the next one to open it can.
       if (path === null) return empty;

@@ -1,6 +1,7 @@
+import { parseDescriptorInfo } from '../../linux/fdinfo.ts';
 import { compareDescriptions } from '../../linux/kcmp.ts';
 import { O } from '../../linux/open-flags.ts';
-import type { DescriptorSource, Found } from './source.ts';
+import { type DescriptorSource, type Found, isGone } from './source.ts';
 
 type Entry = Omit<Found, 'descriptors'>;
 
@@ -15,21 +16,40 @@ type Entry = Omit<Found, 'descriptors'>;
 export function readTable(source: DescriptorSource): Found[] {
   const groups = new Map<string, Entry[]>();
   for (const number of source.directory.numbers()) {
-    const link = source.directory.link(number).toString('utf8');
-    const { text, info } = source.info(number);
-    const entry: Entry = { number, link, text, info, flags: info.flags & ~O.CLOEXEC };
-    const key = `${link}\0${entry.flags}\0${info.mountId}\0${info.inode}`;
+    const entry = readEntry(source, number);
+    if (entry === null) continue;
+    const key = `${entry.link}\0${entry.flags}\0${entry.info.mountId}\0${entry.info.inode}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [entry]);
     else group.push(entry);
   }
   const found: Found[] = [];
-  for (const group of groups.values()) found.push(...splitByDescription(source.pid, group));
+  for (const group of groups.values()) found.push(...splitByDescription(source, group));
   return found.sort((a, b) => a.number - b.number);
 }
 
-function splitByDescription(pid: number, group: readonly Entry[]): Found[] {
-  const order = (a: Entry, b: Entry): number => compareDescriptions(pid, a.number, b.number);
+/** @returns null: it has been closed meanwhile. */
+function readEntry(source: DescriptorSource, number: number): Entry | null {
+  try {
+    const link = source.directory.link(number).toString('utf8');
+    const text = source.directory.info(number);
+    const info = parseDescriptorInfo(text);
+    return { number, link, text, info, flags: info.flags & ~O.CLOEXEC };
+  } catch (error) {
+    if (isGone(source.context, error)) return null;
+    throw error;
+  }
+}
+
+function splitByDescription(source: DescriptorSource, group: readonly Entry[]): Found[] {
+  const order = (a: Entry, b: Entry): number => {
+    try {
+      return compareDescriptions(source.pid, a.number, b.number);
+    } catch (error) {
+      if (isGone(source.context, error)) return a.number - b.number;
+      throw error;
+    }
+  };
   const sorted = group.length === 1 ? group : group.toSorted(order);
   const found: Found[] = [];
   for (let start = 0; start < sorted.length; ) {

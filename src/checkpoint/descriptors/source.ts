@@ -1,5 +1,6 @@
 import { DescriptorDirectory } from '../../linux/descriptor-directory.ts';
-import { type DescriptorInfo, parseDescriptorInfo } from '../../linux/fdinfo.ts';
+import { EBADF, ENOENT, KernelError } from '../../linux/errno.ts';
+import type { DescriptorInfo } from '../../linux/fdinfo.ts';
 import { closeDescriptor, duplicateFrom } from '../../linux/pidfd.ts';
 
 /** A pipe whose other end is not in the process but belongs to the one who started it. */
@@ -18,8 +19,11 @@ export type CaptureContext = {
   /** Every thread of the process, itself included. */
   readonly threads: readonly number[];
   readonly inherited: readonly InheritedPipe[];
-  /** Contents of pipes and files are left out: for a look at a process that runs. */
-  readonly withoutContents?: boolean;
+  /**
+   * The process runs, and this is only a look: contents are left out, and a descriptor that is closed meanwhile is as if
+   * it had not been there.
+   */
+  readonly running?: boolean;
 };
 
 /** An open file description as it was found: its descriptors, and what /proc says of it. */
@@ -49,6 +53,11 @@ export class Refusal extends Error {
   }
 }
 
+/** The error of a descriptor that has been closed since it was listed, in a process that runs. */
+export function isGone({ running }: CaptureContext, error: unknown): boolean {
+  return running === true && error instanceof KernelError && (error.errno === ENOENT || error.errno === EBADF);
+}
+
 /** The process whose descriptors are captured. Copies that were taken of them are closed with it. */
 export class DescriptorSource {
   readonly context: CaptureContext;
@@ -73,14 +82,9 @@ export class DescriptorSource {
     return copy;
   }
 
-  /** Reads fdinfo again, where its fields may have moved on since. */
+  /** The text of fdinfo, read again where its fields may have moved on. */
   text(number: number): string {
     return this.directory.info(number);
-  }
-
-  info(number: number): { readonly text: string; readonly info: DescriptorInfo } {
-    const text = this.text(number);
-    return { text, info: parseDescriptorInfo(text) };
   }
 
   close(): void {

@@ -1,7 +1,8 @@
 /** A look at a process that runs: everything that cannot be moved is found before the process is touched. */
 import { ComicranError } from '../base/errors.ts';
 import { listChildren, listThreads, parseSmaps, readProc } from '../linux/procfs.ts';
-import { captureDescriptors, type InheritedPipe } from './descriptors/capture.ts';
+import type { InheritedPipe } from './descriptors/capture.ts';
+import { inspectDescriptors } from './descriptors/inspect.ts';
 import type { CaptureFault, Faults } from './faults.ts';
 import type { MappedFiles } from './mapped-files.ts';
 import { surveyAreas } from './memory.ts';
@@ -22,6 +23,6 @@ export function inspectProcess({ pid, pidfd, mappedFiles, inherited, faults }: I
   problems.push(...surveyAreas(parseSmaps(readProc(pid, 'smaps')), mappedFiles).refusals);
   if (problems.length > 0) throw new ComicranError('process.unsupported', `process ${pid} has ${problems.join(', ')}`);
   faults.reach('inspect.process');
-  captureDescriptors({ pid, pidfd, threads: listThreads(pid), inherited, withoutContents: true });
+  inspectDescriptors({ pid, pidfd, threads: listThreads(pid), inherited });
   faults.reach('inspect.descriptors');
 }

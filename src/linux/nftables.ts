@@ -52,12 +52,16 @@ function loadLibrary(): Library {
 /** A transaction that the kernel or the library refused; none of it has happened. */
 export class NftablesError extends Error {
   override readonly name = 'NftablesError';
-  /** What the library printed, without its position (which says nothing for JSON input). */
+  /** What the library printed, without positions (they say nothing for JSON input). */
   readonly reason: string;
 
   constructor(what: string, printed: string) {
-    const lines = printed.split('\n').map((line) => line.replace(/^internal:0:0-0: (Error: )?/, '').trim());
-    const reason = [...new Set(lines.filter((line) => line !== ''))].join('; ') || 'no reason given';
+    const lines = printed.split('\n').filter((line) => line.trim() !== '');
+    // Behind an error stands the line that it is about, underlined.
+    const errors = lines
+      .filter((line) => line.includes('Error: '))
+      .map((line) => line.replace(/^.*?Error: /, '').trim());
+    const reason = [...new Set(errors.length > 0 ? errors : lines)].join('; ') || 'no reason given';
     super(`${what}: ${reason}`);
     this.reason = reason;
   }

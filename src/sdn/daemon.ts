@@ -1,0 +1,80 @@
+/** The parts of the sdn daemon, put together. */
+import { Sdn } from '../api/gen/comicran_pb.ts';
+import type { Identity } from '../api/identity.ts';
+import { type Server, serve } from '../api/server.ts';
+import { Cleanup } from '../base/cleanup.ts';
+import { messageOf } from '../base/errors.ts';
+import { type FaultPoint, SdnController } from './controller.ts';
+import type { DataPlane } from './data-plane.ts';
+import { sdnHandlers } from './handlers.ts';
+import { openRecordStore } from './record-store.ts';
+import { hostAddress } from './requests.ts';
+
+const REPAIR_INTERVAL_MS = 10_000;
+
+export type SdnOptions = {
+  /** `IP:PORT` */
+  readonly listen: string;
+  readonly stateDirectory: string;
+  readonly identity: Identity;
+  /** IPv4 address of this node that UEs send to. */
+  readonly serviceAddress: string;
+  /** Opened after the record, so that of two daemons the second one touches nothing. */
+  readonly openDataPlane: () => DataPlane;
+  readonly log: (line: string) => void;
+  readonly fault?: (point: FaultPoint) => void;
+};
+
+export interface SdnDaemon {
+  readonly endpoint: string;
+  /** Lets running calls end. Tables and routes stay in the kernel: the traffic goes on. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Resolves when the kernel holds what the record says and calls are answered. */
+export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
+  const { stateDirectory, identity, log, fault } = options;
+  const serviceAddress = hostAddress(options.serviceAddress, 'the service address');
+  const cleanup = new Cleanup();
+  let server: Server;
+  try {
+    const store = openRecordStore(stateDirectory);
+    cleanup.defer('close the record', () => store.close());
+    const dataPlane = options.openDataPlane();
+    cleanup.defer('close the data plane', () => dataPlane.close());
+    const controller = new SdnController({
+      store,
+      dataPlane,
+      serviceAddress,
+      log,
+      ...(fault === undefined ? {} : { fault }),
+    });
+    const timer = setInterval(() => {
+      try {
+        controller.repair();
+      } catch (thrown) {
+        log(`repair: failed, will be tried again: ${messageOf(thrown)}`);
+      }
+    }, REPAIR_INTERVAL_MS);
+    cleanup.defer('stop repairing', () => clearInterval(timer));
+    server = await serve({
+      listen: options.listen,
+      identity,
+      routes: (router) => router.service(Sdn, sdnHandlers(controller)),
+      onBug: (call, thrown) => log(`bug in ${call}: ${thrown instanceof Error ? thrown.stack : String(thrown)}`),
+      onRefused: (from, reason) => log(`a connection from ${from} was refused: ${reason}`),
+    });
+    cleanup.defer('stop the server', () => server.close());
+    const { length: count } = controller.locations();
+    log(`serves ${serviceAddress}, listens on ${server.endpoint}, knows ${count} sandboxes`);
+  } catch (thrown) {
+    await cleanup.run();
+    throw thrown;
+  }
+  return {
+    endpoint: server.endpoint,
+    async close() {
+      for (const failure of await cleanup.run()) log(failure.message);
+    },
+  };
+}

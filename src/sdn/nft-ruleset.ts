@@ -1,0 +1,107 @@
+/** The controller's nftables table: as text, as commands, and read back. No kernel here. */
+import type { Protocol } from '../base/sandbox-config.ts';
+import type { NftObject } from '../linux/nftables.ts';
+import type { ServiceCount } from './data-plane.ts';
+import type { KernelChange, ServiceEnd, Translation } from './plan.ts';
+
+export const TABLE = { family: 'ip', name: 'comicran' } as const;
+const IN_TABLE = { family: TABLE.family, table: TABLE.name } as const;
+export const SERVICES_MAP = { ...IN_TABLE, name: 'services' } as const;
+export const SERVED_SET = { ...IN_TABLE, name: 'served' } as const;
+
+/**
+ * Makes the table, or makes it right: what is in the map and the set stays. Requests are counted before they are
+ * translated, packet by packet; the translation itself is asked once a flow, then connection tracking does it, for the
+ * answers as well.
+ */
+export const MAKE_TABLE = `
+add table ip comicran
+add map ip comicran services { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+add set ip comicran served { type ipv4_addr . inet_proto . inet_service; counter; }
+add chain ip comicran count { type filter hook prerouting priority raw; policy accept; }
+flush chain ip comicran count
+add rule ip comicran count ip daddr . meta l4proto . th dport @served
+add chain ip comicran translate { type nat hook prerouting priority dstnat; policy accept; }
+flush chain ip comicran translate
+add rule ip comicran translate dnat to ip daddr . meta l4proto . th dport map @services
+`;
+
+/** For a table that is there in another form: nothing of it stays. */
+export const REMOVE_TABLE = 'add table ip comicran\ndelete table ip comicran\n';
+
+const keyOf = ({ address, protocol, port }: ServiceEnd): NftObject => ({ concat: [address, protocol, port] });
+
+function removeCommands(end: ServiceEnd): NftObject[] {
+  return [SERVICES_MAP, SERVED_SET].map((from) => ({ delete: { element: { ...from, elem: [keyOf(end)] } } }));
+}
+
+function addCommands(translation: Translation): NftObject[] {
+  const target: NftObject = { concat: [translation.toAddress, translation.toPort] };
+  return [
+    // `create`, not `add`: an element that is there is a failure, never a silent agreement with something else.
+    { create: { element: { ...SERVICES_MAP, elem: [[keyOf(translation), target]] } } },
+    { create: { element: { ...SERVED_SET, elem: [keyOf(translation)] } } },
+  ];
+}
+
+/** The translations of a change as one transaction. */
+export function commandsFor(change: KernelChange): NftObject[] {
+  return [...change.removeTranslations.flatMap(removeCommands), ...change.addTranslations.flatMap(addCommands)];
+}
+
+/** A listing that is not of the form that {@link MAKE_TABLE} gives. */
+export class UnexpectedTable extends Error {
+  override readonly name = 'UnexpectedTable';
+}
+
+function unexpected(part: unknown): never {
+  throw new UnexpectedTable(`the table ip comicran holds something unexpected: ${JSON.stringify(part)}`);
+}
+
+function isObject(value: unknown): value is NftObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The parts of `{ concat: [...] }`. */
+function concatenated(value: unknown, length: number): unknown[] {
+  const parts = isObject(value) ? value['concat'] : undefined;
+  if (!Array.isArray(parts) || parts.length !== length) return unexpected(value);
+  return parts;
+}
+
+function parseKey(value: unknown): ServiceEnd {
+  const [address, protocol, port] = concatenated(value, 3);
+  if (typeof address !== 'string' || typeof port !== 'number') return unexpected(value);
+  if (protocol !== 'udp' && protocol !== 'tcp') return unexpected(value);
+  return { address, protocol: protocol satisfies Protocol, port };
+}
+
+/** The `elem` list of the map or set that a listing holds. */
+function elementsOf(listing: readonly NftObject[], kind: 'map' | 'set', name: string): unknown[] {
+  const holder = listing.map((object) => object[kind]).find((object) => isObject(object) && object['name'] === name);
+  if (!isObject(holder)) return unexpected(listing);
+  const elements = holder['elem'] ?? [];
+  return Array.isArray(elements) ? elements : unexpected(elements);
+}
+
+/** @param listing of {@link SERVICES_MAP}. @throws UnexpectedTable */
+export function parseTranslations(listing: readonly NftObject[]): Translation[] {
+  return elementsOf(listing, 'map', SERVICES_MAP.name).map((element) => {
+    if (!Array.isArray(element)) return unexpected(element);
+    const [toAddress, toPort] = concatenated(element[1], 2);
+    if (typeof toAddress !== 'string' || typeof toPort !== 'number') return unexpected(element);
+    return { ...parseKey(element[0]), toAddress, toPort };
+  });
+}
+
+/** @param listing of {@link SERVED_SET}. @throws UnexpectedTable */
+export function parseCounts(listing: readonly NftObject[]): ServiceCount[] {
+  return elementsOf(listing, 'set', SERVED_SET.name).map((element) => {
+    const inner = isObject(element) ? element['elem'] : undefined;
+    const counter = isObject(inner) ? inner['counter'] : undefined;
+    if (!isObject(inner) || !isObject(counter)) return unexpected(element);
+    const { packets, bytes } = counter;
+    if (typeof packets !== 'number' || typeof bytes !== 'number') return unexpected(counter);
+    return { ...parseKey(inner['val']), packets: BigInt(packets), bytes: BigInt(bytes) };
+  });
+}

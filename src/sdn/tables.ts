@@ -1,0 +1,81 @@
+/**
+ * The two tables of the controller, as values. A decision (decisions.ts) yields edits; the same edits go, in this order,
+ * into the durable record (record-store.ts), the tables here, and the kernel (plan.ts).
+ */
+import type { Protocol } from '../base/sandbox-config.ts';
+
+/** Which machine a sandbox runs on: the record of ownership. */
+export type Location = {
+  readonly sandbox: string;
+  /** IPv4, a /32 that is the sandbox's for life. */
+  readonly address: string;
+  readonly vm: string;
+  /** IPv4 of the machine, a next hop of the sdn node. */
+  readonly vmAddress: string;
+  /** Grows with every change of the owner. Never used twice for a name, also not after the sandbox has ended. */
+  readonly epoch: bigint;
+  /** The migration that made this owner; empty where none has. */
+  readonly migrationId: string;
+};
+
+/** Where a port of the service address leads. */
+export type Service = {
+  readonly port: number;
+  readonly protocol: Protocol;
+  readonly sandbox: string;
+  readonly sandboxAddress: string;
+  readonly sandboxPort: number;
+};
+
+export type Tables = {
+  /** By sandbox. */
+  readonly locations: ReadonlyMap<string, Location>;
+  /** By {@link serviceKey}. */
+  readonly services: ReadonlyMap<string, Service>;
+  /** The highest epoch of a sandbox that has ended. */
+  readonly endedEpoch: bigint;
+};
+
+export const EMPTY_TABLES: Tables = { locations: new Map(), services: new Map(), endedEpoch: 0n };
+
+export type Edit =
+  | { readonly kind: 'put-location'; readonly location: Location }
+  | { readonly kind: 'remove-location'; readonly location: Location }
+  | { readonly kind: 'put-service'; readonly service: Service }
+  | { readonly kind: 'remove-service'; readonly service: Service };
+
+/** `5006/udp` */
+export function serviceKey(service: { readonly port: number; readonly protocol: Protocol }): string {
+  return `${service.port}/${service.protocol}`;
+}
+
+export function applyEdits(tables: Tables, edits: readonly Edit[]): Tables {
+  const locations = new Map(tables.locations);
+  const services = new Map(tables.services);
+  let { endedEpoch } = tables;
+  for (const edit of edits) {
+    switch (edit.kind) {
+      case 'put-location':
+        locations.set(edit.location.sandbox, edit.location);
+        break;
+      case 'remove-location':
+        locations.delete(edit.location.sandbox);
+        if (edit.location.epoch > endedEpoch) endedEpoch = edit.location.epoch;
+        break;
+      case 'put-service':
+        services.set(serviceKey(edit.service), edit.service);
+        break;
+      case 'remove-service':
+        services.delete(serviceKey(edit.service));
+        break;
+    }
+  }
+  return { locations, services, endedEpoch };
+}
+
+/** The services that lead to a sandbox, by port. */
+export function servicesOf(tables: Tables, sandbox: string): Service[] {
+  return [...tables.services.values()]
+    .filter((service) => service.sandbox === sandbox)
+    .toSorted((a, b) => a.port - b.port || a.protocol.localeCompare(b.protocol));
+}

@@ -1,6 +1,6 @@
 /** Carries operations out, one after the other. Decides nothing: what is to be done stands in the plan. */
 import { symlinkSync } from 'node:fs';
-import { unreachable } from '../base/assert.ts';
+import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
 import { makeCharacterDevice } from '../linux/device-node.ts';
@@ -12,7 +12,7 @@ import { applyNetworkOperation } from './apply-network.ts';
 import type { Child } from './child.ts';
 import { Construction, type World } from './construction.ts';
 import { describe, type Operation } from './operations.ts';
-import { runHostProgram, startHatchery, startInit, startRootProcess } from './programs.ts';
+import { awaitIdle, runHostProgram, startHatchery, startInit, startRootProcess } from './programs.ts';
 import { makeDirectory } from './root-directory.ts';
 import { placeFromStore } from './store.ts';
 
@@ -143,6 +143,10 @@ function applyOperation(construction: Construction, operation: Operation): Promi
         'end the hatchery',
         construction.withNull((fd) => startHatchery(construction.stdioFds(operation.stdio, fd))),
       );
+      return undefined;
+    case 'await-idle':
+      awaitIdle(defined(construction.init, 'the init'));
+      if (construction.hatchery !== undefined) awaitIdle(construction.hatchery);
       return undefined;
     case 'make-read-only':
       remountReadOnly(construction.at(operation.path));

@@ -63,6 +63,7 @@ export type Operation =
   | { readonly kind: 'protect'; readonly path: string }
   | { readonly kind: 'set-next-pid'; readonly pid: number }
   | { readonly kind: 'start-hatchery'; readonly stdio: Stdio }
+  | { readonly kind: 'await-idle' }
   | { readonly kind: 'make-read-only'; readonly path: string }
   | { readonly kind: 'pivot-root' }
   | { readonly kind: 'start-process'; readonly process: ProcessSpec; readonly stdio: Stdio }
@@ -126,6 +127,8 @@ export function describe(operation: Operation): string {
       return `make ${operation.pid} the next PID`;
     case 'start-hatchery':
       return 'start the hatchery';
+    case 'await-idle':
+      return "wait until what comes from the VM's files has loaded them";
     case 'make-read-only':
       return `make the mount at ${operation.path} read-only`;
     case 'pivot-root':

@@ -51,6 +51,9 @@ suite('the plan of a sandbox', () => {
     before('mount-proc', 'protect');
     before('mount-tmpfs', 'make-read-only');
     before('make-read-only', 'pivot-root');
+    // Who executes and loads files of the VM must have done so.
+    before('start-init', 'await-idle');
+    before('await-idle', 'pivot-root');
     before('pivot-root', 'start-process');
   });
 

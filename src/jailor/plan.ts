@@ -104,6 +104,7 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     ...PROTECTED.map((path): Operation => ({ kind: 'protect', path })),
     { kind: 'make-read-only', path: '/dev' },
     { kind: 'make-read-only', path: '/' },
+    { kind: 'await-idle' },
     { kind: 'pivot-root' },
     ...(skeleton === undefined
       ? [{ kind: 'start-process', process: config.process, stdio: options.stdio } as const]

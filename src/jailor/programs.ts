@@ -1,7 +1,7 @@
 /** The VM's own programs that stand in a sandbox without being in its root directory. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import type { ProcessSpec } from '../base/sandbox-config.ts';
 import { type Child, spawnedChild } from './child.ts';
@@ -9,6 +9,10 @@ import { type Child, spawnedChild } from './child.ts';
 /** Descriptors 0, 1 and 2 of a child. */
 export type StdioFds = readonly [number, number, number];
 
+const IDLE_TIMEOUT_MS = 10_000;
+const IDLE_POLL_MS = 0.5;
+/** To wait on without an event loop, which must not turn in the sandbox's namespaces. */
+const NEVER_CHANGES = new Int32Array(new SharedArrayBuffer(4));
 const HOST_ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 
 /**
@@ -32,6 +36,24 @@ function startHostProgram(name: string, words: readonly string[], stdio: 'ignore
   child.once('error', () => undefined);
   if (child.pid === undefined) throw missingTool(name);
   return spawnedChild(child, child.pid);
+}
+
+/**
+ * Blocks until a host program that only sleeps has come to do so. Before, it still executes and loads files of the VM by
+ * their names; after, it needs none any more.
+ *
+ * @throws Error when it has ended, or takes too long.
+ */
+export function awaitIdle(child: Child): void {
+  const deadline = performance.now() + IDLE_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    // In the state S (interruptible sleep) under this name: reading a file is a sleep of another kind (D).
+    const stat = readFileSync(`/proc/${child.hostPid}/stat`, 'latin1');
+    if (/\(sleep\) S /.test(stat)) return;
+    if (/\) [ZX] /.test(stat)) throw new Error(`an idle process (${child.hostPid}) has ended at once`);
+    Atomics.wait(NEVER_CHANGES, 0, 0, IDLE_POLL_MS);
+  }
+  throw new Error(`an idle process (${child.hostPid}) is not idle after ${IDLE_TIMEOUT_MS} ms`);
 }
 
 /** Runs a program of the VM to its end. @throws Error with what it wrote to standard error. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { ComicranError } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
+import { forgetSandbox } from './clean.ts';
 import { ControlClient } from './control-client.ts';
 import { sandboxPaths } from './naming.ts';
 import { readOutcome } from './outcome.ts';
@@ -47,7 +48,10 @@ export async function startSandbox(options: StartOptions): Promise<ControlClient
     (jailor.stdin as Writable).on('error', () => undefined).end(JSON.stringify(config));
     checkOutcome(config.id, await withDeadline(outcome, options.timeoutMs ?? START_TIMEOUT_MS, config.id), jailorLog);
   } catch (thrown) {
-    if (thrown instanceof ComicranError && thrown.code === 'deadline') jailor.kill('SIGTERM');
+    const code = thrown instanceof ComicranError ? thrown.code : undefined;
+    if (code === 'deadline') jailor.kill('SIGTERM');
+    // Whoever it belongs to then, it is not the sandbox that was to be started.
+    else if (code !== 'sandbox.exists') await forgetSandbox(stateDirectory, config.id);
     throw thrown;
   } finally {
     jailor.unref();

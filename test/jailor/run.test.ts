@@ -6,13 +6,14 @@ import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { findLink, listRoutes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
-import { type Inventory, leftBehind, takeInventory } from '../support/inventory.ts';
+import { type Inventory, leftBehind } from '../support/inventory.ts';
 import {
   becomeVm,
   makeStateDirectory,
   needs,
   runForeground,
   startForeground,
+  takeSandboxInventory,
   testConfig,
   VM_ADDRESS,
 } from './support.ts';
@@ -32,9 +33,9 @@ describe('jailor in the foreground', { skip: needs }, () => {
     vm.close();
   });
   beforeEach(() => {
-    before_ = takeInventory([join(state.path, 'sandboxes')]);
+    before_ = takeSandboxInventory(state.path);
   });
-  afterEach(() => assert.deepEqual(leftBehind(before_, takeInventory([join(state.path, 'sandboxes')])), []));
+  afterEach(() => assert.deepEqual(leftBehind(before_, takeSandboxInventory(state.path)), []));
 
   const run = (script: string, change: Parameters<typeof testConfig>[0] = {}) =>
     runForeground(state.path, testConfig({ script, ...change }));
@@ -236,7 +237,10 @@ describe('jailor in the foreground', { skip: needs }, () => {
   });
 
   test('twenty starts leave nothing', async () => {
-    for (let n = 0; n < 20; n++) assert.equal((await run('exit 0')).code, 0);
+    for (let n = 0; n < 20; n++) {
+      const { code, stderr } = await run('exit 0');
+      assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    }
   });
 
   test('--dry-run prints the plan and does nothing', async () => {

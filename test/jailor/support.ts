@@ -6,9 +6,11 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FileEntry, FullConfig, SymlinkEntry } from '../../src/base/sandbox-config.ts';
+import { tagOf } from '../../src/jailor/naming.ts';
 import { NamespaceReturn } from '../../src/linux/namespaces.ts';
 import { addNamedNetns, deleteNamedNetns, enterNetworkNamespace } from '../../src/linux/netns.ts';
 import { addAddress, getLink, RouteSocket, setLink } from '../../src/linux/rtnetlink/index.ts';
+import { type Inventory, takeInventory } from '../support/inventory.ts';
 
 const VM_NETNS = 'cr-jailor-test';
 /** An address of the VM. */
@@ -98,6 +100,28 @@ export function testConfig({
 export function makeStateDirectory(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'comicran-jailor-'));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Ids that tests give their sandboxes. */
+const IDS = ['jailtest', 'one', 'two', 'three', 'four'];
+
+/** What sandboxes of this state directory could leave behind, and nothing of what others do on this machine meanwhile. */
+export function takeSandboxInventory(stateDirectory: string): Inventory {
+  const {
+    links = [],
+    mounts = [],
+    cgroups = [],
+    processes = [],
+    files = [],
+  } = takeInventory([join(stateDirectory, 'sandboxes')]);
+  const tags = IDS.map((id) => tagOf(stateDirectory, id));
+  return {
+    links,
+    mounts: mounts.filter((path) => path.startsWith(stateDirectory)),
+    cgroups: cgroups.filter((path) => tags.some((tag) => path.endsWith(tag))),
+    processes: processes.filter((command) => command.includes(stateDirectory)),
+    files,
+  };
 }
 
 export type Finished = {

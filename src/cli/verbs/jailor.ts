@@ -30,25 +30,29 @@ function pid(text: string): number {
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const { loadFullConfig } = await import('../../jailor/load-config.ts');
-  const config = loadFullConfig(file);
   const options = {
     stateDirectory: flags.state,
     ...(flags.skeleton === true ? { skeleton: { hatcheryPid: flags.hatcheryPid } } : {}),
   };
-  if (flags.dryRun === true) {
-    await printPlan(config, { ...options, stdio: flags.background === true ? 'log' : 'inherit' }, flags.json === true);
+  if (flags.background === true && flags.dryRun !== true) {
+    await runBackground(file, options, flags.outcomeFd);
     return;
   }
-  if (flags.background === true) {
-    await runBackground(config, options, flags.outcomeFd);
+  const config = await load(file);
+  if (flags.dryRun === true) {
+    await printPlan(config, { ...options, stdio: flags.background === true ? 'log' : 'inherit' }, flags.json === true);
     return;
   }
   const { runInForeground } = await import('../../jailor/run.ts');
   process.exitCode = await runInForeground(config, options);
 }
 
-async function runBackground(config: FullConfig, options: RunOptions, outcomeFd: number | undefined): Promise<void> {
+async function load(file: string): Promise<FullConfig> {
+  const { loadFullConfig } = await import('../../jailor/load-config.ts');
+  return loadFullConfig(file);
+}
+
+async function runBackground(file: string, options: RunOptions, outcomeFd: number | undefined): Promise<void> {
   const { runInBackground } = await import('../../jailor/background.ts');
   const { writeOutcome } = await import('../../jailor/outcome.ts');
   let told = false;
@@ -57,7 +61,7 @@ async function runBackground(config: FullConfig, options: RunOptions, outcomeFd:
     told = true;
   };
   try {
-    await runInBackground(config, options, () => tell());
+    await runInBackground(await load(file), options, () => tell());
   } catch (thrown) {
     tell(thrown);
     // What may still be open (the log, the socket) belongs to a sandbox that is not there.

@@ -35,3 +35,13 @@ export function signalProcess(pidfd: number, signal: number): void {
 export function sendSignal(pid: number, signal: number): void {
   syscall(`signal ${signal} to process ${pid}`, SYS.kill, pid, signal);
 }
+
+const POLLIN = 1;
+
+/** Waits until a process has ended; it may be a zombie then. @returns false when the time was over first. */
+export function awaitExit(pidfd: number, timeoutMs: number): boolean {
+  const entry = Buffer.alloc(8);
+  entry.writeInt32LE(pidfd, 0);
+  entry.writeInt16LE(POLLIN, 4);
+  return syscall('poll a process', SYS.poll, entry, 1, timeoutMs) > 0;
+}

@@ -176,6 +176,7 @@ export class Tracee {
    */
   exec(what: string, path: bigint, argv: bigint, environment: bigint): void {
     this.#prepare(SYS.execve, [path, argv, environment], this.process.syscallSite);
+    ptrace.setRegisters(this.tid, this.#work);
     ptrace.setSignalMask(this.tid, ALL_SIGNALS);
     this.#toSyscallStop();
     const event = this.#next(() => ptrace.resumeToSyscall(this.tid));

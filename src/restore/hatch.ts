@@ -1,0 +1,74 @@
+/** A new process out of the hatchery: a child of the hatchery's parent, with a chosen PID. */
+import { ComicranError } from '../base/errors.ts';
+import { CLONE } from '../linux/clone-flags.ts';
+import { EEXIST, KernelError } from '../linux/errno.ts';
+import { parseMaps, readProc, readStatus } from '../linux/procfs.ts';
+import * as ptrace from '../linux/ptrace.ts';
+import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
+import { SIGNAL } from '../linux/signals.ts';
+import { TracedProcess, Tracee } from '../linux/tracee.ts';
+import { readVdso } from '../linux/vdso.ts';
+import { type WaitStatus, waitThread } from '../linux/wait.ts';
+
+/** struct clone_args of linux/sched.h as of version 2. */
+export const CLONE_ARGUMENTS_BYTES = 88;
+const SET_TID = 64;
+const SET_TID_SIZE = 72;
+/** Below the stack pointer, clear of the red zone of the ABI. */
+const STACK_DISTANCE = 4096n;
+
+/** @param at the address of the structure and the list of ids behind it: CLONE_ARGUMENTS_BYTES + 8 bytes. */
+export function encodeCloneArguments(at: bigint, flags: number, tid: number): Buffer {
+  const bytes = Buffer.alloc(CLONE_ARGUMENTS_BYTES + 8);
+  bytes.writeBigUInt64LE(BigInt(flags), 0);
+  bytes.writeBigUInt64LE(at + BigInt(CLONE_ARGUMENTS_BYTES), SET_TID);
+  bytes.writeBigUInt64LE(1n, SET_TID_SIZE);
+  bytes.writeInt32LE(tid, CLONE_ARGUMENTS_BYTES);
+  return bytes;
+}
+
+/** What the threads of a process that is being built are traced with: they end with this program. */
+export const BUILDING = TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.EXEC | TRACE_OPTION.EXITKILL;
+
+/**
+ * Makes the process. The hatchery goes on as it was.
+ *
+ * @param pid what the new process is called inside the hatchery's PID namespace.
+ * @returns a copy of the hatchery, stopped before its first instruction, that ends when this program does.
+ * @throws ComicranError migration.refused: the PID is taken.
+ */
+export function hatch(hatcheryPid: number, pid: number): { process: TracedProcess; thread: Tracee } {
+  ptrace.seize(hatcheryPid, TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.FORK);
+  ptrace.interrupt(hatcheryPid);
+  expectStop(hatcheryPid, waitThread(hatcheryPid));
+  const hatchery = new TracedProcess(hatcheryPid, 0n);
+  let child: number;
+  try {
+    const vdso = readVdso(parseMaps(readProc(hatcheryPid, 'maps')), hatchery.memory);
+    hatchery.syscallSite = vdso.start + BigInt(vdso.syscallOffset);
+    const thread = new Tracee(hatchery, hatcheryPid);
+    const at = (thread.registers.get('rsp') - STACK_DISTANCE) & ~15n;
+    hatchery.memory.write(at, encodeCloneArguments(at, CLONE.PARENT, pid));
+    child = thread.clone(`make process ${pid}`, at, CLONE_ARGUMENTS_BYTES);
+  } catch (cause) {
+    if (!(cause instanceof KernelError) || cause.errno !== EEXIST) throw cause;
+    throw new ComicranError('migration.refused', `process id ${pid} is taken in the sandbox of the destination`, {
+      cause,
+      hint: `The hatchery itself has ${readStatus(hatcheryPid).innermost('NSpid')}: it must have one that no process of the image has.`,
+    });
+  } finally {
+    hatchery.close();
+    ptrace.detach(hatcheryPid);
+  }
+  expectStop(child, waitThread(child));
+  ptrace.setOptions(child, BUILDING);
+  const process = new TracedProcess(child, hatchery.syscallSite);
+  return { process, thread: new Tracee(process, child) };
+}
+
+/** A new or interrupted tracee stops in just this way. */
+export function expectStop(tid: number, status: WaitStatus): void {
+  if (status.kind === 'stopped' && status.event === TRACE_EVENT.STOP && status.signal === SIGNAL.TRAP) return;
+  if (status.kind !== 'stopped') throw new ComicranError('process.gone', `thread ${tid} has ended`);
+  throw new ComicranError('process.trace', `thread ${tid} stopped in an unforeseen way: ${JSON.stringify(status)}`);
+}

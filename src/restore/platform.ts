@@ -1,0 +1,38 @@
+/** Whether this machine can stand in for the one that an image comes from. */
+import { ComicranError } from '../base/errors.ts';
+import type { MappedFile, PlatformImage } from '../image/types.ts';
+import type { KernelFacts } from '../linux/kernel-facts.ts';
+
+/** @throws ComicranError image.kernel-mismatch, naming both sides. */
+export function checkPlatform(image: PlatformImage, here: KernelFacts): void {
+  const kernel = `${image.kernelRelease} (${image.kernelVersion})`;
+  const own = `${here.release} (${here.version})`;
+  if (kernel !== own || !here.vdsoDigest.equals(image.vdsoDigest))
+    throw new ComicranError('image.kernel-mismatch', `the process comes from kernel ${kernel}, this is ${own}`, {
+      hint: 'Processes have pointers into the code that a kernel maps into them: use the same kernel on both machines.',
+    });
+  const missing = image.cpuFeatures.filter((feature) => !here.cpuFeatures.includes(feature));
+  if (missing.length > 0)
+    throw new ComicranError('image.kernel-mismatch', `this CPU lacks what the source's has: ${missing.join(', ')}`, {
+      hint: 'Move it to a machine with the same CPU, or give the source a CPU model that both have.',
+    });
+}
+
+/** What is known of a file at the destination. */
+export type FileLook = (path: string) => { readonly size: bigint; readonly headDigest: Uint8Array } | null;
+
+/** @throws ComicranError process.unsupported: a file is missing in the sandbox or is another one. */
+export function checkFiles(files: readonly MappedFile[], look: FileLook): void {
+  for (const file of files) {
+    const found = look(file.path);
+    if (found === null) throw filesDiffer(`${file.path} is missing in the sandbox of the destination`);
+    if (found.size !== file.size || !Buffer.from(found.headDigest).equals(file.headDigest))
+      throw filesDiffer(`${file.path} is another file at the destination`);
+  }
+}
+
+function filesDiffer(problem: string): ComicranError {
+  return new ComicranError('process.unsupported', problem, {
+    hint: 'The sandbox must have the same files on both machines: make it from the same full configuration.',
+  });
+}

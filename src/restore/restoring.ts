@@ -1,0 +1,247 @@
+/**
+ * A process that is being built out of an image.
+ *
+ *     beginRestore ──► building ──writePages…──► building ──finish──► stopped ──run──► running
+ *                         │                         │                    │
+ *                         └──────── destroy ────────┴────────────────────┴──► gone
+ *
+ * While it is being built its threads are traced and end with this program. Stopped, it is nobody's any more: a SIGSTOP
+ * keeps it. All calls on one process come from one thread.
+ */
+import { assert } from '../base/assert.ts';
+import { ComicranError } from '../base/errors.ts';
+import { decodeProcessImage } from '../image/codec.ts';
+import type { ProcessImage } from '../image/types.ts';
+import { continueQuietly } from '../linux/continue.ts';
+import { KernelError } from '../linux/errno.ts';
+import type { KernelFacts } from '../linux/kernel-facts.ts';
+import { awaitExit, closeDescriptor, openPidfd, signalProcess } from '../linux/pidfd.ts';
+import * as ptrace from '../linux/ptrace.ts';
+import { TRACE_OPTION } from '../linux/ptrace.ts';
+import { currentCpu, setAffinity, singleCpu } from '../linux/scheduling.ts';
+import { hasSignal, SIGNAL } from '../linux/signals.ts';
+import type { TracedProcess } from '../linux/tracee.ts';
+import { waitThread } from '../linux/wait.ts';
+import { lockCalls, mapAreas, setFields } from './address-space.ts';
+import { recreateDescriptors } from './descriptors/recreate.ts';
+import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
+import { hatch } from './hatch.ts';
+import { lookInto } from './mapped-files.ts';
+import { type PageRange, PageWriter } from './page-writer.ts';
+import { checkFiles, checkPlatform } from './platform.ts';
+import { applyLimits, completionCalls, dumpableCall, prepareProcess, raiseDescriptorLimit } from './process.ts';
+import { clearAddressSpace, execute } from './program.ts';
+import {
+  completeThread,
+  makeThreads,
+  NO_EXTRA_CALLS,
+  prepareThread,
+  type RestoringThread,
+  schedule,
+  setRegisters,
+  signalOf,
+} from './threads.ts';
+
+export type RestoreOptions = {
+  readonly facts: KernelFacts;
+  /** For each name of an inherited pipe the number at which the hatchery has its like. */
+  readonly inherited?: ReadonlyMap<string, number>;
+  readonly faults?: RestoreFaults;
+};
+
+const STANDARD_PIPES: ReadonlyMap<string, number> = new Map([
+  ['stdin', 0],
+  ['stdout', 1],
+  ['stderr', 2],
+]);
+const EXIT_DEADLINE_MS = 2000;
+
+/**
+ * Builds the process of an image, as a child of the hatchery's parent, up to the contents of its pages.
+ *
+ * @param hatcheryPid an idle process in the sandbox, as this program sees it.
+ * @throws ComicranError image.invalid, image.kernel-mismatch, process.unsupported (the sandbox lacks something),
+ *   migration.refused (the PID is taken), process.trace. Nothing of the process is left then.
+ */
+export function beginRestore(imageBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): RestoringProcess {
+  const image = decodeProcessImage(imageBytes);
+  checkPlatform(image.platform, options.facts);
+  checkFiles(image.memory.files, lookInto(`/proc/${hatcheryPid}/root`));
+  const faults = options.faults ?? NO_RESTORE_FAULTS;
+  faults.reach('restore.checked');
+  const restoring = new RestoringProcess(image, options.facts, faults);
+  restoring.build(hatcheryPid, options.inherited ?? STANDARD_PIPES);
+  return restoring;
+}
+
+type State = 'new' | 'building' | 'stopped' | 'running' | 'gone';
+
+export class RestoringProcess {
+  readonly #image: ProcessImage;
+  readonly #facts: KernelFacts;
+  readonly #faults: RestoreFaults;
+  #state: State = 'new';
+  #process: TracedProcess | null = null;
+  #pidfd = -1;
+  #threads: RestoringThread[] = [];
+  #writer: PageWriter | null = null;
+
+  constructor(image: ProcessImage, facts: KernelFacts, faults: RestoreFaults) {
+    this.#image = image;
+    this.#facts = facts;
+    this.#faults = faults;
+  }
+
+  /** As this program sees it. */
+  get pid(): number {
+    assert(this.#process !== null, 'the process has not been made');
+    return this.#process.pid;
+  }
+
+  /** Called once, by {@link beginRestore}. */
+  build(hatcheryPid: number, inherited: ReadonlyMap<string, number>): void {
+    assert(this.#state === 'new', 'a process is built once');
+    this.#guarded(() => {
+      // The engine and the one that it works on take turns: on one CPU that takes half the time.
+      const cpu = singleCpu(currentCpu());
+      setAffinity(0, cpu);
+      const { process, thread: main } = hatch(hatcheryPid, this.#image.process.pid);
+      this.#process = process;
+      this.#state = 'building';
+      this.#threads = [{ thread: main, image: this.#image.threads[0]! }];
+      this.#pidfd = openPidfd(process.pid);
+      setAffinity(process.pid, cpu);
+      process.doorbell = this.#freeDoorbell();
+      this.#faults.reach('restore.hatched');
+      execute(main, this.#image.process.executable);
+      this.#faults.reach('restore.executed');
+      clearAddressSpace(main, this.#image.memory);
+      this.#faults.reach('restore.cleared');
+      mapAreas(main, this.#image.memory);
+      setFields(main, this.#image.memory);
+      this.#faults.reach('restore.mapped');
+      raiseDescriptorLimit(process.pid, this.#image);
+      recreateDescriptors({ tracee: main, inherited }, this.#image.descriptors);
+      prepareProcess(main, this.#image);
+      this.#faults.reach('restore.described');
+      this.#threads = makeThreads(main, this.#image.threads);
+      for (const thread of this.#threads) prepareThread(thread);
+      this.#faults.reach('restore.threads');
+      this.#writer = new PageWriter(process.memory, this.#image.memory);
+      this.#faults.reach('restore.begun');
+    });
+  }
+
+  /** @param bytes the memory of `ranges`, one behind another. @throws ComicranError image.invalid */
+  writePages(ranges: readonly PageRange[], bytes: Uint8Array): void {
+    assert(this.#state === 'building' && this.#writer !== null, 'pages for a process that is not being built');
+    const writer = this.#writer;
+    this.#guarded(() => {
+      writer.write(ranges, bytes);
+      this.#faults.reach('restore.pages');
+    });
+  }
+
+  /** Completes the process and leaves it stopped, in a way that outlives this program. All pages must have come. */
+  finish(): void {
+    assert(this.#state === 'building' && this.#writer !== null, 'a process that is not being built is finished');
+    const { bytes } = this.#writer;
+    this.#guarded(() => {
+      const { pageBytes } = this.#image.memory;
+      if (bytes < pageBytes)
+        throw new ComicranError('image.invalid', `${bytes} bytes of pages came where ${pageBytes} were to come`);
+      setAffinity(0, singleCpu(currentCpu()));
+      this.#complete();
+      this.#faults.reach('restore.completed');
+      const main = this.#threads[0]!.thread;
+      main.removeAgent();
+      for (const thread of this.#threads) setRegisters(thread);
+      this.#faults.reach('restore.registers');
+      signalProcess(this.#pidfd, SIGNAL.STOP);
+      for (const { thread } of this.#threads) ptrace.setOptions(thread.tid, TRACE_OPTION.SYSGOOD);
+      for (const { thread } of this.#threads) ptrace.detach(thread.tid);
+      this.#state = 'stopped';
+      this.#faults.reach('restore.stopped');
+    });
+  }
+
+  #complete(): void {
+    const image = this.#image;
+    const [main, ...others] = this.#threads;
+    const { thread } = main!;
+    for (const other of others) completeThread(other, image.process.pid, NO_EXTRA_CALLS);
+    completeThread(main!, image.process.pid, {
+      before: [...lockCalls(image.memory.areas), ...completionCalls(thread, image, this.#facts.timerRestoreIds)],
+      after: [dumpableCall(image)],
+    });
+    for (const each of this.#threads) schedule(each, this.#facts.cpus);
+    applyLimits(thread.process.pid, image);
+  }
+
+  /** Lets it run. Does nothing where it runs already. */
+  run(): void {
+    if (this.#state === 'running') return;
+    assert(this.#state === 'stopped', 'a process that is not finished is to run');
+    continueQuietly(this.pid);
+    this.#state = 'running';
+    this.#release();
+  }
+
+  /** Nothing of it is left. May be called at any moment before run, and more than once. */
+  destroy(): void {
+    assert(this.#state !== 'running', 'a process that runs is to be destroyed');
+    if (this.#state === 'building' || this.#state === 'stopped') this.#kill(this.#state === 'building');
+    this.#state = 'gone';
+    this.#release();
+  }
+
+  #kill(traced: boolean): void {
+    const pidfd = this.#pidfd >= 0 ? this.#pidfd : openPidfd(this.pid);
+    try {
+      signalProcess(pidfd, SIGNAL.KILL);
+      // The main thread's end is reported after all others'.
+      if (traced) for (const { thread } of this.#threads.toReversed()) reap(thread.tid);
+      awaitExit(pidfd, EXIT_DEADLINE_MS);
+    } catch (error) {
+      // It ended by itself.
+      if (!(error instanceof KernelError) || error.code !== 'ESRCH') throw error;
+    } finally {
+      if (this.#pidfd < 0) closeDescriptor(pidfd);
+    }
+  }
+
+  #release(): void {
+    this.#process?.close();
+    if (this.#pidfd >= 0) closeDescriptor(this.#pidfd);
+    this.#pidfd = -1;
+  }
+
+  /** Runs a step; when it fails, nothing of the process is left. */
+  #guarded(run: () => void): void {
+    try {
+      run();
+    } catch (cause) {
+      this.destroy();
+      if (!(cause instanceof KernelError)) throw cause;
+      throw new ComicranError('process.trace', `the process cannot be restored: ${cause.message}`, { cause });
+    } finally {
+      setAffinity(0, this.#facts.cpus);
+    }
+  }
+
+  /** A signal that ends injected calls and that does not wait in the image, where it would get lost. */
+  #freeDoorbell(): number {
+    const waiting = [...this.#image.signals.pending, ...this.#image.threads.flatMap((thread) => thread.pendingSignals)];
+    const taken = waiting.reduce((mask, info) => mask | (1n << BigInt(signalOf(info) - 1)), 0n);
+    const free = [SIGNAL.URG, SIGNAL.WINCH, SIGNAL.CHLD].find((signal) => !hasSignal(taken, signal));
+    return free ?? SIGNAL.URG;
+  }
+}
+
+function reap(tid: number): void {
+  try {
+    while (waitThread(tid).kind === 'stopped') ptrace.resume(tid);
+  } catch {
+    // Gone already.
+  }
+}

@@ -48,6 +48,6 @@ test('random deaths, broken connections, outages of the sdn and aborts: exactly 
       if (report.deaths === 0 && (options.breaks ?? []).length < 2 && options.outages === undefined)
         checkNothingLost(report);
     }),
-    { numRuns: Number(process.env['MODEL_RUNS'] ?? 1500) },
+    { numRuns: Number(process.env['MODEL_RUNS'] ?? 1000) },
   );
 });

@@ -140,6 +140,7 @@ export class Machine {
         while (this.#world.clock.nowMicros() < Math.min(until, quietSince + 2 * this.#world.latencyMicros)) {
           for (let got = this.#take(life); got !== undefined; got = this.#take(life)) {
             deliver(datagramOf(got));
+            if (this.#world.random.next() < 0.3) await this.#world.clock.pause(60);
             quietSince = this.#world.clock.nowMicros();
           }
           await this.#world.clock.pause(100);

@@ -137,7 +137,7 @@ async function sendRequests(world: World, count: number): Promise<void> {
   }
 }
 
-function sourcePorts(world: World, life: Life): SourcePorts {
+export function sourcePorts(world: World, life: Life): SourcePorts {
   const { connect } = life.wrap('net', { connect: () => world.connect() });
   return {
     process: life.wrap('process', world.source.sourceProcess(life)),
@@ -149,7 +149,7 @@ function sourcePorts(world: World, life: Life): SourcePorts {
   };
 }
 
-function destinationPorts(world: World, life: Life): DestinationPorts {
+export function destinationPorts(world: World, life: Life): DestinationPorts {
   const { accept } = life.wrap('net', { accept: (timeoutMs: number) => world.accept(timeoutMs) });
   return {
     engine: life.wrap('engine', world.destination.engine(life)),
@@ -173,7 +173,10 @@ export function checkOneInstance({ world }: Report): void {
   assert.equal(destination.journal, undefined, 'the destination has nothing left to decide');
   assert.equal(destination.holds, false, 'no packet is held any more');
   // Registers and memory are those of a server that never moved.
-  assert.deepEqual(running.memory, replay(world.answered), 'the server is the one that it was');
+  const expected = replay(world.answered);
+  assert.deepEqual(running.memory?.registers, expected.registers, 'the server is the one that it was');
+  // Not deepEqual: to print how thousands of bytes differ takes seconds.
+  assert.ok(Buffer.from(expected.pages).equals(running.memory?.pages ?? Buffer.alloc(0)), 'its memory is the same');
   assert.equal(new Set(world.answered).size, world.answered.length, 'no request was processed twice');
 }
 

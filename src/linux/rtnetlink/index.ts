@@ -8,6 +8,7 @@
 export * from './addresses.ts';
 export * from './links.ts';
 export * from './neighbours.ts';
+export * from './queueing.ts';
 export * from './routes.ts';
 export * from './rules.ts';
 export { type Change, RouteSocket } from './socket.ts';

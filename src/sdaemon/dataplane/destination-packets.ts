@@ -1,0 +1,96 @@
+/** The destination's side of a sandbox's network in a migration: hold, inject, release. */
+import { randomBytes } from 'node:crypto';
+import { ipv4Bytes } from '../../base/ipv4.ts';
+import { ESRCH } from '../../linux/errno.ts';
+import { inNetnsOf } from '../../linux/netns.ts';
+import { deleteRoute, findLink, getLink, macBytes, RouteSocket, replaceRoute } from '../../linux/rtnetlink/index.ts';
+import type { CarriedDatagram, DestinationPackets } from '../../migration/ports.ts';
+import { PacketHold } from './hold.ts';
+import { checkCarriable, isFromInside, LinkInjector, LoopbackInjector } from './injector.ts';
+
+export type SandboxNetwork = {
+  /** The VM's end of the sandbox's link. */
+  readonly linkName: string;
+  /** IPv4 address of the sandbox. */
+  readonly address: string;
+  /** MAC address of the sandbox's end. */
+  readonly mac: string;
+  /** A process in the sandbox, as this machine sees it: any one that lives as long as the skeleton. */
+  readonly pid: number;
+};
+
+/**
+ * Works on the network namespace of the thread that made it, which is the VM's. Holds only descriptors: what it has set
+ * up in the kernel outlives it, and another one made for the same sandbox can end it.
+ */
+export class SandboxPackets implements DestinationPackets {
+  readonly #network: SandboxNetwork;
+  readonly #routes = new RouteSocket();
+  readonly #hold: PacketHold;
+  readonly #loopback: LoopbackInjector;
+  readonly #addressBytes: Buffer;
+  #link: LinkInjector | undefined;
+
+  /** The caller closes it. */
+  constructor(network: SandboxNetwork) {
+    this.#network = network;
+    this.#hold = new PacketHold(this.#routes, network.linkName);
+    this.#addressBytes = ipv4Bytes(network.address);
+    this.#loopback = new LoopbackInjector((run) => inNetnsOf({ pid: network.pid }, run), random());
+  }
+
+  /** Also leads packets for the sandbox's address to the link, where they wait. */
+  async hold(): Promise<void> {
+    this.#hold.close();
+    this.#injector();
+    this.#route();
+  }
+
+  inject(datagram: CarriedDatagram): void {
+    checkCarriable(datagram);
+    if (isFromInside(datagram, this.#addressBytes)) this.#loopback.inject(datagram);
+    else this.#injector().inject(datagram);
+  }
+
+  /** @returns `lost`: found the queue of the hold full. */
+  async release(): Promise<{ readonly held: number; readonly lost: number }> {
+    // A daemon that died between the two may have left the one without the other.
+    if (findLink(this.#routes, this.#network.linkName) !== undefined) this.#route();
+    return this.#hold.open();
+  }
+
+  async discard(): Promise<void> {
+    const link = findLink(this.#routes, this.#network.linkName);
+    if (link === undefined) return;
+    this.#routes.applyUnless(deleteRoute({ destination: this.#network.address, link: link.index }), ESRCH);
+    this.#hold.discard();
+  }
+
+  /** May be repeated. Nothing changes in the kernel. */
+  close(): void {
+    this.#link?.close();
+    this.#link = undefined;
+    this.#loopback.close();
+    this.#routes.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #route(): void {
+    const { index } = getLink(this.#routes, this.#network.linkName);
+    this.#routes.apply(replaceRoute({ destination: this.#network.address, link: index }));
+  }
+
+  #injector(): LinkInjector {
+    if (this.#link === undefined) {
+      const { index, mtu, mac } = getLink(this.#routes, this.#network.linkName);
+      const macs = { sandboxMac: macBytes(this.#network.mac), gatewayMac: macBytes(mac) };
+      this.#link = new LinkInjector({ link: index, mtu, ...macs }, random());
+    }
+    return this.#link;
+  }
+}
+
+const random = (): number => randomBytes(4).readUInt32LE(0);

@@ -1,0 +1,169 @@
+/**
+ * Holding packets for a sandbox that does not run here yet: in the kernel, in front of the sandbox's link.
+ *
+ * A token bucket stands before the VM's end of the link, at first without tokens, so that what is routed there waits in
+ * its queue. What is injected passes by it (FrameSender with bypass). To release, the bucket is given a high rate: the
+ * kernel sends what waits in the order of arrival, and what arrives meanwhile queues up behind it, under one lock. No
+ * route changes, no packet goes through this program, none can overtake another, and should the daemon die the packets
+ * wait for the next one.
+ *
+ * The bucket stays behind, open, until the link goes: a device drops what it is given while its discipline is replaced.
+ */
+
+import { ComicranError } from '../../base/errors.ts';
+import { ETHER_TYPE, ETHERNET_HEADER_BYTES, encodeFrame } from '../../base/packets/ethernet.ts';
+import { EINVAL, ENODEV, ENOENT, KernelError } from '../../linux/errno.ts';
+import { FrameSender } from '../../linux/packet-socket.ts';
+import {
+  addTokenBucket,
+  changeTokenBucket,
+  type Discipline,
+  deleteDiscipline,
+  findDiscipline,
+  findLink,
+  type Link,
+  type RouteSocket,
+  type TokenBucket,
+} from '../../linux/rtnetlink/index.ts';
+
+/** Number of the discipline: how it is known to be this one's. */
+const MAJOR = 0xc0de;
+/** Most packets that wait: more than 3 s at 10,000 a second. */
+const LIMIT_PACKETS = 32_768;
+/** Counted in addition to the length of every packet, so that packets cost about the same whatever their length. */
+const OVERHEAD_BYTES = 60_000;
+const CLOSED_RATE = 1n;
+/**
+ * 300,000 packets a second, 64 at once: what waited must not overrun the receiving CPU's backlog
+ * (net.core.netdev_max_backlog, 1,000 packets), which drops without a word to the queue.
+ */
+const PACED_PACKETS_PER_SECOND = 300_000n;
+const PACED_BURST_PACKETS = 64;
+const OPEN_RATE = 10n ** 12n;
+const OPEN_BURST_BYTES = 1 << 20;
+const LOOK_AGAIN_MS = 1;
+const MAX_LOOKS = 5_000;
+
+/** Without tokens it lets the first packet pass after {@link OVERHEAD_BYTES} / {@link CLOSED_RATE} seconds: 16 hours. */
+const closed = (link: Link): TokenBucket => ({
+  rate: CLOSED_RATE,
+  overheadBytes: OVERHEAD_BYTES,
+  burstBytes: frameBytes(link),
+  limitPackets: LIMIT_PACKETS,
+});
+const PACED: TokenBucket = {
+  rate: PACED_PACKETS_PER_SECOND * BigInt(OVERHEAD_BYTES),
+  overheadBytes: OVERHEAD_BYTES,
+  burstBytes: PACED_BURST_PACKETS * OVERHEAD_BYTES,
+  limitPackets: LIMIT_PACKETS,
+};
+const OPEN: TokenBucket = {
+  rate: OPEN_RATE,
+  overheadBytes: 0,
+  burstBytes: OPEN_BURST_BYTES,
+  limitPackets: LIMIT_PACKETS,
+};
+
+/** The longest frame of a link. */
+const frameBytes = (link: Link): number => link.mtu + ETHERNET_HEADER_BYTES;
+
+export type HeldPackets = {
+  /** That waited when the release began. */
+  readonly held: number;
+  /** That found the queue full. */
+  readonly lost: number;
+};
+
+export class PacketHold {
+  readonly #routes: RouteSocket;
+  readonly #linkName: string;
+
+  /** @param routes of the VM's network namespace, in which the calling thread is; it stays the caller's. */
+  constructor(routes: RouteSocket, linkName: string) {
+    this.#routes = routes;
+    this.#linkName = linkName;
+  }
+
+  /**
+   * From now on what is routed to the link waits. Nothing may be on its way to it meanwhile. May be repeated.
+   * @throws ComicranError sandbox.not-running, needs.kernel
+   */
+  close(): void {
+    const link = findLink(this.#routes, this.#linkName);
+    if (link === undefined || !link.up)
+      throw new ComicranError('sandbox.not-running', `link ${this.#linkName} of the sandbox is not up`);
+    const present = findDiscipline(this.#routes, link.index);
+    if (present?.major === MAJOR && present.rate === CLOSED_RATE) return;
+    this.#remove(link.index);
+    try {
+      this.#routes.applyAll(addTokenBucket(link.index, MAJOR, closed(link)));
+      // The bucket begins full: a frame of this program's own takes all its tokens.
+      using sender = new FrameSender(link.index, { bypass: false });
+      sendOwnFrame(sender, link.mtu);
+      const { sentPackets, waitingPackets } = this.#present(link);
+      if (sentPackets !== 1 || waitingPackets !== 0)
+        throw new ComicranError('sandbox.setup-failed', `link ${link.name} cannot be held: it passes no packets`);
+    } catch (thrown) {
+      this.#remove(link.index);
+      if (!(thrown instanceof KernelError) || thrown.errno !== ENOENT) throw thrown;
+      throw new ComicranError('needs.kernel', 'the kernel cannot hold packets: it has no token bucket filter', {
+        cause: thrown,
+        hint: "Load it with 'modprobe sch_tbf', or use a kernel with CONFIG_NET_SCH_TBF.",
+      });
+    }
+  }
+
+  /**
+   * Sends what waits, in order, and lets everything pass from then on. May be repeated; without a hold it does nothing.
+   * @throws ComicranError deadline: it goes on sending all the same.
+   */
+  async open(): Promise<HeldPackets> {
+    const link = findLink(this.#routes, this.#linkName);
+    const before = link === undefined ? undefined : findDiscipline(this.#routes, link.index);
+    if (link === undefined || before?.major !== MAJOR) return { held: 0, lost: 0 };
+    if (before.rate === OPEN_RATE && before.waitingPackets === 0) return { held: 0, lost: before.droppedPackets };
+    using sender = new FrameSender(link.index, { bypass: false });
+    const change = (bucket: TokenBucket): void => {
+      this.#routes.apply(changeTokenBucket(link.index, MAJOR, bucket));
+      // A queue is looked at when a packet comes.
+      sendOwnFrame(sender, 0);
+    };
+    change(PACED);
+    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      const { waitingPackets, droppedPackets } = this.#present(link);
+      if (waitingPackets === 0) {
+        change(OPEN);
+        return { held: before.waitingPackets, lost: droppedPackets };
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    }
+    throw new ComicranError('deadline', `packets still wait before link ${link.name}`);
+  }
+
+  /** Takes the hold away, and what waits. May be repeated. */
+  discard(): void {
+    const link = findLink(this.#routes, this.#linkName);
+    if (link !== undefined) this.#remove(link.index);
+  }
+
+  #present(link: Link): Discipline {
+    const found = findDiscipline(this.#routes, link.index);
+    if (found?.major !== MAJOR)
+      throw new ComicranError('sandbox.setup-failed', `somebody took away the hold of link ${link.name}`);
+    return found;
+  }
+
+  #remove(link: number): void {
+    if (findDiscipline(this.#routes, link)?.major !== MAJOR) return;
+    try {
+      this.#routes.apply(deleteDiscipline(link, MAJOR));
+    } catch (thrown) {
+      if (!(thrown instanceof KernelError) || ![ENOENT, EINVAL, ENODEV].includes(thrown.errno)) throw thrown;
+    }
+  }
+}
+
+/** A frame that no host takes for its own. */
+function sendOwnFrame(sender: FrameSender, payloadBytes: number): void {
+  sender.trySend(encodeFrame(Buffer.alloc(6), Buffer.alloc(6), ETHER_TYPE.EXPERIMENTAL, Buffer.alloc(payloadBytes)));
+}

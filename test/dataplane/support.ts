@@ -1,0 +1,107 @@
+/** A VM and a sandbox as two network namespaces with a link between them, as jailor makes it. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { ENOENT, KernelError } from '../../src/linux/errno.ts';
+import { switchOffloadsOff } from '../../src/linux/ethtool.ts';
+import { closeFd, createNetns, inNetns, inNetnsOf, setNetSysctl } from '../../src/linux/netns.ts';
+import {
+  addAddress,
+  addVeth,
+  getLink,
+  RouteSocket,
+  replacePermanentNeighbour,
+  replaceRoute,
+  setLink,
+} from '../../src/linux/rtnetlink/index.ts';
+
+export const SANDBOX_ADDRESS = '10.88.0.5';
+export const SANDBOX_MAC = '02:00:0a:58:00:05';
+export const GATEWAY_ADDRESS = '169.254.1.1';
+const GATEWAY_MAC = '02:00:a9:fe:01:01';
+export const LINK_NAME = 'cr-test0000';
+
+/** Things to be undone, last first. */
+export type Undo = (step: () => void) => void;
+
+/** @returns the descriptor of a new network namespace whose loopback is up, and a socket that works on it. */
+export function makeNetns(undo: Undo): { readonly netns: number; readonly routes: RouteSocket } {
+  const netns = createNetns();
+  undo(() => closeFd(netns));
+  const routes = inNetns(netns, () => new RouteSocket());
+  undo(() => routes.close());
+  routes.apply(setLink('lo', { up: true }));
+  inNetns(netns, () => {
+    for (const scope of ['all', 'default']) setNetSysctl(`ipv4/conf/${scope}/rp_filter`, 0);
+    setNetSysctl('ipv4/ip_forward', 1);
+  });
+  return { netns, routes };
+}
+
+function switchIpv6Off(link: string): void {
+  try {
+    setNetSysctl(`ipv6/conf/${link}/disable_ipv6`, 1);
+  } catch (thrown) {
+    if (!(thrown instanceof KernelError) || thrown.errno !== ENOENT) return;
+    throw thrown;
+  }
+}
+
+export type Vm = { readonly netns: number; readonly routes: RouteSocket; readonly sandbox: number };
+
+/** @param routed packets for the sandbox are led there from the beginning. */
+export function makeVm(undo: Undo, { routed }: { readonly routed: boolean }): Vm {
+  const { netns, routes } = makeNetns(undo);
+  const inside = makeNetns(undo);
+  routes.apply(addVeth({ name: LINK_NAME, mac: GATEWAY_MAC }, { name: 'eth0', mac: SANDBOX_MAC, netns: inside.netns }));
+  for (const [where, link] of [
+    [netns, LINK_NAME],
+    [inside.netns, 'eth0'],
+  ] as const)
+    inNetns(where, () => {
+      switchIpv6Off(link);
+      switchOffloadsOff(link);
+    });
+  inside.routes.apply(setLink('eth0', { up: true }));
+  routes.apply(setLink(LINK_NAME, { up: true }));
+  const near = getLink(routes, LINK_NAME).index;
+  const far = getLink(inside.routes, 'eth0').index;
+  inside.routes.applyAll([
+    addAddress({ link: far, address: SANDBOX_ADDRESS, prefixLength: 32 }),
+    replacePermanentNeighbour({ link: far, address: GATEWAY_ADDRESS, mac: GATEWAY_MAC }),
+    replaceRoute({ destination: 'default', link: far, gateway: GATEWAY_ADDRESS, onLink: true }),
+  ]);
+  routes.apply(replacePermanentNeighbour({ link: near, address: SANDBOX_ADDRESS, mac: SANDBOX_MAC }));
+  if (routed) routes.apply(replaceRoute({ destination: SANDBOX_ADDRESS, link: near }));
+  return { netns, routes, sandbox: inside.netns };
+}
+
+export type Program = ChildProcessByStdio<null, Readable, null>;
+
+/** Starts one of the programs beside this file in a network namespace, and waits for its first line. */
+export async function startProgram(
+  undo: Undo,
+  netns: number,
+  name: string,
+  args: readonly string[],
+): Promise<{ readonly child: Program; readonly lines: AsyncIterator<string>; readonly pid: number }> {
+  const path = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
+  const child = inNetns(netns, () =>
+    spawn(process.execPath, ['--disable-warning=ExperimentalWarning', path, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }),
+  );
+  undo(() => child.kill('SIGKILL'));
+  const { createInterface } = await import('node:readline');
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const first = await lines.next();
+  if (first.value !== 'ready') throw new Error(`${name} said '${first.value}'`);
+  return { child, lines, pid: child.pid! };
+}
+
+export async function ended(child: Program): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
+
+export { inNetnsOf };

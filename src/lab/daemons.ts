@@ -1,0 +1,105 @@
+/** Starting the lab's daemons and knowing how they are. */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ComicranError } from '../base/errors.ts';
+import { inNetnsOf } from '../linux/netns.ts';
+import { identifyProcess, isAlive, type ProcessIdentity } from '../linux/process-identity.ts';
+import { type LabDaemon, type LabLayout, pathWithComicran } from './layout.ts';
+import { commandOf, endProcesses, processesInNamespaces } from './processes.ts';
+
+const READY_MS = 20_000;
+const POLL_MS = 40;
+const TAIL_LINES = 15;
+const ORPHAN_GRACE_MS = 2000;
+
+/** `vm1's sdaemon`. */
+export const nameOf = (daemon: LabDaemon): string =>
+  daemon.node === daemon.program ? daemon.program : `${daemon.program} of ${daemon.node}`;
+
+const netnsOf = (layout: LabLayout, daemon: LabDaemon): string =>
+  layout.nodes.find(({ name }) => name === daemon.node)!.netns;
+
+/** A copy of the daemon that nobody has recorded, because who started it died at once: it would hold the port. */
+function orphansOf(layout: LabLayout, daemon: LabDaemon): ProcessIdentity[] {
+  const tail = daemon.command.slice(1).join('\0');
+  return processesInNamespaces([netnsOf(layout, daemon)]).filter(({ pid }) =>
+    commandOf(pid).join('\0').endsWith(`\0${tail}`),
+  );
+}
+
+/**
+ * Starts a daemon in its node. It outlives this process, and its output goes to its log file.
+ *
+ * @returns who it is, at once: {@link waitUntilReady} tells when it answers.
+ */
+export async function startDaemon(layout: LabLayout, daemon: LabDaemon): Promise<ProcessIdentity> {
+  await endProcesses(orphansOf(layout, daemon), ORPHAN_GRACE_MS);
+  mkdirSync(dirname(daemon.log), { recursive: true });
+  const log = openSync(daemon.log, 'a', 0o600);
+  try {
+    const [executable, ...words] = daemon.command;
+    const child = inNetnsOf({ name: netnsOf(layout, daemon) }, () =>
+      spawn(executable!, words, {
+        detached: true,
+        stdio: ['ignore', log, log],
+        cwd: '/',
+        env: { ...process.env, PATH: pathWithComicran(process.env['PATH']) },
+      }),
+    );
+    // Where it could not be started there is no PID, and the reason comes as an event.
+    const failure = new Promise<never>((_, reject) => child.once('error', reject));
+    if (child.pid === undefined) return await failure;
+    failure.catch(() => undefined);
+    child.unref();
+    const identity = identifyProcess(child.pid);
+    if (identity === undefined) throw failedToStart(daemon, 'it ended at once');
+    return identity;
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** The last lines of a daemon's log. */
+export function logTail(daemon: LabDaemon, lines = TAIL_LINES): string {
+  try {
+    return readFileSync(daemon.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+  } catch {
+    return '';
+  }
+}
+
+function failedToStart(daemon: LabDaemon, how: string): ComicranError {
+  const tail = logTail(daemon);
+  const said =
+    tail === '' ? 'It wrote nothing to its log.' : `The end of ${daemon.log}:\n${tail.replace(/^/gm, '    ')}`;
+  return new ComicranError('lab.state', `the ${nameOf(daemon)} did not start: ${how}`, { hint: said });
+}
+
+/** `  sl  local_address rem_address   st …`; state 0A is LISTEN (include/net/tcp_states.h). */
+const LISTENING = /^\s*\d+: [0-9A-F]{8}:([0-9A-F]{4}) \S+ 0A /;
+
+/** Whether something in the process's network namespace listens at the daemon's port. */
+export function isListening(daemon: LabDaemon, { pid }: ProcessIdentity): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/net/tcp`, 'latin1')
+      .split('\n')
+      .some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === daemon.endpoint.port);
+  } catch {
+    return false; // it has ended
+  }
+}
+
+/** @throws ComicranError lab.state with the end of its log, where it ends or does not listen in time. */
+export async function waitUntilReady(daemon: LabDaemon, identity: ProcessIdentity): Promise<void> {
+  const deadline = performance.now() + READY_MS;
+  while (!isListening(daemon, identity)) {
+    if (!isAlive(identity)) throw failedToStart(daemon, 'it ended');
+    if (performance.now() > deadline) {
+      const { address, port } = daemon.endpoint;
+      throw failedToStart(daemon, `nothing listens at ${address}:${port} after ${READY_MS / 1000} s`);
+    }
+    await sleep(POLL_MS);
+  }
+}

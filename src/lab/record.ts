@@ -1,0 +1,66 @@
+/** What `lab up` has made, so that later commands find it. Written before the first object is made. */
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { ProcessIdentity } from '../linux/process-identity.ts';
+import type { LabLayout } from './layout.ts';
+
+export type LabRecord = {
+  readonly version: 1;
+  readonly startedUnixMs: number;
+  /** The daemon of each node, by the node's name; a daemon that has not been started yet is not in it. */
+  readonly daemons: Readonly<Record<string, ProcessIdentity>>;
+};
+
+function isRecord(value: unknown): value is LabRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { version, daemons } = value as Partial<LabRecord>;
+  if (version !== 1 || typeof daemons !== 'object' || daemons === null) return false;
+  return Object.values(daemons).every(({ pid, startTicks }) => pid > 1 && startTicks >= 0);
+}
+
+/** @returns undefined where there is none, or where it is damaged: then the lab is known by its names alone. */
+export function readRecord(layout: LabLayout): LabRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(layout.recordFile, 'utf8'));
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function writeWhole(path: string, value: unknown): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.next`, `${JSON.stringify(value, undefined, 2)}\n`, { mode: 0o600 });
+  renameSync(`${path}.next`, path);
+}
+
+export function writeRecord(layout: LabLayout, record: LabRecord): void {
+  writeWhole(layout.recordFile, record);
+}
+
+/** For smanager, which reads it when it is told nothing else. */
+export function writeManagerConfig(layout: LabLayout): void {
+  writeWhole(layout.managerFile, {
+    sdn: { endpoint: layout.sdnEndpoint },
+    vms: Object.fromEntries(layout.vms.map(({ name, endpoint, address }) => [name, { endpoint, address }])),
+    pki: layout.pki,
+    netns: `/run/netns/${layout.hub}`,
+  });
+}
+
+/** Removes a directory if nothing is in it. */
+export function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Not empty, or not there: somebody else's.
+  }
+}
+
+export function removeRecord(layout: LabLayout): void {
+  for (const file of [layout.managerFile, layout.recordFile]) {
+    rmSync(file, { force: true });
+    rmSync(`${file}.next`, { force: true });
+  }
+  removeIfEmpty(dirname(layout.recordFile));
+}

@@ -1,0 +1,111 @@
+/** How the lab is. */
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { formatTable } from '../base/table.ts';
+import { isAlive } from '../linux/process-identity.ts';
+import type { CensusData, SandboxCounts } from './census-thread.ts';
+import { isListening } from './daemons.ts';
+import type { LabLayout } from './layout.ts';
+import { missingInNetwork, presentNamespaces } from './network.ts';
+import { readRecord } from './record.ts';
+
+export type DaemonStatus = {
+  readonly program: string;
+  /** `starting`: its process runs and does not listen yet. */
+  readonly state: 'running' | 'starting' | 'ended';
+  readonly pid: number | null;
+  readonly endpoint: string;
+  readonly log: string;
+};
+
+export type NodeStatus = {
+  readonly name: string;
+  readonly netns: string;
+  /** Whether its network namespace is there. */
+  readonly present: boolean;
+  readonly addresses: readonly string[];
+  readonly daemon: DaemonStatus | null;
+  /** How many sandboxes the node's daemon has; null where there is none that says. */
+  readonly sandboxes: number | null;
+};
+
+export type LabStatus = {
+  /** Every node is whole and every daemon listens. */
+  readonly up: boolean;
+  readonly nodes: readonly NodeStatus[];
+  /** For smanager: COMICRAN_CONFIG. Null while there is no lab. */
+  readonly config: string | null;
+  /** What of the network is missing. */
+  readonly missing: readonly string[];
+};
+
+/** Asks the daemons, in a thread: it has to be in the SDN node's namespace, and this one shall stay where it is. */
+async function countSandboxes(layout: LabLayout): Promise<SandboxCounts> {
+  const data: CensusData = { netns: layout.hub, pki: layout.pki, vms: layout.vms };
+  const worker = new Worker(new URL(`./census-thread${extname(import.meta.filename)}`, import.meta.url), {
+    workerData: data,
+  });
+  try {
+    const [counts] = (await once(worker, 'message')) as [SandboxCounts];
+    return counts;
+  } finally {
+    await worker.terminate();
+  }
+}
+
+export async function labStatus(layout: LabLayout): Promise<LabStatus> {
+  const record = readRecord(layout);
+  const present = presentNamespaces(layout);
+  const missing = missingInNetwork(layout);
+  const daemonOf = (node: string): DaemonStatus | null => {
+    const daemon = layout.daemons.find((one) => one.node === node);
+    if (daemon === undefined) return null;
+    const identity = record?.daemons[node];
+    const alive = identity !== undefined && isAlive(identity);
+    return {
+      program: daemon.program,
+      state: !alive ? 'ended' : isListening(daemon, identity) ? 'running' : 'starting',
+      pid: alive ? identity.pid : null,
+      endpoint: `${daemon.endpoint.address}:${daemon.endpoint.port}`,
+      log: daemon.log,
+    };
+  };
+  const daemons = new Map(layout.nodes.map(({ name }) => [name, daemonOf(name)]));
+  const anyRuns = [...daemons.values()].some((daemon) => daemon?.state === 'running');
+  const counts = anyRuns && missing.length === 0 ? await countSandboxes(layout) : {};
+  const nodes = layout.nodes.map(
+    ({ name, netns, addresses }): NodeStatus => ({
+      ...{ name, netns, present: present.includes(netns), addresses },
+      daemon: daemons.get(name) ?? null,
+      sandboxes: counts[name] ?? null,
+    }),
+  );
+  const up =
+    record !== undefined &&
+    missing.length === 0 &&
+    nodes.every(({ daemon }) => daemon === null || daemon.state === 'running');
+  return { up, nodes, config: existsSync(layout.managerFile) ? layout.managerFile : null, missing };
+}
+
+export function renderStatus(status: LabStatus): string {
+  const table = formatTable<NodeStatus>(
+    [
+      { title: 'node', cell: ({ name }) => name },
+      { title: 'namespace', cell: ({ netns, present }) => (present ? netns : `(no ${netns})`) },
+      { title: 'addresses', cell: ({ addresses }) => addresses.join(' ') },
+      { title: 'daemon', cell: ({ daemon }) => (daemon === null ? '-' : `${daemon.program} ${daemon.state}`) },
+      { title: 'endpoint', cell: ({ daemon }) => daemon?.endpoint ?? '-' },
+      { title: 'sandboxes', cell: ({ sandboxes }) => String(sandboxes ?? '-'), align: 'right' },
+    ],
+    status.nodes,
+  );
+  const nothing = status.config === null && status.nodes.every(({ present }) => !present);
+  const verdict = status.up
+    ? 'the lab is up'
+    : nothing
+      ? "there is no lab; 'comicran lab up' makes one"
+      : "the lab is not whole; 'comicran lab up' heals it";
+  return `${table}\n${verdict}\n`;
+}

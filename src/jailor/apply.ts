@@ -4,8 +4,11 @@ import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
 import { makeCharacterDevice } from '../linux/device-node.ts';
+import { ENOSYS } from '../linux/errno.ts';
 import { MS, mount } from '../linux/mount.ts';
 import { setHostname } from '../linux/namespaces.ts';
+import { denyingFilter, installFilter } from '../linux/seccomp.ts';
+import { SYS } from '../linux/syscall-numbers.ts';
 import { makeSandboxCgroup, makeSandboxRoot } from './apply-containment.ts';
 import { bindReadOnly, mountTmpfs, pivotInto, remountReadOnly } from './apply-mounts.ts';
 import { applyNetworkOperation } from './apply-network.ts';
@@ -122,6 +125,12 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       return undefined;
     case 'start-init':
       construction.init = kept(construction, 'end the init', startInit());
+      return undefined;
+    case 'refuse-io-uring':
+      // No ring can be made; this thread's own, which its event loop has, goes on.
+      // On this thread for good, and so on everything that it starts: init, hatchery and root process. A restored process
+      // has it of the hatchery.
+      installFilter(denyingFilter([SYS.io_uring_setup], ENOSYS));
       return undefined;
     case 'mount-proc':
       // procfs shows the PID namespace of who mounts it, and jailor is not in it: a child must.

@@ -53,6 +53,7 @@ export type Operation =
     }
   // From here on jailor's thread is in the sandbox's namespaces.
   | { readonly kind: 'enter-namespaces' }
+  | { readonly kind: 'refuse-io-uring' }
   | { readonly kind: 'set-hostname'; readonly name: string }
   | { readonly kind: 'make-mounts-private' }
   | { readonly kind: 'bind-root' }
@@ -107,6 +108,8 @@ export function describe(operation: Operation): string {
     }
     case 'enter-namespaces':
       return 'enter new mount, uts, ipc, cgroup and pid namespaces';
+    case 'refuse-io-uring':
+      return 'refuse the system calls of io_uring (seccomp): a process that has a ring cannot be moved';
     case 'set-hostname':
       return `set hostname ${operation.name}`;
     case 'make-mounts-private':

@@ -96,6 +96,7 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     ...planNetwork(config.network.address, tag, skeleton === undefined),
     { kind: 'enter-namespaces' },
     { kind: 'set-hostname', name: config.id },
+    { kind: 'refuse-io-uring' },
     ...planMounts(root.writable),
     // PID 1 and what is executed from the VM's own files come before the pivot, which puts those out of reach.
     { kind: 'start-init' },

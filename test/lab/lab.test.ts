@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ComicranError } from '../../src/base/errors.ts';
+import { readSandboxState } from '../../src/jailor/state-schema.ts';
 import { labDown, labUp } from '../../src/lab/lab.ts';
 import { type LabLayout, labLayout } from '../../src/lab/layout.ts';
 import { processesInNamespaces } from '../../src/lab/processes.ts';
@@ -17,6 +18,7 @@ import { readRecord } from '../../src/lab/record.ts';
 import { type LabStatus, labStatus, renderStatus } from '../../src/lab/status.ts';
 import { inNetnsOf } from '../../src/linux/netns.ts';
 import { isAlive, type ProcessIdentity } from '../../src/linux/process-identity.ts';
+import { startForeground, testConfig } from '../jailor/support.ts';
 import { leftBehind, takeInventory } from '../support/inventory.ts';
 
 const PREFIX = 'crt';
@@ -231,6 +233,34 @@ test(
     assert.equal(await lab.down(), false);
   },
 );
+
+test('down takes sandboxes away, whether their jailor lives or was killed', options, async (t) => {
+  const lab = makeLab(t);
+  await lab.up();
+  const [state] = lab.layout.sandboxStates;
+  mkdirSync(state!, { recursive: true });
+  const script = 'echo runs; while :; do sleep 1000; done';
+  const sandboxes = ['one', 'two', 'three'].map((id, index) => {
+    const config = testConfig({ id, address: `10.88.78.${index + 1}`, script });
+    return { id, ...inNetnsOf({ name: `${PREFIX}-vm1` }, () => startForeground(state!, config)) };
+  });
+  await Promise.all(sandboxes.map(({ printed }) => printed(/runs/)));
+  while (!sandboxes.every(({ id }) => readSandboxState(state!, id).phase === 'running')) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const inside = sandboxes.map(({ id }) => {
+    const { init, process, cgroup } = readSandboxState(state!, id);
+    return { init: init!, process: process!, cgroups: cgroup!.paths };
+  });
+  // One jailor ends in order, one has been killed, and one is stopped and cannot do anything.
+  sandboxes[1]!.child.kill('SIGKILL');
+  await sandboxes[1]!.finished;
+  sandboxes[2]!.child.kill('SIGSTOP');
+  assert.ok(await lab.down());
+  for (const { init, process, cgroups } of inside) {
+    assert.deepEqual([isAlive(init), isAlive(process), cgroups.filter((path) => existsSync(path))], [false, false, []]);
+  }
+});
 
 test('an up that was killed anywhere is no obstacle to down, nor to up', options, async (t) => {
   const lab = makeLab(t);

@@ -1,0 +1,82 @@
+/**
+ * From the command to the root process running: jailor beside what a system has for the same. All three run the same
+ * program in the same root directory, in turns, so that a disturbance hits all. The other two make no link, no addresses,
+ * no cgroup and no root directory; jailor does.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { summarise } from '../../src/base/stats.ts';
+import { becomeVm, PROGRAM, testConfig } from '../jailor/support.ts';
+import type { Figure } from './figure.ts';
+
+const ROUNDS = 15;
+const MEDIAN_BAR_MS = 150;
+const SCRIPT = 'echo running; read line';
+
+/** Milliseconds from the start of a command to the first thing that its root process says. */
+async function timeToOutput(command: string, words: readonly string[]): Promise<number> {
+  const started = performance.now();
+  const child: ChildProcess = spawn(command, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const closed = once(child, 'close');
+  const first = await Promise.race([once(child.stdout!, 'data'), closed]);
+  const took = performance.now() - started;
+  child.stdin!.end('\n');
+  await closed;
+  if (!String(first[0]).startsWith('running')) throw new Error(`${command} ended without a word from its root process`);
+  return took;
+}
+
+export async function jailorFigures(rounds = ROUNDS): Promise<Figure[]> {
+  const vm = becomeVm();
+  const directory = mkdtempSync(join(tmpdir(), 'comicran-bench-'));
+  try {
+    const config = testConfig({ script: SCRIPT });
+    const file = join(directory, 'full.json');
+    writeFileSync(file, JSON.stringify(config));
+    const root = join(directory, 'plain-root');
+    for (const entry of config.files) {
+      mkdirSync(dirname(join(root, entry.path)), { recursive: true });
+      copyFileSync(entry.source, join(root, entry.path));
+      chmodSync(join(root, entry.path), entry.mode);
+    }
+    const sh = ['/bin/sh', '-c', SCRIPT];
+    const commands: Readonly<Record<string, readonly string[]>> = {
+      'jailor run': [PROGRAM, 'jailor', 'run', file, '--state', directory],
+      'unshare + chroot': [
+        'unshare',
+        '--net',
+        '--pid',
+        '--fork',
+        '--mount',
+        '--uts',
+        '--ipc',
+        '--cgroup',
+        'chroot',
+        root,
+        ...sh,
+      ],
+      bwrap: ['bwrap', '--unshare-all', '--ro-bind', root, '/', '--proc', '/proc', '--dev', '/dev', ...sh],
+    };
+    for (const path of ['proc', 'dev']) mkdirSync(join(root, path), { recursive: true });
+    const times = new Map(Object.keys(commands).map((name) => [name, [] as number[]]));
+    // The first round fills the store and the caches, and does not count.
+    for (let round = 0; round <= rounds; round++) {
+      for (const [name, [command = '', ...words]] of Object.entries(commands)) {
+        const took = await timeToOutput(command, words);
+        if (round > 0) times.get(name)!.push(took);
+      }
+    }
+    return [...times].map(([name, values], index) => ({
+      name: `command to root process: ${name}`,
+      unit: 'ms',
+      summary: summarise(values),
+      ...(index === 0 ? { medianBar: MEDIAN_BAR_MS } : {}),
+    }));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+    vm.close();
+  }
+}

@@ -3,7 +3,7 @@ import { ComicranError } from '../base/errors.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
 import { AGENT_BYTES } from '../linux/agent.ts';
 import type { PageSpan } from '../linux/pagemap.ts';
-import { listChildren, parseSmaps, parseTimers, readProc } from '../linux/procfs.ts';
+import { listChildren, parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { readVdso } from '../linux/vdso.ts';
 import { captureDescriptors } from './descriptors/capture.ts';
@@ -38,15 +38,14 @@ export function captureImage(
   const children = listChildren(pid);
   if (children.length > 0)
     throw new ComicranError('process.unsupported', `process ${pid} has child processes: ${children.join(', ')}`);
-  const entries = parseSmaps(readProc(pid, 'smaps'));
-  const vdso = readVdso(entries, process.memory);
-  process.syscallSite = vdso.start + BigInt(vdso.syscallOffset);
+  const survey = tools.surveyor.survey();
+  process.syscallSite = readVdso(survey.specials, process.memory).syscallSite;
   process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
 
   const answers = interview(tools, frozen);
-  const threads = frozen.map((thread, index) => captureThread(thread, answers.threads[index]!, facts.cpus));
+  const threads = frozen.map((thread, index) => captureThread(thread, answers.threads[index]!, facts.scheduling.cpus));
   faults.reach('capture.threads');
-  const addressSpace = captureAddressSpace(pid, entries, answers.own.brk, tools.mappedFiles);
+  const addressSpace = captureAddressSpace(pid, survey, answers.own.brk);
   faults.reach('capture.memory');
   const pages = findPages(addressSpace.areas, tools.pageFinder);
   faults.reach('capture.pages');

@@ -4,6 +4,7 @@ import type { PageSpan } from '../linux/pagemap.ts';
 import { signalProcess } from '../linux/pidfd.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { SIGNAL } from '../linux/signals.ts';
+import { beNormal } from '../linux/urgency.ts';
 import { waitThread } from '../linux/wait.ts';
 import { type FrozenThread, releaseThreads } from './freeze.ts';
 import type { SourceTools } from './source.ts';
@@ -66,6 +67,7 @@ export class FrozenSource {
     this.#over = true;
     if (this.#held) this.#takeStopBack();
     releaseThreads(this.#tools.process, this.#threads);
+    beNormal(this.#tools.facts.scheduling);
   }
 
   /** Ends the process. */
@@ -75,6 +77,7 @@ export class FrozenSource {
     signalProcess(this.#tools.pidfd, SIGNAL.KILL);
     // The main thread's end is reported after all others'.
     for (const { thread } of this.#threads.toReversed()) this.#awaitEnd(thread.tid);
+    beNormal(this.#tools.facts.scheduling);
   }
 
   #awaitEnd(tid: number): void {

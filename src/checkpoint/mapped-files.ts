@@ -1,22 +1,8 @@
-/** The files that a process maps: whether they can be found again by their path, and what tells them from others. */
-import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+/** The files that a process maps, and whether they can be found again by their path. */
+import { statSync } from 'node:fs';
 import type { MappedFile } from '../image/types.ts';
+import type { FileLooks } from '../linux/file-digest.ts';
 import type { MapsEntry } from '../linux/procfs.ts';
-
-const HEAD_BYTES = 4096;
-
-/** SHA-256 of the first 4 KiB of a file, by its path as this program sees it. */
-export function headDigest(path: string): Buffer {
-  const descriptor = openSync(path, 'r');
-  try {
-    const head = Buffer.alloc(HEAD_BYTES);
-    const length = readSync(descriptor, head, 0, HEAD_BYTES, 0);
-    return createHash('sha256').update(head.subarray(0, length)).digest();
-  } finally {
-    closeSync(descriptor);
-  }
-}
 
 /** A file that is mapped and not to be found by its path, with the reason as a phrase. */
 export type RefusedFile = { readonly refused: string };
@@ -24,10 +10,12 @@ export type RefusedFile = { readonly refused: string };
 /** Files of one process, each looked at once: reading them takes longer than a process should be stopped for. */
 export class MappedFiles {
   readonly #pid: number;
+  readonly #looks: FileLooks;
   readonly #known = new Map<string, MappedFile | RefusedFile>();
 
-  constructor(pid: number) {
+  constructor(pid: number, looks: FileLooks) {
     this.#pid = pid;
+    this.#looks = looks;
   }
 
   /** The file behind a mapping. */
@@ -40,15 +28,13 @@ export class MappedFiles {
     return found;
   }
 
-  #read(entry: MapsEntry): MappedFile | RefusedFile {
-    const range = `${entry.start.toString(16)}-${entry.end.toString(16)}`;
-    const path = `/proc/${this.#pid}/root${entry.name}`;
+  #read({ start, end, name }: MapsEntry): MappedFile | RefusedFile {
+    const range = `${start.toString(16)}-${end.toString(16)}`;
     const mapped = statSync(`/proc/${this.#pid}/map_files/${range}`, { bigint: true, throwIfNoEntry: false });
-    const named = statSync(path, { bigint: true, throwIfNoEntry: false });
-    if (mapped === undefined || !mapped.isFile())
-      return { refused: `a mapping of ${entry.name}, which is no regular file` };
-    if (named === undefined || named.dev !== mapped.dev || named.ino !== mapped.ino)
-      return { refused: `a mapping of ${entry.name}, which is another file now` };
-    return { path: entry.name, size: named.size, headDigest: headDigest(path) };
+    if (mapped === undefined || !mapped.isFile()) return { refused: `a mapping of ${name}, which is no regular file` };
+    const named = this.#looks.look(`/proc/${this.#pid}/root${name}`);
+    if (named === null || named.device !== mapped.dev || named.inode !== mapped.ino)
+      return { refused: `a mapping of ${name}, which is another file now` };
+    return { path: name, size: named.size, headDigest: named.headDigest };
   }
 }

@@ -2,7 +2,7 @@
 import { ComicranError } from '../base/errors.ts';
 import type { AddressSpaceFields, MappedFile, MemoryArea, MemoryImage } from '../image/types.ts';
 import type { PageFinder, PageSpan } from '../linux/pagemap.ts';
-import { readProcBytes, readStat, type SmapsEntry } from '../linux/procfs.ts';
+import { parseSmaps, readProc, readProcBytes, readStat, type SmapsEntry } from '../linux/procfs.ts';
 import { isSpecialArea } from '../linux/vdso.ts';
 import { describeArea } from './areas.ts';
 import type { MappedFiles } from './mapped-files.ts';
@@ -47,18 +47,50 @@ export function surveyAreas(entries: readonly SmapsEntry[], mappedFiles: MappedF
   return { areas, specials, files, refusals: [...new Set(refusals)] };
 }
 
+const TRIES = 3;
+
 /**
- * @param entries the areas, without any of the engine's own.
+ * Surveys a process that is about to be stopped. What smaps says takes the kernel long to find out, longer the more memory
+ * there is: it is read before the stop, and in the stop only when the areas have changed since.
+ */
+export class AreaSurveyor {
+  readonly #pid: number;
+  readonly #mappedFiles: MappedFiles;
+  #maps = '';
+  #survey: AreaSurvey | null = null;
+
+  constructor(pid: number, mappedFiles: MappedFiles) {
+    this.#pid = pid;
+    this.#mappedFiles = mappedFiles;
+  }
+
+  /** To be called shortly before the process is stopped: advice given to the kernel in between (madvise) goes unseen. */
+  prepare(): void {
+    this.#survey = null;
+    for (let tries = 0; tries < TRIES && this.#survey === null; tries++) {
+      this.#maps = readProc(this.#pid, 'maps');
+      const survey = this.#read();
+      if (readProc(this.#pid, 'maps') === this.#maps) this.#survey = survey;
+    }
+  }
+
+  /** The areas of the process, which is stopped. */
+  survey(): AreaSurvey {
+    if (this.#survey !== null && readProc(this.#pid, 'maps') === this.#maps) return this.#survey;
+    return this.#read();
+  }
+
+  #read(): AreaSurvey {
+    return surveyAreas(parseSmaps(readProc(this.#pid, 'smaps')), this.#mappedFiles);
+  }
+}
+
+/**
+ * @param survey of the stopped process, without areas of the engine's own.
  * @param brk the end of the heap, which the process itself has been asked for.
  * @throws ComicranError process.unsupported
  */
-export function captureAddressSpace(
-  pid: number,
-  entries: readonly SmapsEntry[],
-  brk: bigint,
-  mappedFiles: MappedFiles,
-): AddressSpace {
-  const survey = surveyAreas(entries, mappedFiles);
+export function captureAddressSpace(pid: number, survey: AreaSurvey, brk: bigint): AddressSpace {
   if (survey.refusals.length > 0)
     throw new ComicranError('process.unsupported', `process ${pid} has ${survey.refusals.join(', ')}`);
   const { areas, specials, files } = survey;

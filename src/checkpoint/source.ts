@@ -10,22 +10,27 @@ import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { encodeProcessImage } from '../image/codec.ts';
 import { KernelError } from '../linux/errno.ts';
+import { FileLooks } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { PageFinder } from '../linux/pagemap.ts';
 import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
 import { TracedProcess } from '../linux/tracee.ts';
+import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { captureImage } from './capture.ts';
 import type { InheritedPipe } from './descriptors/capture.ts';
 import { type CaptureFault, type Faults, NO_FAULTS } from './faults.ts';
-import { freezeThreads, Stragglers } from './freeze.ts';
+import { type FrozenThread, freezeThreads, Stragglers } from './freeze.ts';
 import { FrozenSource } from './frozen.ts';
 import { inspectProcess } from './inspect.ts';
 import { MappedFiles } from './mapped-files.ts';
+import { AreaSurveyor } from './memory.ts';
 
 export type SourceOptions = {
   readonly facts: KernelFacts;
   /** Pipes of the process whose other ends belong to whoever started it: they are given to it anew at the destination. */
   readonly inherited?: readonly InheritedPipe[];
+  /** Files that were looked at before. */
+  readonly files?: FileLooks;
   /** How long a thread may take to stop. */
   readonly freezeDeadlineMicros?: number;
   readonly faults?: Faults<CaptureFault>;
@@ -40,7 +45,7 @@ export type SourceTools = {
   readonly pidfd: number;
   readonly process: TracedProcess;
   readonly pageFinder: PageFinder;
-  readonly mappedFiles: MappedFiles;
+  readonly surveyor: AreaSurveyor;
   readonly inherited: readonly InheritedPipe[];
   readonly faults: Faults<CaptureFault>;
 };
@@ -66,7 +71,7 @@ export class Source {
     this.pid = pid;
     this.#deadlineMicros = options.freezeDeadlineMicros ?? FREEZE_DEADLINE_MICROS;
     const faults = options.faults ?? NO_FAULTS;
-    const mappedFiles = new MappedFiles(pid);
+    const mappedFiles = new MappedFiles(pid, options.files ?? new FileLooks());
     const inherited = options.inherited ?? [];
     const pidfd = openPidfd(pid);
     try {
@@ -77,7 +82,7 @@ export class Source {
         pidfd,
         process: new TracedProcess(pid, 0n),
         pageFinder: new PageFinder(pid, options.facts.pagemapScan),
-        mappedFiles,
+        surveyor: new AreaSurveyor(pid, mappedFiles),
         inherited,
         faults,
       };
@@ -95,12 +100,10 @@ export class Source {
   freeze(): FrozenSource {
     assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
     this.#frozen = translated(this.pid, () => {
-      const { process, faults } = this.#tools;
-      const threads = freezeThreads(process, {
-        deadlineMicros: this.#deadlineMicros,
-        stragglers: this.#stragglers,
-        faults,
-      });
+      const { process, surveyor, facts, faults } = this.#tools;
+      surveyor.prepare();
+      beUrgent(facts.scheduling, null);
+      const threads = this.#stopAll(process, faults);
       const frozen = new FrozenSource(this.#tools, threads);
       try {
         const { image, pages } = captureImage(this.#tools, threads);
@@ -113,6 +116,15 @@ export class Source {
       }
     });
     return this.#frozen;
+  }
+
+  #stopAll(process: TracedProcess, faults: Faults<CaptureFault>): FrozenThread[] {
+    try {
+      return freezeThreads(process, { deadlineMicros: this.#deadlineMicros, stragglers: this.#stragglers, faults });
+    } catch (error) {
+      beNormal(this.#tools.facts.scheduling);
+      throw error;
+    }
   }
 
   /** Lets go of the process: one that is frozen runs on. */

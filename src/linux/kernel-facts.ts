@@ -1,13 +1,13 @@
-/** What this machine's kernel and CPU are and can, probed once and passed around as one value. */
+/** What this machine's kernel and CPU are and can, probed once by the thread that uses it and passed around as one value. */
 import { readFileSync } from 'node:fs';
 import { release, version } from 'node:os';
 import { trySyscall } from './libc.ts';
 import { ProcessMemory } from './memory.ts';
 import { hasPagemapScan } from './pagemap.ts';
 import { parseMaps, readProc } from './procfs.ts';
-import { getAffinity } from './scheduling.ts';
 import { SYS } from './syscall-numbers.ts';
-import { readVdso } from './vdso.ts';
+import { currentScheduling, type ThreadScheduling } from './urgency.ts';
+import { digestOf, readVdso } from './vdso.ts';
 
 export type KernelFacts = {
   /** `6.1.0-18-cloud-amd64` */
@@ -18,8 +18,8 @@ export type KernelFacts = {
   readonly vdsoDigest: Buffer;
   /** Instruction sets and the like that a program can see and use, sorted, as /proc/cpuinfo names them. */
   readonly cpuFeatures: readonly string[];
-  /** The CPUs that this program may run on, bit n of byte n/8. */
-  readonly cpus: Buffer;
+  /** How the probing thread is scheduled when nothing is urgent. */
+  readonly scheduling: ThreadScheduling;
   /** 6.7: find pages by their kind without reading an entry for each. */
   readonly pagemapScan: boolean;
   /** 6.15: timer_create takes the id that it is asked for (PR_TIMER_CREATE_RESTORE_IDS). */
@@ -57,9 +57,9 @@ export function probeKernel(): KernelFacts {
       release: release(),
       version: version(),
       bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
-      vdsoDigest: readVdso(parseMaps(readProc('self', 'maps')), memory).digest,
+      vdsoDigest: digestOf(readVdso(parseMaps(readProc('self', 'maps')), memory)),
       cpuFeatures: cpuFeatures(),
-      cpus: getAffinity(0),
+      scheduling: currentScheduling(),
       pagemapScan: hasPagemapScan(),
       timerRestoreIds:
         trySyscall(SYS.prctl, PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0,

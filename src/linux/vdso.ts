@@ -14,13 +14,18 @@ export function isSpecialArea(name: string): boolean {
 
 export type Vdso = {
   readonly start: bigint;
-  /** Offset of a `syscall` instruction in it. */
-  readonly syscallOffset: number;
-  readonly digest: Buffer;
+  /** Address of a `syscall` instruction in it. */
+  readonly syscallSite: bigint;
+  readonly bytes: Buffer;
 };
 
+/** Tells the code of one kernel build from that of another. */
+export function digestOf({ bytes }: Vdso): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
 /** @throws ComicranError process.unsupported: the process has no vdso, as with `vdso=0` or after it unmapped it. */
-export function readVdso(maps: readonly MapsEntry[], memory: ProcessMemory): Vdso {
+export function readVdso(maps: readonly Pick<MapsEntry, 'name' | 'start' | 'end'>[], memory: ProcessMemory): Vdso {
   const entry = maps.find(({ name }) => name === '[vdso]');
   if (entry === undefined)
     throw new ComicranError('process.unsupported', `process ${memory.pid} has no vdso`, {
@@ -30,5 +35,5 @@ export function readVdso(maps: readonly MapsEntry[], memory: ProcessMemory): Vds
   const syscallOffset = bytes.indexOf(SYSCALL_INSTRUCTION);
   if (syscallOffset < 0)
     throw new ComicranError('process.unsupported', `the vdso of process ${memory.pid} has no system call`);
-  return { start: entry.start, syscallOffset, digest: createHash('sha256').update(bytes).digest() };
+  return { start: entry.start, syscallSite: entry.start + BigInt(syscallOffset), bytes };
 }

@@ -45,7 +45,7 @@ export function hatch(hatcheryPid: number, pid: number): { process: TracedProces
   let child: number;
   try {
     const vdso = readVdso(parseMaps(readProc(hatcheryPid, 'maps')), hatchery.memory);
-    hatchery.syscallSite = vdso.start + BigInt(vdso.syscallOffset);
+    hatchery.syscallSite = vdso.syscallSite;
     const thread = new Tracee(hatchery, hatcheryPid);
     const at = (thread.registers.get('rsp') - STACK_DISTANCE) & ~15n;
     hatchery.memory.write(at, encodeCloneArguments(at, CLONE.PARENT, pid));

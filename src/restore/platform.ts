@@ -1,6 +1,7 @@
 /** Whether this machine can stand in for the one that an image comes from. */
 import { ComicranError } from '../base/errors.ts';
 import type { MappedFile, PlatformImage } from '../image/types.ts';
+import type { FileLook } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 
 /** @throws ComicranError image.kernel-mismatch, naming both sides. */
@@ -18,15 +19,12 @@ export function checkPlatform(image: PlatformImage, here: KernelFacts): void {
     });
 }
 
-/** What is known of a file at the destination. */
-export type FileLook = (path: string) => { readonly size: bigint; readonly headDigest: Uint8Array } | null;
-
 /** @throws ComicranError process.unsupported: a file is missing in the sandbox or is another one. */
-export function checkFiles(files: readonly MappedFile[], look: FileLook): void {
+export function checkFiles(files: readonly MappedFile[], look: (path: string) => FileLook | null): void {
   for (const file of files) {
     const found = look(file.path);
     if (found === null) throw filesDiffer(`${file.path} is missing in the sandbox of the destination`);
-    if (found.size !== file.size || !Buffer.from(found.headDigest).equals(file.headDigest))
+    if (found.size !== file.size || !found.headDigest.equals(file.headDigest))
       throw filesDiffer(`${file.path} is another file at the destination`);
   }
 }

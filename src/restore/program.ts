@@ -43,7 +43,7 @@ export function execute(thread: Tracee, executable: string): void {
   }
   process.reopen(0n);
   const vdso = readVdso(currentAreas(process.pid), process.memory);
-  process.syscallSite = vdso.start + BigInt(vdso.syscallOffset);
+  process.syscallSite = vdso.syscallSite;
   thread.refresh();
 }
 

@@ -14,19 +14,20 @@ import { decodeProcessImage } from '../image/codec.ts';
 import type { ProcessImage } from '../image/types.ts';
 import { continueQuietly } from '../linux/continue.ts';
 import { KernelError } from '../linux/errno.ts';
+import { FileLooks } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { awaitExit, closeDescriptor, openPidfd, signalProcess } from '../linux/pidfd.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_OPTION } from '../linux/ptrace.ts';
-import { currentCpu, setAffinity, singleCpu } from '../linux/scheduling.ts';
+import { currentCpu, getScheduling, setAffinity, setScheduling, singleCpu } from '../linux/scheduling.ts';
 import { hasSignal, SIGNAL } from '../linux/signals.ts';
 import type { TracedProcess } from '../linux/tracee.ts';
+import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { waitThread } from '../linux/wait.ts';
 import { lockCalls, mapAreas, setFields } from './address-space.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
 import { hatch } from './hatch.ts';
-import { lookInto } from './mapped-files.ts';
 import { type PageRange, PageWriter } from './page-writer.ts';
 import { checkFiles, checkPlatform } from './platform.ts';
 import { applyLimits, completionCalls, dumpableCall, prepareProcess, raiseDescriptorLimit } from './process.ts';
@@ -46,6 +47,8 @@ export type RestoreOptions = {
   readonly facts: KernelFacts;
   /** For each name of an inherited pipe the number at which the hatchery has its like. */
   readonly inherited?: ReadonlyMap<string, number>;
+  /** Files that were looked at before. */
+  readonly files?: FileLooks;
   readonly faults?: RestoreFaults;
 };
 
@@ -66,7 +69,8 @@ const EXIT_DEADLINE_MS = 2000;
 export function beginRestore(imageBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): RestoringProcess {
   const image = decodeProcessImage(imageBytes);
   checkPlatform(image.platform, options.facts);
-  checkFiles(image.memory.files, lookInto(`/proc/${hatcheryPid}/root`));
+  const files = options.files ?? new FileLooks();
+  checkFiles(image.memory.files, (path) => files.look(`/proc/${hatcheryPid}/root${path}`));
   const faults = options.faults ?? NO_RESTORE_FAULTS;
   faults.reach('restore.checked');
   const restoring = new RestoringProcess(image, options.facts, faults);
@@ -104,13 +108,14 @@ export class RestoringProcess {
     this.#guarded(() => {
       // The engine and the one that it works on take turns: on one CPU that takes half the time.
       const cpu = singleCpu(currentCpu());
-      setAffinity(0, cpu);
+      beUrgent(this.#facts.scheduling, cpu);
       const { process, thread: main } = hatch(hatcheryPid, this.#image.process.pid);
       this.#process = process;
       this.#state = 'building';
       this.#threads = [{ thread: main, image: this.#image.threads[0]! }];
       this.#pidfd = openPidfd(process.pid);
       setAffinity(process.pid, cpu);
+      setScheduling(process.pid, getScheduling(0));
       process.doorbell = this.#freeDoorbell();
       this.#faults.reach('restore.hatched');
       execute(main, this.#image.process.executable);
@@ -150,7 +155,7 @@ export class RestoringProcess {
       const { pageBytes } = this.#image.memory;
       if (bytes < pageBytes)
         throw new ComicranError('image.invalid', `${bytes} bytes of pages came where ${pageBytes} were to come`);
-      setAffinity(0, singleCpu(currentCpu()));
+      beUrgent(this.#facts.scheduling, singleCpu(currentCpu()));
       this.#complete();
       this.#faults.reach('restore.completed');
       const main = this.#threads[0]!.thread;
@@ -174,7 +179,7 @@ export class RestoringProcess {
       before: [...lockCalls(image.memory.areas), ...completionCalls(thread, image, this.#facts.timerRestoreIds)],
       after: [dumpableCall(image)],
     });
-    for (const each of this.#threads) schedule(each, this.#facts.cpus);
+    for (const each of this.#threads) schedule(each, this.#facts.scheduling.cpus);
     applyLimits(thread.process.pid, image);
   }
 
@@ -225,7 +230,7 @@ export class RestoringProcess {
       if (!(cause instanceof KernelError)) throw cause;
       throw new ComicranError('process.trace', `the process cannot be restored: ${cause.message}`, { cause });
     } finally {
-      setAffinity(0, this.#facts.cpus);
+      beNormal(this.#facts.scheduling);
     }
   }
 

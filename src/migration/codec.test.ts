@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ComicranError } from '../base/errors.ts';
-import { decodeDestinationMessage, decodeSourceMessage, encodedDatagramBytes, encodeMessage } from './codec.ts';
+import { decodeDestinationMessage, decodeSourceMessage, encodeMessage } from './codec.ts';
+import { encodedDatagramBytes } from './codec-fields.ts';
 import {
   DESTINATION_TAGS,
   type DestinationMessage,

@@ -1,7 +1,7 @@
 /**
  * Messages to bytes and back. A message is a tag byte (messages.ts) and its fields, little-endian, in the order in
- * which the type has them; text and lists behind a 32-bit length. The length of the whole is the channel's business
- * (framing.ts), and so is that nobody has changed it on the way.
+ * which the type has them; text and lists behind a 32-bit length. The length of the whole is the channel's business, and
+ * so is that nobody has changed it on the way.
  *
  * Page and image bytes stand at the end of their message, so that encoding gives two parts and copies neither, and
  * decoding gives views into the bytes that came.
@@ -10,28 +10,24 @@ import { assert, unreachable } from '../base/assert.ts';
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ComicranError } from '../base/errors.ts';
 import {
+  readDatagram,
+  readFailure,
+  readImage,
+  readMode,
+  readPages,
+  writeDatagram,
+  writeFailure,
+} from './codec-fields.ts';
+import {
   DESTINATION_TAGS,
   type DestinationMessage,
-  type FailureText,
-  MAX_DATAGRAM_BYTES,
-  MAX_IMAGE_BYTES,
   MAX_MESSAGE_BYTES,
   MAX_NAME_BYTES,
   MAX_PART_BYTES,
-  MAX_RANGES,
-  MAX_SENTENCE_BYTES,
   type Message,
-  PAGE_BYTES,
   SOURCE_TAGS,
   type SourceMessage,
 } from './messages.ts';
-import { MODES, type ModeName } from './modes.ts';
-import type { CarriedDatagram, PageRange } from './ports.ts';
-
-/** Bytes that a datagram takes in a DATAGRAMS message. */
-export function encodedDatagramBytes(datagram: CarriedDatagram): number {
-  return 1 + 2 * datagram.sourceAddress.length + 4 + 4 + datagram.payload.length;
-}
 
 /** @returns the message in order, in one part or two: what the type holds, and the raw bytes as they were given. */
 export function encodeMessage(message: Message): readonly Uint8Array[] {
@@ -188,76 +184,4 @@ function nameOfTag<Name extends string>(
       : `message ${wrongWay} (tag ${tag}) is one of the other direction; known here are ${tags.join(', ')}`,
     { hint: 'Run the same version of comicran on both machines.' },
   );
-}
-
-function readMode(input: ByteReader): ModeName {
-  const name = input.text(MAX_NAME_BYTES);
-  const mode = MODES.find((known) => known === name);
-  return mode ?? input.fail(`mode ${JSON.stringify(name)}; known are ${MODES.join(', ')}`);
-}
-
-function readImage(input: ByteReader): SourceMessage {
-  const totalBytes = input.u32();
-  const offset = input.u32();
-  if (totalBytes > MAX_IMAGE_BYTES) input.fail(`an image of ${totalBytes} bytes, ${MAX_IMAGE_BYTES} is the most`);
-  const bytes = input.raw(input.remaining);
-  if (offset + bytes.length > totalBytes)
-    input.fail(`${bytes.length} bytes at ${offset} of an image of ${totalBytes} bytes`);
-  return { type: 'IMAGE', totalBytes, offset, bytes };
-}
-
-function readPages(input: ByteReader): SourceMessage {
-  let total = 0;
-  const ranges = input.list((): PageRange => {
-    const range = { start: input.u64(), length: input.u32() };
-    if (range.length === 0 || range.length % PAGE_BYTES !== 0 || range.start % BigInt(PAGE_BYTES) !== 0n)
-      input.fail(`a range of ${range.length} bytes at 0x${range.start.toString(16)}: not whole pages`);
-    total += range.length;
-    return range;
-  }, MAX_RANGES);
-  if (total !== input.remaining) input.fail(`ranges of ${total} bytes, ${input.remaining} bytes of pages`);
-  return { type: 'PAGES', ranges, bytes: input.raw(total) };
-}
-
-/** Address length in bytes, both addresses, both ports, payload. */
-function writeDatagram(out: ByteWriter, datagram: CarriedDatagram): void {
-  const addressBytes = datagram.sourceAddress.length;
-  assert(addressBytes === 4 || addressBytes === 16, `an address of ${addressBytes} bytes`);
-  assert(datagram.destinationAddress.length === addressBytes, 'addresses of two families in one datagram');
-  assert(datagram.payload.length <= MAX_DATAGRAM_BYTES, `a datagram of ${datagram.payload.length} bytes`);
-  out.u8(addressBytes).raw(datagram.sourceAddress).u16(datagram.sourcePort);
-  out.raw(datagram.destinationAddress).u16(datagram.destinationPort).bytes(datagram.payload);
-}
-
-function readDatagram(input: ByteReader): CarriedDatagram {
-  const addressBytes = input.u8();
-  if (addressBytes !== 4 && addressBytes !== 16) input.fail(`an address of ${addressBytes} bytes; known are 4 and 16`);
-  return {
-    sourceAddress: input.raw(addressBytes),
-    sourcePort: input.u16(),
-    destinationAddress: input.raw(addressBytes),
-    destinationPort: input.u16(),
-    payload: input.bytes(MAX_DATAGRAM_BYTES),
-  };
-}
-
-function writeFailure(out: ByteWriter, failure: FailureText): ByteWriter {
-  return out
-    .bytes(clipped(failure.code, MAX_NAME_BYTES))
-    .bytes(clipped(failure.message, MAX_SENTENCE_BYTES))
-    .bytes(clipped(failure.hint, MAX_SENTENCE_BYTES));
-}
-
-function readFailure(input: ByteReader): FailureText {
-  return {
-    code: input.text(MAX_NAME_BYTES),
-    message: input.text(MAX_SENTENCE_BYTES),
-    hint: input.text(MAX_SENTENCE_BYTES),
-  };
-}
-
-/** As many whole characters of the text as fit: the reason of a failure must not fail for its length. */
-function clipped(text: string, maxBytes: number): Uint8Array {
-  const bytes = new Uint8Array(maxBytes);
-  return bytes.subarray(0, new TextEncoder().encodeInto(text, bytes).written);
 }

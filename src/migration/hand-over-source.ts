@@ -3,7 +3,7 @@
  * destination has confirmed all of them, so that a connection that breaks in between loses none and doubles none.
  */
 import { ComicranError } from '../base/errors.ts';
-import { encodedDatagramBytes } from './codec.ts';
+import { encodedDatagramBytes } from './codec-fields.ts';
 import { advance, type SourceEntry } from './journal.ts';
 import type { Leftovers } from './leftovers.ts';
 import { MAX_PART_BYTES } from './messages.ts';

@@ -1,9 +1,9 @@
 /** A connection between two machines that can break or fall silent at any byte. */
 import { ComicranError } from '../../base/errors.ts';
 import { decodeDestinationMessage, decodeSourceMessage, encodeMessage } from '../codec.ts';
-import { FrameReader, frameHeader } from '../framing.ts';
 import type { DestinationMessage, Message, SourceMessage } from '../messages.ts';
 import type { Channel } from '../ports.ts';
+import { FrameReader, frameHeader } from './framing.ts';
 import type { Random } from './random.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ComicranError } from '../base/errors.ts';
+import { ComicranError } from '../../base/errors.ts';
+import { MAX_MESSAGE_BYTES } from '../messages.ts';
 import { FrameReader, frameHeader } from './framing.ts';
-import { MAX_MESSAGE_BYTES } from './messages.ts';
 
 const framed = (frame: Uint8Array): Buffer => Buffer.concat([frameHeader([frame]), frame]);
 

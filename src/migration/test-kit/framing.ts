@@ -2,9 +2,9 @@
  * Messages in a stream of bytes: each behind its length, 32 bits, little-endian. For a channel that has no frames of
  * its own.
  */
-import { assert } from '../base/assert.ts';
-import { ComicranError } from '../base/errors.ts';
-import { MAX_MESSAGE_BYTES } from './messages.ts';
+import { assert } from '../../base/assert.ts';
+import { ComicranError } from '../../base/errors.ts';
+import { MAX_MESSAGE_BYTES } from '../messages.ts';
 
 const LENGTH_BYTES = 4;
 const KEPT_BYTES = 64 << 10;

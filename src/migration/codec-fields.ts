@@ -1,0 +1,93 @@
+/** The parts of messages that are more than a number or a text (codec.ts). */
+import { assert } from '../base/assert.ts';
+import type { ByteReader, ByteWriter } from '../base/bytes.ts';
+import {
+  type FailureText,
+  type ImageMessage,
+  MAX_DATAGRAM_BYTES,
+  MAX_IMAGE_BYTES,
+  MAX_NAME_BYTES,
+  MAX_RANGES,
+  MAX_SENTENCE_BYTES,
+  PAGE_BYTES,
+  type PagesMessage,
+} from './messages.ts';
+import { MODES, type ModeName } from './modes.ts';
+import type { CarriedDatagram, PageRange } from './ports.ts';
+
+export function readMode(input: ByteReader): ModeName {
+  const name = input.text(MAX_NAME_BYTES);
+  const mode = MODES.find((known) => known === name);
+  return mode ?? input.fail(`mode ${JSON.stringify(name)}; known are ${MODES.join(', ')}`);
+}
+
+export function readImage(input: ByteReader): ImageMessage {
+  const totalBytes = input.u32();
+  const offset = input.u32();
+  if (totalBytes > MAX_IMAGE_BYTES) input.fail(`an image of ${totalBytes} bytes, ${MAX_IMAGE_BYTES} is the most`);
+  const bytes = input.raw(input.remaining);
+  if (offset + bytes.length > totalBytes)
+    input.fail(`${bytes.length} bytes at ${offset} of an image of ${totalBytes} bytes`);
+  return { type: 'IMAGE', totalBytes, offset, bytes };
+}
+
+export function readPages(input: ByteReader): PagesMessage {
+  let total = 0;
+  const ranges = input.list((): PageRange => {
+    const range = { start: input.u64(), length: input.u32() };
+    if (range.length === 0 || range.length % PAGE_BYTES !== 0 || range.start % BigInt(PAGE_BYTES) !== 0n)
+      input.fail(`a range of ${range.length} bytes at 0x${range.start.toString(16)}: not whole pages`);
+    total += range.length;
+    return range;
+  }, MAX_RANGES);
+  if (total !== input.remaining) input.fail(`ranges of ${total} bytes, ${input.remaining} bytes of pages`);
+  return { type: 'PAGES', ranges, bytes: input.raw(total) };
+}
+
+/** Bytes that a datagram takes in a DATAGRAMS message. */
+export function encodedDatagramBytes(datagram: CarriedDatagram): number {
+  return 1 + 2 * datagram.sourceAddress.length + 4 + 4 + datagram.payload.length;
+}
+
+/** Address length in bytes, both addresses, both ports, payload. */
+export function writeDatagram(out: ByteWriter, datagram: CarriedDatagram): void {
+  const addressBytes = datagram.sourceAddress.length;
+  assert(addressBytes === 4 || addressBytes === 16, `an address of ${addressBytes} bytes`);
+  assert(datagram.destinationAddress.length === addressBytes, 'addresses of two families in one datagram');
+  assert(datagram.payload.length <= MAX_DATAGRAM_BYTES, `a datagram of ${datagram.payload.length} bytes`);
+  out.u8(addressBytes).raw(datagram.sourceAddress).u16(datagram.sourcePort);
+  out.raw(datagram.destinationAddress).u16(datagram.destinationPort).bytes(datagram.payload);
+}
+
+export function readDatagram(input: ByteReader): CarriedDatagram {
+  const addressBytes = input.u8();
+  if (addressBytes !== 4 && addressBytes !== 16) input.fail(`an address of ${addressBytes} bytes; known are 4 and 16`);
+  return {
+    sourceAddress: input.raw(addressBytes),
+    sourcePort: input.u16(),
+    destinationAddress: input.raw(addressBytes),
+    destinationPort: input.u16(),
+    payload: input.bytes(MAX_DATAGRAM_BYTES),
+  };
+}
+
+export function writeFailure(out: ByteWriter, failure: FailureText): ByteWriter {
+  return out
+    .bytes(clipped(failure.code, MAX_NAME_BYTES))
+    .bytes(clipped(failure.message, MAX_SENTENCE_BYTES))
+    .bytes(clipped(failure.hint, MAX_SENTENCE_BYTES));
+}
+
+export function readFailure(input: ByteReader): FailureText {
+  return {
+    code: input.text(MAX_NAME_BYTES),
+    message: input.text(MAX_SENTENCE_BYTES),
+    hint: input.text(MAX_SENTENCE_BYTES),
+  };
+}
+
+/** As many whole characters of the text as fit: the reason of a failure must not fail for its length. */
+function clipped(text: string, maxBytes: number): Uint8Array {
+  const bytes = new Uint8Array(maxBytes);
+  return bytes.subarray(0, new TextEncoder().encodeInto(text, bytes).written);
+}

@@ -1,8 +1,10 @@
 /** The destination's side of a sandbox's network in a migration: hold, inject, release. */
 import { randomBytes } from 'node:crypto';
 import { ipv4Bytes } from '../../base/ipv4.ts';
+import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { ESRCH } from '../../linux/errno.ts';
 import { inNetnsOf } from '../../linux/netns.ts';
+import { receiveOnOneCpu } from '../../linux/receive-cpu.ts';
 import { deleteRoute, findLink, getLink, macBytes, RouteSocket, replaceRoute } from '../../linux/rtnetlink/index.ts';
 import type { CarriedDatagram, DestinationPackets } from '../../migration/ports.ts';
 import { PacketHold } from './hold.ts';
@@ -36,12 +38,14 @@ export class SandboxPackets implements DestinationPackets {
     this.#network = network;
     this.#hold = new PacketHold(this.#routes, network.linkName);
     this.#addressBytes = ipv4Bytes(network.address);
-    this.#loopback = new LoopbackInjector((run) => inNetnsOf({ pid: network.pid }, run), random());
+    this.#loopback = new LoopbackInjector((run) => this.#inSandbox(run), random());
   }
 
   /** Also leads packets for the sandbox's address to the link, where they wait. */
   async hold(): Promise<void> {
     this.#hold.close();
+    // Behind the hold more than one CPU could still swap packets.
+    this.#inSandbox(() => receiveOnOneCpu(INSIDE_LINK, this.#addressBytes[3]!));
     this.#injector();
     this.#route();
   }
@@ -71,11 +75,16 @@ export class SandboxPackets implements DestinationPackets {
     this.#link?.close();
     this.#link = undefined;
     this.#loopback.close();
+    this.#hold.dispose();
     this.#routes.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #inSandbox<T>(run: () => T): T {
+    return inNetnsOf({ pid: this.#network.pid }, run);
   }
 
   #route(): void {

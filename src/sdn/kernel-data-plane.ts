@@ -128,6 +128,10 @@ export class KernelDataPlane implements DataPlane {
     this.#nftables.close();
     this.#tracked.close();
   }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
 }
 
 /** @throws ComicranError with what is missing, where the kernel or a library does not do. */

@@ -127,12 +127,12 @@ class SqliteRecordStore implements RecordStore {
   }
 
   write(edits: readonly Edit[]): void {
-    this.#database.exec('BEGIN IMMEDIATE');
     try {
+      this.#database.exec('BEGIN IMMEDIATE');
       for (const edit of edits) this.#writeOne(edit);
       this.#database.exec('COMMIT');
     } catch (cause) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec('ROLLBACK');
       throw new ComicranError('sdn.unreachable', `the sdn cannot write its record: ${messageOf(cause)}`, {
         cause,
         hint: 'Is the disk of the sdn node full? Nothing has been changed.',

@@ -66,7 +66,9 @@ async function flushKernel(): Promise<void> {
   log('tables and routes removed from the kernel');
 }
 
-async function flush({ state }: Pick<Options, 'state'>): Promise<void> {
+async function flush(_options: unknown, command: Command): Promise<void> {
+  // --state is an option of `sdn` as well, which may have taken it.
+  const { state } = command.optsWithGlobals<Options>();
   if (state === undefined) {
     throw new ComicranError('usage', 'flush needs --state, the state directory of the sdn that has been stopped');
   }
@@ -83,7 +85,6 @@ async function flush({ state }: Pick<Options, 'state'>): Promise<void> {
 
 export function register(command: Command): void {
   command
-    .enablePositionalOptions()
     .option('--listen <ip:port>', 'where the daemons and smanager reach it')
     .option('--state <directory>', 'directory of the durable record')
     .option('--pki <directory>', 'directory with ca.pem, sdn.pem and sdn.key')

@@ -1,0 +1,187 @@
+/** Real packets through the real tables: client, sdn node and two machines in namespaces of their own. Needs root. */
+import assert from 'node:assert/strict';
+import type { Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { inNetns } from '../../src/linux/netns.ts';
+import { SdnController } from '../../src/sdn/controller.ts';
+import type { DataPlane } from '../../src/sdn/data-plane.ts';
+import type { Claim } from '../../src/sdn/decisions.ts';
+import { openKernelDataPlane } from '../../src/sdn/kernel-data-plane.ts';
+import { openRecordStore, type RecordStore } from '../../src/sdn/record-store.ts';
+import { removeDirectory } from '../api/support.ts';
+import { needs } from '../support/needs.ts';
+import { udpSocketIn } from '../support/udp.ts';
+import { makeTopology, SERVICE_ADDRESS, type Topology, VM_ADDRESS } from './topology.ts';
+
+const SERVICE_PORT = 5006;
+const SANDBOX_PORT = 6000;
+const QUIET_MS = 300;
+
+const claimOf = (address: string): Claim => ({
+  sandbox: 'square',
+  address,
+  vm: 'vm1',
+  vmAddress: VM_ADDRESS.vm1,
+  services: [{ port: SANDBOX_PORT, protocol: 'udp', service: SERVICE_PORT }],
+});
+
+type Answer = { readonly text: string; readonly from: string };
+
+/** Everything that arrives at a socket, and waiting until nothing does any more. */
+function collect(socket: Socket) {
+  const answers: Answer[] = [];
+  socket.on('message', (message, from) => {
+    answers.push({ text: message.toString(), from: `${from.address}:${from.port}` });
+  });
+  return {
+    answers,
+    /** @returns when `count` have come, or none for a while. */
+    async settle(count: number): Promise<Answer[]> {
+      for (let seen = -1; answers.length < count && answers.length !== seen; ) {
+        seen = answers.length;
+        await sleep(QUIET_MS);
+      }
+      return answers;
+    },
+  };
+}
+
+describe('traffic through the sdn node', { skip: needs('root') }, () => {
+  let topology: Topology;
+  let directory: string;
+  let store: RecordStore;
+  let plane: DataPlane;
+  let controller: SdnController;
+  const sockets: Socket[] = [];
+
+  function open(node: 'ue' | 'vm1' | 'vm2', address: string, port = 0): Socket {
+    const socket = udpSocketIn(topology.netns[node], address, port);
+    sockets.push(socket);
+    return socket;
+  }
+
+  /** A server that answers with its machine's name. */
+  function serve(node: 'vm1' | 'vm2', address: string): void {
+    const socket = open(node, address, SANDBOX_PORT);
+    socket.on('message', (message, from) => socket.send(`${node} ${message}`, from.port, from.address));
+  }
+
+  before(() => {
+    topology = makeTopology();
+    for (const address of ['10.88.0.5', '10.88.0.6']) {
+      topology.addSandboxAddress('vm1', address);
+      topology.addSandboxAddress('vm2', address);
+    }
+  });
+  after(() => topology.close());
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'comicran-sdn-'));
+    store = openRecordStore(directory);
+    controller = inNetns(topology.netns.sdn, () => {
+      plane = openKernelDataPlane();
+      return new SdnController({ store, dataPlane: plane, serviceAddress: SERVICE_ADDRESS, log: () => {} });
+    });
+  });
+  afterEach(() => {
+    for (const socket of sockets.splice(0)) socket.close();
+    plane.flush();
+    plane.close();
+    store.close();
+    removeDirectory(directory);
+  });
+
+  test('1,000 requests while the owner changes 10 times: each answered once, from the service address', async () => {
+    serve('vm1', '10.88.0.5');
+    serve('vm2', '10.88.0.5');
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    const client = open('ue', '10.77.0.2');
+    const received = collect(client);
+    let epoch = location.epoch;
+    for (let i = 0; i < 1000; i++) {
+      client.send(`${i}`, SERVICE_PORT, SERVICE_ADDRESS);
+      if (i % 100 === 50) {
+        const vm = (i / 50) % 4 === 1 ? 'vm2' : 'vm1';
+        const request = { sandbox: 'square', expectedEpoch: epoch, vm, vmAddress: VM_ADDRESS[vm], migrationId: `${i}` };
+        assert.equal(controller.setOwner(request).changed, true);
+        epoch++;
+      }
+      if (i % 2 === 1) await sleep(1);
+    }
+    const answers = await received.settle(1000);
+    assert.equal(epoch, location.epoch + 10n);
+    const numbers = answers.map(({ text }) => Number(text.split(' ')[1])).toSorted((a, b) => a - b);
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 1000 }, (_, i) => i),
+    );
+    assert.deepEqual(new Set(answers.map(({ from }) => from)), new Set([`${SERVICE_ADDRESS}:${SERVICE_PORT}`]));
+    assert.deepEqual(new Set(answers.map(({ text }) => text.split(' ')[0])), new Set(['vm1', 'vm2']));
+    const [service] = controller.services();
+    assert.equal(service?.packets, 1000n);
+    assert.ok(service.bytes > 28_000n, 'with their headers');
+  });
+
+  test('a client that asked before there was a service is answered after', async () => {
+    const client = open('ue', '10.77.0.2');
+    client.on('error', () => {}); // the node says that nobody listens
+    const received = collect(client);
+    client.send('early', SERVICE_PORT, SERVICE_ADDRESS);
+    await sleep(50);
+    serve('vm1', '10.88.0.5');
+    controller.claim(claimOf('10.88.0.5'));
+    client.send('late', SERVICE_PORT, SERVICE_ADDRESS);
+    assert.deepEqual(
+      (await received.settle(1)).map(({ text }) => text),
+      ['vm1 late'],
+    );
+  });
+
+  test('a client of a sandbox that came back with another address reaches the new one', async () => {
+    serve('vm1', '10.88.0.5');
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    const client = open('ue', '10.77.0.2');
+    const received = collect(client);
+    client.send('1', SERVICE_PORT, SERVICE_ADDRESS);
+    await received.settle(1);
+    controller.release({ sandbox: 'square', vm: 'vm1', epoch: location.epoch });
+    sockets.pop(); // the client stays, the server of the old address goes
+    sockets.pop()?.close();
+    sockets.push(client);
+    serve('vm1', '10.88.0.6');
+    controller.claim(claimOf('10.88.0.6'));
+    client.send('2', SERVICE_PORT, SERVICE_ADDRESS);
+    assert.deepEqual(
+      (await received.settle(2)).map(({ text }) => text),
+      ['vm1 1', 'vm1 2'],
+    );
+  });
+
+  test('traffic goes on while the controller is away and comes back, and the counts with it', async () => {
+    serve('vm1', '10.88.0.5');
+    controller.claim(claimOf('10.88.0.5'));
+    const client = open('ue', '10.77.0.2');
+    const ask = async (text: string): Promise<string> => {
+      client.send(text, SERVICE_PORT, SERVICE_ADDRESS);
+      return String((await once(client, 'message'))[0]);
+    };
+    assert.equal(await ask('1'), 'vm1 1');
+    plane.close();
+    store.close();
+    assert.equal(await ask('2'), 'vm1 2');
+    store = openRecordStore(directory);
+    const lines: string[] = [];
+    controller = inNetns(topology.netns.sdn, () => {
+      plane = openKernelDataPlane();
+      const log = (line: string): void => void lines.push(line);
+      return new SdnController({ store, dataPlane: plane, serviceAddress: SERVICE_ADDRESS, log });
+    });
+    assert.deepEqual(lines, [], 'nothing had to be repaired');
+    assert.equal(await ask('3'), 'vm1 3');
+    assert.equal(controller.services()[0]?.packets, 3n);
+  });
+});

@@ -20,22 +20,28 @@ export async function prepareDirectories(layout: LabLayout): Promise<void> {
   await initPki({ directory: layout.pki, vms: layout.vms.map(({ name }) => name), force: true });
 }
 
-/** The processes that supervise the lab's sandboxes, as those sandboxes' state files say. */
-export function recordedJailors(layout: LabLayout): ProcessIdentity[] {
-  return layout.sandboxStates.flatMap((state) => {
+/** Which processes a sandbox's state file names (docs/architecture.md, "State on disk"). */
+type RecordedProcesses = Partial<Record<'jailor' | 'init' | 'hatchery' | 'process', ProcessIdentity | null>>;
+
+/** The living processes that the state files of the lab's sandboxes name: their supervisors, and what is inside. */
+export function recordedProcesses(layout: LabLayout): { jailors: ProcessIdentity[]; inside: ProcessIdentity[] } {
+  const states = layout.sandboxStates.flatMap((state) => {
     const directory = join(state, 'sandboxes');
     if (!existsSync(directory)) return [];
-    return readdirSync(directory).flatMap((id) => {
+    return readdirSync(directory).flatMap((id): RecordedProcesses[] => {
       try {
-        const { jailor } = JSON.parse(readFileSync(join(directory, id, 'state.json'), 'utf8')) as {
-          jailor: ProcessIdentity;
-        };
-        return isAlive(jailor) ? [jailor] : [];
+        return [JSON.parse(readFileSync(join(directory, id, 'state.json'), 'utf8')) as RecordedProcesses];
       } catch {
-        return []; // not written, or not yet whole
+        return []; // not written, or not whole
       }
     });
   });
+  const living = (processes: readonly (ProcessIdentity | null | undefined)[]): ProcessIdentity[] =>
+    processes.filter((one) => one !== null && one !== undefined).filter(isAlive);
+  return {
+    jailors: living(states.map(({ jailor }) => jailor)),
+    inside: living(states.flatMap(({ init, hatchery, process }) => [init, hatchery, process])),
+  };
 }
 
 /** Removes everything below the lab's directory. @throws ComicranError lab.state where something holds it. */

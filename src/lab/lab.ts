@@ -4,7 +4,7 @@ import { ComicranError, describeError, messageOf } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity } from '../linux/process-identity.ts';
 import { nameOf, startDaemon, waitUntilReady } from './daemons.ts';
 import { runComicran } from './demo/program.ts';
-import { prepareDirectories, recordedJailors, removeDirectories } from './directories.ts';
+import { prepareDirectories, recordedProcesses, removeDirectories } from './directories.ts';
 import type { LabDaemon, LabLayout } from './layout.ts';
 import { withLabLock } from './lock.ts';
 import { buildNetwork, missingInNetwork, presentNamespaces, removeNetwork } from './network.ts';
@@ -119,7 +119,12 @@ async function takeDown(layout: LabLayout, say: Say): Promise<void> {
   // Daemons first, so that nobody starts anything while the rest is being ended; then jailors, which take their sandboxes
   // down, with whatever else runs in the nodes.
   await step(() => end(Object.values(readRecord(layout)?.daemons ?? {}).filter(isAlive), DAEMON_GRACE_MS));
-  await step(() => end([...processesInNamespaces(namespaces), ...recordedJailors(layout)], GRACE_MS));
+  await step(async () => {
+    const { jailors, inside } = recordedProcesses(layout);
+    await end([...processesInNamespaces(namespaces), ...jailors], GRACE_MS);
+    // What a jailor that had to be killed has left, before its state file is removed.
+    await end(inside, 0);
+  });
   await step(() => cleanSandboxes(layout));
   say(`removing ${namespaces.join(', ')}\n`);
   await step(() => removeNetwork(layout));

@@ -8,12 +8,12 @@ export type Peer =
   | { readonly role: 'smanager' }
   | { readonly role: 'sdaemon'; readonly vm: string };
 
-export const SDN_NAME = 'sdn.comicran';
-export const SMANAGER_NAME = 'smanager.comicran';
+const SDN_NAME = 'sdn.comicran';
+const SMANAGER_NAME = 'smanager.comicran';
 const SDAEMON_SUFFIX = '.sdaemon.comicran';
 
 /** A name of a virtual machine is one DNS label, and none of the file names that a directory of certificates has. */
-export const VM_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const VM_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const RESERVED_VM_NAMES: readonly string[] = ['ca', 'sdn', 'smanager'];
 
 export function isVmName(text: string): boolean {

@@ -34,7 +34,7 @@ import {
   serviceEndKey,
 } from './plan.ts';
 import type { RecordStore } from './record-store.ts';
-import { applyEdits, type Edit, type Location, type Service, serviceKey, servicesOf, type Tables } from './tables.ts';
+import { applyEdits, type Edit, type Location, type Service, serviceKey, type Tables } from './tables.ts';
 
 /** Where a test can break it. */
 export type FaultPoint = 'decided' | 'recorded' | 'applied';
@@ -223,10 +223,6 @@ export class SdnController {
 
   service(key: Pick<Service, 'port' | 'protocol'>): Service | undefined {
     return this.#tables.services.get(serviceKey(key));
-  }
-
-  servicesOf(sandbox: string): Service[] {
-    return servicesOf(this.#tables, sandbox);
   }
 
   /** Every service with its requests counted, by port. */

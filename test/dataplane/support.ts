@@ -3,9 +3,9 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { ENOENT, KernelError } from '../../src/linux/errno.ts';
 import { switchOffloadsOff } from '../../src/linux/ethtool.ts';
-import { closeFd, createNetns, inNetns, inNetnsOf, setNetSysctl } from '../../src/linux/netns.ts';
+import { closeFd, createNetns, inNetns, setNetSysctl } from '../../src/linux/netns.ts';
+import { receiveOnOneCpu } from '../../src/linux/receive-cpu.ts';
 import {
   addAddress,
   addVeth,
@@ -39,15 +39,6 @@ export function makeNetns(undo: Undo): { readonly netns: number; readonly routes
   return { netns, routes };
 }
 
-function switchIpv6Off(link: string): void {
-  try {
-    setNetSysctl(`ipv6/conf/${link}/disable_ipv6`, 1);
-  } catch (thrown) {
-    if (!(thrown instanceof KernelError) || thrown.errno !== ENOENT) return;
-    throw thrown;
-  }
-}
-
 export type Vm = { readonly netns: number; readonly routes: RouteSocket; readonly sandbox: number };
 
 /** @param routed packets for the sandbox are led there from the beginning. */
@@ -60,9 +51,12 @@ export function makeVm(undo: Undo, { routed }: { readonly routed: boolean }): Vm
     [inside.netns, 'eth0'],
   ] as const)
     inNetns(where, () => {
-      switchIpv6Off(link);
+      setNetSysctl(`ipv6/conf/${link}/disable_ipv6`, 1);
       switchOffloadsOff(link);
     });
+  inNetns(inside.netns, () => {
+    for (const link of ['eth0', 'lo']) receiveOnOneCpu(link, 0);
+  });
   inside.routes.apply(setLink('eth0', { up: true }));
   routes.apply(setLink(LINK_NAME, { up: true }));
   const near = getLink(routes, LINK_NAME).index;
@@ -104,4 +98,25 @@ export async function ended(child: Program): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }
 
-export { inNetnsOf };
+/** A link between a VM and a client, and the client's way to the sandbox. */
+export function joinClient(vm: Vm, client: { readonly netns: number; readonly routes: RouteSocket }): void {
+  joinNetns({ ...vm, address: '10.1.0.1', link: 'client' }, { ...client, address: '10.1.0.2', link: 'uplink' });
+  const link = getLink(client.routes, 'uplink').index;
+  client.routes.apply(replaceRoute({ destination: 'default', link, gateway: '10.1.0.1' }));
+}
+
+type JoinedEnd = {
+  readonly netns: number;
+  readonly routes: RouteSocket;
+  readonly address: string;
+  readonly link: string;
+};
+
+/** A link between two namespaces, an address of one /24 on each end. */
+export function joinNetns(one: JoinedEnd, other: JoinedEnd): void {
+  one.routes.apply(addVeth({ name: one.link }, { name: other.link, netns: other.netns }));
+  for (const { routes, address, link } of [one, other]) {
+    routes.apply(setLink(link, { up: true }));
+    routes.apply(addAddress({ link: getLink(routes, link).index, address, prefixLength: 24 }));
+  }
+}

@@ -123,9 +123,9 @@ export type Discipline = {
   readonly droppedPackets: number;
 };
 
-/** The root discipline of a device; undefined: none of its own (`noqueue`, or there is no such device). */
+/** The root discipline of a device (`noqueue` is one too); undefined: there is no such device. */
 export function findDiscipline(socket: RouteSocket, link: number): Discipline | undefined {
-  // A request for a single one is not answered at all where the device has none: so all of them, of all devices.
+  // A request for a single one is not answered at all where it is `noqueue`: so all of them, of all devices.
   const root = socket
     .dump('list queueing disciplines', RTM_GETQDISC, tcmsg(0, 0, 0))
     .find(({ body }) => body.readInt32LE(4) === link && body.readUInt32LE(12) === TC_H_ROOT);

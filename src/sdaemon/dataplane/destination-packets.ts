@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { ipv4Bytes } from '../../base/ipv4.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { ESRCH } from '../../linux/errno.ts';
-import { inNetnsOf } from '../../linux/netns.ts';
+import { closeFd, inNetns, inNetnsOf, openOwnNetns } from '../../linux/netns.ts';
 import { receiveOnOneCpu } from '../../linux/receive-cpu.ts';
 import { deleteRoute, findLink, getLink, macBytes, RouteSocket, replaceRoute } from '../../linux/rtnetlink/index.ts';
 import type { CarriedDatagram, DestinationPackets } from '../../migration/ports.ts';
@@ -27,16 +27,18 @@ export type SandboxNetwork = {
  */
 export class SandboxPackets implements DestinationPackets {
   readonly #network: SandboxNetwork;
+  readonly #netns = openOwnNetns();
   readonly #routes = new RouteSocket();
   readonly #hold: PacketHold;
   readonly #loopback: LoopbackInjector;
   readonly #addressBytes: Buffer;
   #link: LinkInjector | undefined;
+  #closed = false;
 
   /** The caller closes it. */
   constructor(network: SandboxNetwork) {
     this.#network = network;
-    this.#hold = new PacketHold(this.#routes, network.linkName);
+    this.#hold = new PacketHold(this.#routes, (run) => this.#inVm(run), network.linkName);
     this.#addressBytes = ipv4Bytes(network.address);
     this.#loopback = new LoopbackInjector((run) => this.#inSandbox(run), random());
   }
@@ -44,8 +46,10 @@ export class SandboxPackets implements DestinationPackets {
   /** Also leads packets for the sandbox's address to the link, where they wait. */
   async hold(): Promise<void> {
     this.#hold.close();
-    // Behind the hold more than one CPU could still swap packets.
-    this.#inSandbox(() => receiveOnOneCpu(INSIDE_LINK, this.#addressBytes[3]!));
+    // Behind the hold two CPUs could still swap packets, of the two ways in too.
+    this.#inSandbox(() => {
+      for (const link of [INSIDE_LINK, 'lo']) receiveOnOneCpu(link, this.#addressBytes[3]!);
+    });
     this.#injector();
     this.#route();
   }
@@ -72,15 +76,21 @@ export class SandboxPackets implements DestinationPackets {
 
   /** May be repeated. Nothing changes in the kernel. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#link?.close();
-    this.#link = undefined;
     this.#loopback.close();
     this.#hold.dispose();
     this.#routes.close();
+    closeFd(this.#netns);
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #inVm<T>(run: () => T): T {
+    return inNetns(this.#netns, run);
   }
 
   #inSandbox<T>(run: () => T): T {
@@ -96,7 +106,7 @@ export class SandboxPackets implements DestinationPackets {
     if (this.#link === undefined) {
       const { index, mtu, mac } = getLink(this.#routes, this.#network.linkName);
       const macs = { sandboxMac: macBytes(this.#network.mac), gatewayMac: macBytes(mac) };
-      this.#link = new LinkInjector({ link: index, mtu, ...macs }, random());
+      this.#link = this.#inVm(() => new LinkInjector({ link: index, mtu, ...macs }, random()));
     }
     return this.#link;
   }

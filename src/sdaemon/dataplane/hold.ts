@@ -56,13 +56,14 @@ const PACED: TokenBucket = {
   rate: PACED_PACKETS_PER_SECOND * BigInt(OVERHEAD_BYTES),
   overheadBytes: OVERHEAD_BYTES,
   burstBytes: PACED_BURST_PACKETS * OVERHEAD_BYTES,
-  limitPackets: LIMIT_PACKETS,
+  // Room for this program's own frame behind a full queue, and for what comes while it empties.
+  limitPackets: 2 * LIMIT_PACKETS,
 };
 const OPEN: TokenBucket = {
   rate: OPEN_RATE,
   overheadBytes: 0,
   burstBytes: OPEN_BURST_BYTES,
-  limitPackets: LIMIT_PACKETS,
+  limitPackets: 2 * LIMIT_PACKETS,
 };
 
 /** The longest frame of a link. */
@@ -77,15 +78,18 @@ export type HeldPackets = {
 
 export class PacketHold {
   readonly #routes: RouteSocket;
+  readonly #inVm: <T>(run: () => T) => T;
   readonly #linkName: string;
   #sender: FrameSender | undefined;
 
   /**
    * The caller closes it with {@link dispose}.
-   * @param routes of the VM's network namespace, in which the calling thread is; it stays the caller's.
+   * @param routes of the VM's network namespace; it stays the caller's.
+   * @param inVm runs a function with the thread in that namespace.
    */
-  constructor(routes: RouteSocket, linkName: string) {
+  constructor(routes: RouteSocket, inVm: <T>(run: () => T) => T, linkName: string) {
     this.#routes = routes;
+    this.#inVm = inVm;
     this.#linkName = linkName;
   }
 
@@ -167,7 +171,7 @@ export class PacketHold {
 
   /** A frame that no host takes for its own, through the bucket. */
   #sendOwnFrame(link: Link, payloadBytes: number): void {
-    this.#sender ??= new FrameSender(link.index, { bypass: false });
+    this.#sender ??= this.#inVm(() => new FrameSender(link.index, { bypass: false }));
     const nobody = Buffer.alloc(MAC_BYTES);
     this.#sender.trySend(encodeFrame(nobody, nobody, ETHER_TYPE.EXPERIMENTAL, Buffer.alloc(payloadBytes)));
   }

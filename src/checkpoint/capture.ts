@@ -3,12 +3,13 @@ import { ComicranError } from '../base/errors.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
 import { AGENT_BYTES } from '../linux/agent.ts';
 import type { PageSpan } from '../linux/pagemap.ts';
-import { listChildren, parseTimers, readProc } from '../linux/procfs.ts';
+import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { readVdso } from '../linux/vdso.ts';
 import { captureDescriptors } from './descriptors/capture.ts';
 import { chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
+import { findChildren } from './inspect.ts';
 import { captureAddressSpace, findPages } from './memory.ts';
 import { capturePlatform, captureProcess, type OwnState, ownState } from './process.ts';
 import { ask } from './question.ts';
@@ -35,9 +36,9 @@ export function captureImage(
   frozen: readonly FrozenThread[],
 ): { image: ProcessImage; pages: PageSpan[] } {
   const { pid, facts, faults, process } = tools;
-  const children = listChildren(pid);
+  const children = findChildren(pid);
   if (children.length > 0)
-    throw new ComicranError('process.unsupported', `process ${pid} has child processes: ${children.join(', ')}`);
+    throw new ComicranError('process.unsupported', `process ${pid} cannot be moved: ${children.join('; ')}`);
   const survey = tools.surveyor.survey();
   process.syscallSite = readVdso(survey.specials, process.memory).syscallSite;
   process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));

@@ -29,6 +29,8 @@ export type SourceOptions = {
   readonly facts: KernelFacts;
   /** Pipes of the process whose other ends belong to whoever started it: they are given to it anew at the destination. */
   readonly inherited?: readonly InheritedPipe[];
+  /** PID 1 of the sandbox, as this program sees it: a process that has left the sandbox's namespaces is refused. */
+  readonly sandboxInit?: number;
   /** Files that were looked at before. */
   readonly files?: FileLooks;
   /** How long a thread may take to stop. */
@@ -71,11 +73,20 @@ export class Source {
     this.pid = pid;
     this.#deadlineMicros = options.freezeDeadlineMicros ?? FREEZE_DEADLINE_MICROS;
     const faults = options.faults ?? NO_FAULTS;
-    const mappedFiles = new MappedFiles(pid, options.files ?? new FileLooks());
+    const files = options.files ?? new FileLooks();
+    const mappedFiles = new MappedFiles(pid, files);
     const inherited = options.inherited ?? [];
     const pidfd = openPidfd(pid);
     try {
-      inspectProcess({ pid, pidfd, mappedFiles, inherited, faults });
+      inspectProcess({
+        pid,
+        pidfd,
+        files,
+        mappedFiles,
+        inherited,
+        sandboxInit: options.sandboxInit ?? null,
+        faults,
+      });
       this.#tools = {
         facts: options.facts,
         pid,

@@ -34,3 +34,10 @@ export function isEpollTarget(pid: number, descriptor: number, epoll: number, wa
   // A failure (EBADF: nothing is open at that number) is an answer too.
   return trySyscall(SYS.kcmp, pid, pid, KCMP_EPOLL_TFD, descriptor, slot) === 0;
 }
+
+const KCMP_FS = 3;
+
+/** Whether a thread has the working directory, root directory and umask of another in common with it. */
+export function sharesDirectories(pid: number, tid: number): boolean {
+  return syscall(`kcmp of the directories of ${pid} and ${tid}`, SYS.kcmp, pid, tid, KCMP_FS, 0, 0) === 0;
+}

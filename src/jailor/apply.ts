@@ -43,14 +43,13 @@ export async function applyPlan(
     for (const [index, operation] of plan.entries()) {
       current = operation;
       options.before?.(operation, index);
-      const late = applyOperation(construction, operation);
-      // Only a failure takes its time, and it has left the namespaces.
-      if (late !== undefined) throw await late;
+      const later = applyOperation(construction, operation);
+      if (later !== undefined) await later;
       options.after?.(operation, construction);
     }
     return construction;
   } catch (thrown) {
-    construction.leave();
+    await construction.giveUp();
     const failures = await construction.cleanup.run();
     throw setupError(name, current, thrown, failures);
   }
@@ -77,8 +76,8 @@ function setupError(
   });
 }
 
-/** @returns a promise only when the operation failed in a way that is told later. */
-function applyOperation(construction: Construction, operation: Operation): Promise<Error> | undefined {
+/** @returns a promise where the operation takes its time. None does between entering and leaving the namespaces. */
+function applyOperation(construction: Construction, operation: Operation): Promise<void> | undefined {
   switch (operation.kind) {
     case 'make-root':
       makeSandboxRoot(construction, operation.hostPath);
@@ -95,6 +94,9 @@ function applyOperation(construction: Construction, operation: Operation): Promi
     case 'make-cgroup':
       makeSandboxCgroup(construction, operation.name);
       return undefined;
+    case 'join-cgroup':
+      construction.beginToJoin();
+      return undefined;
     case 'make-network-namespace':
     case 'make-link':
     case 'set-sysctl':
@@ -106,8 +108,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       applyNetworkOperation(construction, operation);
       return undefined;
     case 'enter-namespaces':
-      construction.enter();
-      return undefined;
+      return construction.enter();
     case 'set-hostname':
       setHostname(operation.name);
       return undefined;
@@ -169,6 +170,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
         startRootProcess(operation.process, construction.stdioFds(operation.stdio, fd)),
       );
       if ('failure' in started) {
+        // The reason comes as an event.
         construction.leave();
         return started.failure;
       }

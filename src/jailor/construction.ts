@@ -3,7 +3,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, defined } from '../base/assert.ts';
 import { Cleanup } from '../base/cleanup.ts';
-import { type Cgroup, findCgroupTrees, moveSelfInto, ownCgroupPaths } from '../linux/cgroup.ts';
+import { type Cgroup, findCgroupTrees, moveSelfInto, moveSelfIntoSoon, ownCgroupPaths } from '../linux/cgroup.ts';
 import { joinNetns, NamespaceReturn, unshareNamespaces } from '../linux/namespaces.ts';
 import type { RouteSocket } from '../linux/rtnetlink/index.ts';
 import type { Child } from './child.ts';
@@ -34,7 +34,10 @@ export class Construction {
   process: Child | undefined;
   /** Where the sandbox's root lies for jailor's thread: a directory, and `''` after the pivot. */
   prefix = '';
-  #own: { readonly namespaces: NamespaceReturn; readonly cgroupPaths: readonly string[] } | undefined;
+  /** Where this process belongs, from when it began to join the sandbox's cgroup until it is back. */
+  #ownCgroup: readonly string[] | undefined;
+  #joining: Promise<void> | undefined;
+  #ownNamespaces: NamespaceReturn | undefined;
 
   constructor(world: World) {
     this.world = world;
@@ -65,29 +68,41 @@ export class Construction {
     }
   }
 
+  /** Begins to move jailor into the sandbox's cgroup, so that children are born there. */
+  beginToJoin(): void {
+    this.#ownCgroup = ownCgroupPaths(findCgroupTrees());
+    this.#joining = moveSelfIntoSoon(defined(this.cgroup, 'the cgroup').paths);
+    // A failure is told by enter().
+    this.#joining.catch(() => undefined);
+  }
+
   /**
-   * Moves jailor's main thread into new namespaces and its process into the sandbox's cgroup, so that children are born
-   * there. Until {@link leave} nothing asynchronous may happen.
+   * Moves jailor's main thread into new namespaces. From then until {@link leave} nothing may give way to the event loop.
    */
-  enter(): void {
-    assert(this.#own === undefined, 'entered twice');
-    const cgroup = defined(this.cgroup, 'the cgroup');
+  async enter(): Promise<void> {
+    assert(this.#ownNamespaces === undefined, 'entered twice');
     const { netnsFd } = defined(this.network, 'the network namespace');
-    const namespaces = new NamespaceReturn(['mnt', 'uts', 'ipc', 'cgroup', 'net', 'pid']);
-    this.#own = { namespaces, cgroupPaths: ownCgroupPaths(findCgroupTrees()) };
     // The cgroup first: it becomes the root of the cgroup namespace.
-    moveSelfInto(cgroup.paths);
+    await this.#joining;
+    this.#ownNamespaces = new NamespaceReturn(['mnt', 'uts', 'ipc', 'cgroup', 'net', 'pid']);
     joinNetns(netnsFd);
     unshareNamespaces(['mnt', 'uts', 'ipc', 'cgroup', 'pid']);
   }
 
   /** Comes back. Idempotent. */
   leave(): void {
-    const own = this.#own;
-    if (own === undefined) return;
-    this.#own = undefined;
-    own.namespaces.comeBack();
-    own.namespaces.close();
-    moveSelfInto(own.cgroupPaths);
+    const namespaces = this.#ownNamespaces;
+    this.#ownNamespaces = undefined;
+    namespaces?.comeBack();
+    namespaces?.close();
+    const cgroup = this.#ownCgroup;
+    this.#ownCgroup = undefined;
+    if (cgroup !== undefined) moveSelfInto(cgroup);
+  }
+
+  /** Comes back after a failure, also from half-way. */
+  async giveUp(): Promise<void> {
+    await this.#joining?.catch(() => undefined);
+    this.leave();
   }
 }

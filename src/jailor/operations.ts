@@ -27,6 +27,8 @@ export type Operation =
   | { readonly kind: 'make-symlink'; readonly path: string; readonly target: string }
   // Containment and network.
   | { readonly kind: 'make-cgroup'; readonly name: string }
+  /** Begins; `enter-namespaces` waits for it. */
+  | { readonly kind: 'join-cgroup' }
   | { readonly kind: 'make-network-namespace' }
   | {
       readonly kind: 'make-link';
@@ -88,6 +90,8 @@ export function describe(operation: Operation): string {
       return `make symbolic link ${operation.path} -> ${operation.target}`;
     case 'make-cgroup':
       return `make cgroup ${operation.name}`;
+    case 'join-cgroup':
+      return 'join the cgroup';
     case 'make-network-namespace':
       return 'make a network namespace';
     case 'make-link':

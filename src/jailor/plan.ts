@@ -91,8 +91,9 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
   const { skeleton } = options;
   return [
     { kind: 'make-root', hostPath: config.root ?? sandboxPaths(options.stateDirectory, config.id).root },
-    ...root.operations,
     { kind: 'make-cgroup', name: cgroupName(tag) },
+    { kind: 'join-cgroup' },
+    ...root.operations,
     ...planNetwork(config.network.address, tag, skeleton === undefined),
     { kind: 'enter-namespaces' },
     { kind: 'set-hostname', name: config.id },

@@ -80,10 +80,10 @@ function missingTool(name: string): ComicranError {
 /**
  * Starts the root process in the calling thread's root directory and namespaces, in a session of its own.
  *
- * @returns the child, or a promise of the reason why there is none (it comes as an event, so the caller first leaves the
- * sandbox's namespaces and then waits for it).
+ * @returns the child, or a promise that fails with the reason why there is none (it comes as an event, so the caller first
+ * leaves the sandbox's namespaces and then waits for it).
  */
-export function startRootProcess(spec: ProcessSpec, stdio: StdioFds): Child | { readonly failure: Promise<Error> } {
+export function startRootProcess(spec: ProcessSpec, stdio: StdioFds): Child | { readonly failure: Promise<never> } {
   accessSync(spec.executable, constants.X_OK);
   if (!statSync(spec.workingDirectory).isDirectory()) {
     throw new Error(`the working directory ${spec.workingDirectory} is not a directory`);
@@ -95,7 +95,10 @@ export function startRootProcess(spec: ProcessSpec, stdio: StdioFds): Child | { 
     detached: true,
   });
   if (child.pid !== undefined) return spawnedChild(child, child.pid);
-  return { failure: once(child, 'error').then(([error]) => startFailure(spec, error as NodeJS.ErrnoException)) };
+  const failure = once(child, 'error').then(([error]) => {
+    throw startFailure(spec, error as NodeJS.ErrnoException);
+  });
+  return { failure };
 }
 
 function startFailure(spec: ProcessSpec, cause: NodeJS.ErrnoException): Error {

@@ -3,7 +3,7 @@
  * A sandbox has one group of the same name in each tree that is used here: the version 2 tree, and of version 1 those of
  * the freezer and the pids controller. cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
  */
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmdirSync, writeFileSync, write as writeToFd } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -80,14 +80,37 @@ export function makeCgroup(cgroup: Cgroup): void {
 
 /** Moves this whole process; its children from then on are born there. */
 export function moveSelfInto(paths: readonly string[]): void {
-  for (const path of paths) writeFileSync(join(path, 'cgroup.procs'), '0');
+  for (const path of paths) writeFileSync(procsFile(path), '0');
 }
+
+/**
+ * As {@link moveSelfInto}, from libuv's pool: the kernel may take 10 ms and more for it (an RCU grace period), in which the
+ * calling thread goes on, even when it does not come to its event loop.
+ */
+export async function moveSelfIntoSoon(paths: readonly string[]): Promise<void> {
+  const results = await Promise.allSettled(paths.map((path) => writeSoon(procsFile(path), '0')));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+/** One job for the pool, not three (open, write, close), between which the event loop would have to turn. */
+async function writeSoon(path: string, text: string): Promise<void> {
+  const fd = openSync(path, 'w');
+  try {
+    await new Promise<void>((resolve, reject) => {
+      writeToFd(fd, text, (error) => (error === null ? resolve() : reject(error)));
+    });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const procsFile = (path: string): string => join(path, 'cgroup.procs');
 
 /** PIDs in the group, as this process sees them; empty when there is no such group. */
 export function cgroupProcesses(cgroup: Cgroup): number[] {
   const pids = cgroup.paths.flatMap((path) => {
     try {
-      return readFileSync(join(path, 'cgroup.procs'), 'latin1').split('\n').filter(Boolean).map(Number);
+      return readFileSync(procsFile(path), 'latin1').split('\n').filter(Boolean).map(Number);
     } catch {
       return [];
     }

@@ -21,7 +21,7 @@ export function hatch(hatcheryPid: number, innerPid: number): number {
   waitThread(hatcheryPid);
   const hatchery = new TracedProcess(hatcheryPid, 0n);
   const vdso = readVdso(parseMaps(readProc(hatcheryPid, 'maps')), hatchery.memory);
-  hatchery.syscallSite = vdso.start + BigInt(vdso.syscallOffset);
+  hatchery.syscallSite = vdso.syscallSite;
   const thread = new Tracee(hatchery, hatcheryPid);
   thread.installAgent();
   const pids = Buffer.alloc(4);

@@ -77,6 +77,10 @@ describe('jailor in the foreground', { skip: needs }, () => {
     assert.equal(files, ['bin', 'dev', 'etc', 'lib', 'lib64', 'proc', 'tmp', 'usr'].join('\n'));
   });
 
+  test('it can have no io_uring', async () => {
+    assert.match(await says('cat /proc/self/status'), /^Seccomp:\t2$/m);
+  });
+
   test('it has standard streams and nothing else open', async () => {
     assert.equal(await says('ls /proc/$$/fd'), '0\n1\n2');
   });

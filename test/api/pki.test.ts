@@ -7,6 +7,7 @@ import { afterEach, test } from 'node:test';
 import { loadIdentity } from '../../src/api/identity.ts';
 import { addVms, initPki } from '../../src/api/pki.ts';
 import { listCertificates } from '../../src/api/pki-list.ts';
+import { needs } from '../support/needs.ts';
 import { failureOf, makePki, removeDirectory } from './support.ts';
 
 const CLI = join(import.meta.dirname, '../../bin/comicran');
@@ -37,7 +38,7 @@ test('an authority and its members, keys for their owner alone', async () => {
   for (const name of names.slice(1)) assert.ok(loadIdentity(directory, name).certificate.length > 0);
 });
 
-test('openssl accepts the chain for both directions', { skip: !hasOpenssl() && 'needs openssl' }, async () => {
+test('openssl accepts the chain for both directions', { skip: needs('openssl') }, async () => {
   const directory = await pki();
   for (const purpose of ['sslserver', 'sslclient']) {
     const verify = ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', join(directory, 'ca.pem')];
@@ -45,12 +46,6 @@ test('openssl accepts the chain for both directions', { skip: !hasOpenssl() && '
     assert.equal(done.status, 0, done.stderr);
   }
 });
-
-function hasOpenssl(): boolean {
-  const there = spawnSync('openssl', ['version']).status === 0;
-  assert.ok(there || process.env['MUST_RUN'] !== '1', 'needs openssl, and MUST_RUN=1');
-  return there;
-}
 
 test('an authority is not overwritten by accident', async () => {
   const directory = await pki();

@@ -1,11 +1,11 @@
 /**
- * The options of UDP and TCP sockets that are state: what getsockopt(2) tells and setsockopt(2) takes back.
+ * The options of sockets that are state: what getsockopt(2) tells and setsockopt(2) takes back.
  *
  * Left out, because they are facts about the past or about the peer and not settings: SO_ERROR, SO_INCOMING_CPU,
  * SO_INCOMING_NAPI_ID, SO_COOKIE, SO_MEMINFO, IP_MTU, TCP_INFO, TCP_QUICKACK. Multicast memberships and socket filters
  * have calls of their own.
  */
-import { IPPROTO_TCP, IPPROTO_UDP, SOL_IP, SOL_IPV6, SOL_SOCKET } from './sockets.ts';
+import { IPPROTO_TCP, IPPROTO_UDP, SOL_IP, SOL_IPV6, SOL_NETLINK, SOL_SOCKET } from './sockets.ts';
 
 export type SocketOption = {
   readonly name: string;
@@ -56,6 +56,7 @@ const OF_SOCKET = rows(SOL_SOCKET, [
   ['SO_NO_CHECK', 11],
   ['SO_LINGER', 13, LONG],
   ['SO_REUSEPORT', 15],
+  ['SO_PASSCRED', 16],
   ['SO_RCVLOWAT', 18],
   ['SO_RCVTIMEO', 20, TIMEVAL],
   ['SO_SNDTIMEO', 21, TIMEVAL],
@@ -83,6 +84,7 @@ const OF_SOCKET = rows(SOL_SOCKET, [
   ['SO_RESERVE_MEM', 73],
   ['SO_TXREHASH', 74],
   ['SO_RCVMARK', 75],
+  ['SO_PASSPIDFD', 76],
 ]);
 
 /** linux/in.h. An IPv6 socket has them too, for the IPv4 packets that it handles. */
@@ -189,6 +191,17 @@ const OF_TCP = rows(IPPROTO_TCP, [
   ['TCP_TX_DELAY', 37],
 ]);
 
+/** linux/netlink.h. */
+const OF_NETLINK = rows(SOL_NETLINK, [
+  ['NETLINK_PKTINFO', 3],
+  ['NETLINK_BROADCAST_ERROR', 4],
+  ['NETLINK_NO_ENOBUFS', 5],
+  ['NETLINK_LISTEN_ALL_NSID', 8],
+  ['NETLINK_CAP_ACK', 10],
+  ['NETLINK_EXT_ACK', 11],
+  ['NETLINK_GET_STRICT_CHK', 12],
+]);
+
 /** SO_PRIORITY stands behind IP_TOS, which changes it; SO_LOCK_FILTER behind everything, since it is final. */
 const LAST = rows(SOL_SOCKET, [
   ['SO_PRIORITY', 12],
@@ -200,8 +213,11 @@ const INET6_UDP = [...OF_IPV6, ...INET_UDP];
 const INET_TCP = [...OF_IP, ...OF_SOCKET, ...OF_TCP, ...LAST];
 const INET6_TCP = [...OF_IPV6, ...INET_TCP];
 
-/** The options of a kind of socket, in the order in which they are to be set. */
-export function socketOptions(family: 'inet' | 'inet6', transport: 'udp' | 'tcp'): readonly SocketOption[] {
+export const UNIX_OPTIONS: readonly SocketOption[] = [...OF_SOCKET, ...LAST];
+export const NETLINK_OPTIONS: readonly SocketOption[] = [...OF_SOCKET, ...OF_NETLINK, ...LAST];
+
+/** The options of a UDP or TCP socket, in the order in which they are to be set. */
+export function inetOptions(family: 'inet' | 'inet6', transport: 'udp' | 'tcp'): readonly SocketOption[] {
   if (transport === 'udp') return family === 'inet' ? INET_UDP : INET6_UDP;
   return family === 'inet' ? INET_TCP : INET6_TCP;
 }

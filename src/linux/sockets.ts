@@ -18,9 +18,12 @@ export const IPPROTO_UDP = 17;
 export const SOL_SOCKET = 1;
 export const SOL_IP = 0;
 export const SOL_IPV6 = 41;
+export const SOL_NETLINK = 270;
 export const SHUT_RD = 0;
 export const SHUT_RDWR = 2;
 
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
 const SO_TYPE = 3;
 const SO_ATTACH_FILTER = 26;
 const SO_GET_FILTER = 26;
@@ -135,6 +138,15 @@ export function listenOn(socket: number, backlog: number): void {
   syscall('listen', SYS.listen, socket, backlog);
 }
 
+/** Sends without waiting: all bytes of a stream, or one message. @throws KernelError EAGAIN: there is no room. */
+export function sendNow(socket: number, bytes: Uint8Array): void {
+  let done = 0;
+  do {
+    const part = bytes.subarray(done);
+    done += syscall('send', SYS.sendto, socket, part, part.length, MSG_DONTWAIT | MSG_NOSIGNAL, null, 0);
+  } while (done < bytes.length);
+}
+
 /** ENOTCONN is no failure: the kernel has shut an unconnected datagram socket all the same. */
 export function shutDown(socket: number, how: number): void {
   const result = trySyscall(SYS.shutdown, socket, how);
@@ -172,7 +184,7 @@ export function getSocketFilter(socket: number): Buffer | null {
   return program;
 }
 
-/** @param program classic BPF, 8 bytes an instruction. */
+/** @param program classic BPF, 8 bytes an instruction; the caller holds on to it for the time of the call. */
 export function attachSocketFilter(socket: number, program: Uint8Array): void {
   // struct sock_fprog: u16 length, padding, pointer
   const description = Buffer.alloc(16);

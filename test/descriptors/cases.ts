@@ -276,4 +276,55 @@ d = socket.socket(socket.AF_INET6); d.bind(('::1', 8002)); d.listen(5); d.setblo
   },
 ];
 
-export const CASES: readonly Case[] = [...BASIC, ...TIMERS, ...PIPES, ...FILES, ...SHARING, ...EPOLL, ...SOCKETS];
+const UNIX: Case[] = [
+  {
+    name: 'pairs of unix sockets',
+    python: `un = socket.AF_UNIX
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+    a, b = socket.socketpair(un, kind); keep += [a, b]
+    for n in (1, 30, 4000): a.send(b'x' * n); b.send(b'y' * n)
+    b.setblocking(False); a.setsockopt(1, 16, 0); a.setsockopt(1, 42, 7)`,
+  },
+  {
+    name: 'unix sockets whose other end is closed',
+    python: `for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+    a, b = socket.socketpair(socket.AF_UNIX, kind); b.send(b'last words'); b.close(); keep.append(a)`,
+  },
+  {
+    name: 'unix sockets that were never connected, and half closed ones',
+    python: `a = socket.socket(socket.AF_UNIX); b = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); keep += [a, b]
+for how in (0, 1, 2):
+    c, d = socket.socketpair(); d.send(b'abc'); c.shutdown(how); keep += [c, d]`,
+  },
+  {
+    name: 'full pair of sockets',
+    python: `a, b = socket.socketpair(); a.setsockopt(1, 32, 1 << 20); a.setblocking(False); keep += [a, b]
+try:
+    while True: a.send(os.urandom(50000))
+except BlockingIOError: pass
+a.setblocking(True)`,
+  },
+];
+
+const NETLINK: Case[] = [
+  {
+    name: 'netlink sockets of routes',
+    python: `a = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); b = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0); b.bind((0, 0x51))
+c = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0); c.setsockopt(1, 33, 900000); c.bind((77, 1))
+c.setsockopt(270, 1, 36)
+for n in (3, 5, 10, 11, 12): c.setsockopt(270, n, 1)
+keep += [a, b, c]`,
+  },
+];
+
+export const CASES: readonly Case[] = [
+  ...BASIC,
+  ...TIMERS,
+  ...PIPES,
+  ...FILES,
+  ...SHARING,
+  ...EPOLL,
+  ...SOCKETS,
+  ...UNIX,
+  ...NETLINK,
+];

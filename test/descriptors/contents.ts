@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { DescriptionImage, DescriptorTableImage } from '../../src/image/descriptors/types.ts';
-import { readableBytes, readOnce } from '../../src/linux/file-descriptors.ts';
+import { POLL, pollNow, readableBytes, readOnce } from '../../src/linux/file-descriptors.ts';
 import { closeDescriptor, getDescriptor } from '../../src/linux/pidfd.ts';
+import { AF_UNIX, socketType } from '../../src/linux/sockets.ts';
 
 const O_ACCMODE = 3;
 const O_WRONLY = 1;
@@ -21,6 +22,8 @@ export function drainContents(pid: number): Record<number, readonly string[]> {
     if ((flags & (O_PATH | O_DIRECTORY)) !== 0) continue;
     if (link.startsWith('pipe:') || link.includes('fifo')) {
       if ((flags & O_ACCMODE) !== O_WRONLY) contents[number] = drainPipe(pid, number);
+    } else if (link.startsWith('socket:')) {
+      contents[number] = drainSocket(pid, number);
     } else if (link.startsWith('/tmp/') || link.startsWith('/dev/shm/')) {
       contents[number] = [readFileSync(`/proc/${pid}/fd/${number}`, 'hex')];
     }
@@ -33,6 +36,22 @@ function drainPipe(pid: number, number: number): string[] {
   try {
     const reads: string[] = [];
     while (readableBytes(copy) > 0) {
+      const bytes = Buffer.alloc(4 << 20);
+      reads.push(bytes.toString('hex', 0, readOnce(copy, bytes) ?? 0));
+    }
+    return reads;
+  } finally {
+    closeDescriptor(copy);
+  }
+}
+
+/** Of unix sockets. One that reads nothing at its end gives an empty string there. */
+function drainSocket(pid: number, number: number): string[] {
+  const copy = getDescriptor(pid, number);
+  try {
+    const reads: string[] = [];
+    if (socketType(copy).domain !== AF_UNIX) return reads;
+    while ((pollNow(copy, POLL.IN) & POLL.IN) !== 0 && reads.at(-1) !== '') {
       const bytes = Buffer.alloc(4 << 20);
       reads.push(bytes.toString('hex', 0, readOnce(copy, bytes) ?? 0));
     }

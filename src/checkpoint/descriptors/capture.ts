@@ -13,6 +13,8 @@ import { O } from '../../linux/open-flags.ts';
 import {
   AF_INET,
   AF_INET6,
+  AF_NETLINK,
+  AF_UNIX,
   IPPROTO_TCP,
   IPPROTO_UDP,
   SOCK_DGRAM,
@@ -23,10 +25,12 @@ import { captureEventfd, captureSignalfd, captureTimerfd } from './counters.ts';
 import { captureEpoll } from './epoll.ts';
 import { FileCapture } from './files.ts';
 import { InetSocketCapture } from './inet-sockets.ts';
+import { captureNetlink } from './netlink-sockets.ts';
 import { captureInherited, inheritedName, PipeCapture } from './pipes.ts';
 import { readTable } from './sharing.ts';
 import { socketText } from './socket-names.ts';
 import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
+import { UnixSocketCapture } from './unix-sockets.ts';
 
 export type { CaptureContext, InheritedPipe } from './source.ts';
 
@@ -54,7 +58,7 @@ export function captureTable(context: CaptureContext): TableCapture {
   using source = new DescriptorSource(context);
   const alone = context.threads.filter((tid) => tid !== context.pid && !sharesDescriptorTable(context.pid, tid));
   const found = readTable(source);
-  const capture = new DescriptionCapture(source, found);
+  using capture = new DescriptionCapture(source, found);
   const refusals: Refusal[] = alone.map((tid) => new Refusal(null, `thread ${tid} has a descriptor table of its own`));
   const descriptions = new Map<Found, DescriptionImage>();
   // Timers last: see captureTimerfd.
@@ -86,6 +90,7 @@ class DescriptionCapture {
   readonly #files: FileCapture;
   readonly #pipes: PipeCapture;
   readonly #sockets: InetSocketCapture;
+  readonly #unix: UnixSocketCapture;
 
   constructor(source: DescriptorSource, found: readonly Found[]) {
     this.#source = source;
@@ -96,6 +101,7 @@ class DescriptionCapture {
       Map.groupBy(found, ({ link }) => link),
     );
     this.#sockets = new InetSocketCapture(source);
+    this.#unix = new UnixSocketCapture(source, found);
   }
 
   capture(found: Found): DescriptionImage {
@@ -142,7 +148,17 @@ class DescriptionCapture {
     if (family !== null && type.type === SOCK_STREAM && type.protocol === IPPROTO_TCP) {
       return this.#sockets.tcp(found, family);
     }
+    if (type.domain === AF_UNIX) return this.#unix.capture(found, type);
+    if (type.domain === AF_NETLINK) return captureNetlink(this.#source, found, type);
     throw new Refusal(found.number, socketText(copy, type));
+  }
+
+  close(): void {
+    this.#unix.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   table(found: readonly Found[], captured: ReadonlyMap<Found, DescriptionImage>): DescriptorTableImage {

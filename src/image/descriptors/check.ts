@@ -67,12 +67,15 @@ function checkDescription(table: DescriptorTableImage, index: number, image: Des
       if (!addresses.every((address) => address === null || fits(address.address))) return 'address of another family';
       return groups.every(groupFits) ? null : 'multicast group of another family';
     }
-    case 'unix-pair': {
-      if (image.peer === null) return null;
+    case 'unix-socket': {
+      if (image.shutdown > 3) return `shutdown ${image.shutdown}`;
+      if (image.peer === null) return image.connected || image.chunks.length === 0 ? null : 'bytes from nobody';
       const peer = table.descriptions[image.peer];
-      if (peer?.kind !== 'unix-pair' || peer.peer !== index || peer.type !== image.type) return `peer ${image.peer}`;
-      return null;
+      const mutual = peer?.kind === 'unix-socket' && peer.peer === index && peer.type === image.type;
+      return mutual && image.peer !== index && image.connected ? null : `peer ${image.peer}`;
     }
+    case 'netlink-socket':
+      return image.groups.every((group, at) => group > (image.groups[at - 1] ?? 0)) ? null : 'groups out of order';
     case 'inotify':
       return image.watches.every((watch) => isAbsolute(watch.path) && watch.watch > 0) ? null : 'watch';
     case 'inherited':

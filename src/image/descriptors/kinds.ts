@@ -63,6 +63,7 @@ const LOCK_TYPES = ['flock', 'posix', 'ofd'] as const;
 const FAMILIES = ['inet', 'inet6'] as const;
 const SHUTDOWNS = ['nothing', 'reading', 'both'] as const;
 const FILTER_MODES = ['include', 'exclude'] as const;
+const NETLINK_TYPES = ['raw', 'datagram'] as const;
 const UNIX_TYPES = ['stream', 'datagram', 'seqpacket'] as const;
 
 function writeLock(writer: ByteWriter, lock: LockImage): void {
@@ -285,20 +286,24 @@ export const KIND_CODECS: Codecs = {
       filter: readFilter(reader),
     }),
   },
-  'unix-pair': {
+  'unix-socket': {
     tag: 11,
     version: 1,
     write(writer, image) {
       writeChoice(writer, UNIX_TYPES, image.type);
+      writer.bool(image.connected);
       writeIndex(writer, image.peer);
+      writer.u8(image.shutdown);
       writeOptions(writer, image.options);
       writer.list(image.chunks, (chunk) => writer.bytes(chunk));
     },
     read: (reader, flags) => ({
-      kind: 'unix-pair',
+      kind: 'unix-socket',
       flags,
       type: readChoice(reader, UNIX_TYPES),
+      connected: reader.bool(),
       peer: readIndex(reader),
+      shutdown: reader.u8(),
       options: readOptions(reader),
       chunks: reader.list(() => reader.bytes(MAX_PIPE_BYTES)),
     }),
@@ -310,5 +315,26 @@ export const KIND_CODECS: Codecs = {
       writer.list(image.watches, ({ watch, path, mask }) => writer.i32(watch).text(path).u32(mask));
     },
     read: (reader, flags) => ({ kind: 'inotify', flags, watches: reader.list(() => readWatch(reader)) }),
+  },
+  'netlink-socket': {
+    tag: 13,
+    version: 1,
+    write(writer, image) {
+      writeChoice(writer, NETLINK_TYPES, image.type);
+      writer
+        .u16(image.protocol)
+        .u32(image.port)
+        .list(image.groups, (group) => writer.u32(group));
+      writeOptions(writer, image.options);
+    },
+    read: (reader, flags) => ({
+      kind: 'netlink-socket',
+      flags,
+      type: readChoice(reader, NETLINK_TYPES),
+      protocol: reader.u16(),
+      port: reader.u32(),
+      groups: reader.list(() => reader.u32()),
+      options: readOptions(reader),
+    }),
   },
 };

@@ -36,7 +36,8 @@ export type DescriptionImage =
   | SignalfdImage
   | UdpSocketImage
   | TcpSocketImage
-  | UnixPairEndImage
+  | UnixSocketImage
+  | NetlinkSocketImage
   | InotifyImage;
 
 export type DescriptionKind = DescriptionImage['kind'];
@@ -184,14 +185,31 @@ export type TcpSocketImage = Description<'tcp-socket'> &
     readonly backlog: number | null;
   };
 
-/** One end of a socketpair(AF_UNIX) whose ends are both in the process, or whose other end is closed. */
-export type UnixPairEndImage = Description<'unix-pair'> & {
+/**
+ * A unix socket without a name. Its peer is in the process too, or is closed, or there never was one. Connections that go
+ * out of the process cannot be moved.
+ */
+export type UnixSocketImage = Description<'unix-socket'> & {
   readonly type: 'stream' | 'datagram' | 'seqpacket';
-  /** The description of the other end; null: it is closed. */
+  readonly connected: boolean;
+  /** The description of the other end; null: it is closed, or the socket is not connected. */
   readonly peer: number | null;
+  /** What shutdown(2) has closed: 1 receiving, 2 sending, 3 both. */
+  readonly shutdown: number;
   readonly options: readonly SocketOptionImage[];
-  /** What the peer sent and this end has not read; a stream has one chunk at most. */
+  /** What the peer sent and this end has not read; of a stream one chunk at most. */
   readonly chunks: readonly Uint8Array[];
+};
+
+/** A netlink socket by which the kernel tells of changes to the network (NETLINK_ROUTE), with nothing in its queue. */
+export type NetlinkSocketImage = Description<'netlink-socket'> & {
+  readonly type: 'raw' | 'datagram';
+  readonly protocol: number;
+  /** Port id; 0: not bound. */
+  readonly port: number;
+  /** Numbers of the multicast groups, ascending. */
+  readonly groups: readonly number[];
+  readonly options: readonly SocketOptionImage[];
 };
 
 export type InotifyImage = Description<'inotify'> & { readonly watches: readonly InotifyWatchImage[] };

@@ -1,14 +1,24 @@
 import { defined, unreachable } from '../../base/assert.ts';
-import type { DescriptionImage, DescriptorTableImage, TimerfdImage } from '../../image/descriptors/types.ts';
+import type {
+  DescriptionImage,
+  DescriptorTableImage,
+  NetlinkSocketImage,
+  TimerfdImage,
+  UnixSocketImage,
+} from '../../image/descriptors/types.ts';
 import { addToEventfd, MAX_INITIAL_COUNT } from '../../linux/eventfd.ts';
 import { fileStatus, getPipeCapacity, setPipeCapacity } from '../../linux/file-descriptors.ts';
+import { encodeNetlinkAddress, joinNetlinkGroup } from '../../linux/netlink-address.ts';
 import type { RootDirectory } from '../../linux/root-directory.ts';
+import { NETLINK_OPTIONS, UNIX_OPTIONS } from '../../linux/socket-options.ts';
+import { bindSocket, sendNow, shutDown } from '../../linux/sockets.ts';
 import { clockTime, isWallClock, setTicks, setTimer, TFD_TIMER_ABSTIME } from '../../linux/timerfd.ts';
 import { type Copies, restoreError, type Subject, step } from './context.ts';
 import type { Created } from './creation.ts';
 import { configureFile, fillNamelessFile, namelessFiles } from './files.ts';
 import { configureTcp, configureUdp } from './inet-sockets.ts';
 import { endsOf, fillFifo, fillPipe, settleFlags } from './pipes.ts';
+import { setOptions } from './socket-options.ts';
 
 /** Gives the new descriptions their state, from outside: without a call inside the process. */
 export function configureDescriptions(
@@ -30,6 +40,17 @@ export function configureDescriptions(
   for (const [index, image] of table.descriptions.entries()) {
     const subject = subjects[index]!;
     step(subject, `set up a descriptor of kind ${image.kind}`, () => configure(subject, image, () => copyOf(index)));
+  }
+  // Behind the options of both ends, which say how much fits.
+  for (const [index, image] of table.descriptions.entries()) {
+    if (image.kind !== 'unix-socket') continue;
+    const other = created.others.get(index);
+    step(subjects[index]!, 'fill a socket', () => {
+      if (other !== undefined && image.chunks.length > 0) fillSocket(copies.of(other), image);
+    });
+  }
+  for (const [index, image] of table.descriptions.entries()) {
+    if (image.kind === 'unix-socket' && image.shutdown !== 0) shutDown(copyOf(index), image.shutdown - 1);
   }
 }
 
@@ -81,17 +102,35 @@ function configure(subject: Subject, image: DescriptionImage, copy: () => number
     case 'udp-socket':
       configureUdp(subject, image, copy());
       break;
+    case 'unix-socket': {
+      const socket = copy();
+      setOptions(subject, image.options, socket, UNIX_OPTIONS);
+      settleFlags(socket, image.flags);
+      break;
+    }
+    case 'netlink-socket':
+      configureNetlink(subject, image, copy());
+      break;
     case 'tcp-socket':
       configureTcp(subject, image, copy());
       break;
     case 'epoll':
     case 'signalfd':
-    case 'unix-pair':
     case 'inotify':
       break;
     default:
       unreachable(image);
   }
+}
+
+function fillSocket(sender: number, { chunks }: UnixSocketImage): void {
+  for (const chunk of chunks) sendNow(sender, chunk);
+}
+
+function configureNetlink(subject: Subject, image: NetlinkSocketImage, copy: number): void {
+  setOptions(subject, image.options, copy, NETLINK_OPTIONS);
+  if (image.port !== 0) bindSocket(copy, encodeNetlinkAddress(image));
+  for (const group of image.groups) joinNetlinkGroup(copy, group);
 }
 
 function configureTimer(image: TimerfdImage, copy: () => number): void {

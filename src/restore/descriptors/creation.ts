@@ -1,9 +1,18 @@
 import { assert, defined } from '../../base/assert.ts';
-import type { DescriptionImage, DescriptorTableImage } from '../../image/descriptors/types.ts';
+import type { DescriptionImage, DescriptorTableImage, UnixSocketImage } from '../../image/descriptors/types.ts';
 import { MAX_INITIAL_COUNT } from '../../linux/eventfd.ts';
 import { cString } from '../../linux/libc.ts';
 import { O } from '../../linux/open-flags.ts';
-import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM } from '../../linux/sockets.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  AF_NETLINK,
+  AF_UNIX,
+  SOCK_DGRAM,
+  SOCK_RAW,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+} from '../../linux/sockets.ts';
 import { SYS } from '../../linux/syscall-numbers.ts';
 import { type RecreateContext, restoreError, type Subject } from './context.ts';
 import { openFlags } from './files.ts';
@@ -13,12 +22,15 @@ import type { RemoteCalls } from './remote-calls.ts';
 const AT_FDCWD = -100;
 const EFD_SEMAPHORE = 1;
 const SIGSET_BYTES = 8;
+const UNIX_TYPES = { stream: SOCK_STREAM, datagram: SOCK_DGRAM, seqpacket: SOCK_SEQPACKET } as const;
 
 export type Created = {
   /** For each description its number in the new process. */
   readonly numbers: readonly number[];
   /** For each pipe without a name both its ends, also those that the image does not have. */
   readonly pipes: ReadonlyMap<number, { readonly readEnd: number; readonly writeEnd: number }>;
+  /** For each connected unix socket the number of its other end, also where the image does not have that. */
+  readonly others: ReadonlyMap<number, number>;
 };
 
 /**
@@ -97,6 +109,7 @@ function throwing(error: Error): never {
 class Creation {
   readonly numbers: number[] = [];
   readonly pipes = new Map<number, { readonly readEnd: number; readonly writeEnd: number }>();
+  readonly others = new Map<number, number>();
   readonly #calls: RemoteCalls;
   readonly #subjects: readonly Subject[];
 
@@ -139,7 +152,14 @@ class Creation {
         this.#add(index, 'make a socket', SYS.socket, domain, type | nonBlocking, 0);
         break;
       }
-      case 'unix-pair':
+      case 'netlink-socket': {
+        const type = image.type === 'raw' ? SOCK_RAW : SOCK_DGRAM;
+        this.#add(index, 'make a netlink socket', SYS.socket, AF_NETLINK, type | nonBlocking, image.protocol);
+        break;
+      }
+      case 'unix-socket':
+        this.#unixSocket(index, image);
+        break;
       case 'inotify':
         throw restoreError(this.#subjects[index]!, `${image.kind} is not implemented`);
     }
@@ -168,6 +188,32 @@ class Creation {
         if (writing !== undefined) this.numbers[writing.index] = writeEnd;
       },
       failed: (error) => throwing(restoreError(this.#subjects[ends[0]!.index]!, 'make a pipe', error)),
+    });
+  }
+
+  /** The first of a pair makes both ends; where the other end is closed, it is there until the table is complete. */
+  #unixSocket(index: number, { type: name, connected, peer, flags }: UnixSocketImage): void {
+    const type = UNIX_TYPES[name] | (flags & O.NONBLOCK);
+    if (!connected) {
+      this.#add(index, 'make a unix socket', SYS.socket, AF_UNIX, type, 0);
+      return;
+    }
+    if (peer !== null && peer < index) return;
+    const result = Buffer.alloc(8);
+    this.#calls.add({
+      what: 'make a pair of sockets',
+      number: SYS.socketpair,
+      args: [AF_UNIX, type, 0, result],
+      writesBack: true,
+      done: () => {
+        const [own, other] = [result.readInt32LE(0), result.readInt32LE(4)];
+        this.numbers[index] = own;
+        this.others.set(index, other);
+        if (peer === null) return;
+        this.numbers[peer] = other;
+        this.others.set(peer, own);
+      },
+      failed: (error) => throwing(restoreError(this.#subjects[index]!, 'make a pair of sockets', error)),
     });
   }
 

@@ -1,5 +1,6 @@
 /** jailor as a program, in the background: as a daemon starts it, and leaves it running when it ends itself. */
 import { closeSync, fstatSync } from 'node:fs';
+import { ComicranError } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { makePipe } from '../linux/pipe.ts';
 import { ControlServer, checkSocketPath } from './control-server.ts';
@@ -32,6 +33,7 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
     onTakenDown: async () => (await outputs.promise).close(),
   });
   checkSocketPath(supervisor.paths.controlSocket);
+  if (options.skeleton !== undefined) await checkAddressFree(options.stateDirectory, config);
   await supervisor.claim();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void supervisor.terminate('SIGTERM', STOP_GRACE_MS));
@@ -53,6 +55,16 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
   started();
   await supervisor.finished;
   await server.close();
+}
+
+/** A process that runs is refused an address that is routed already; a skeleton has no route yet. */
+async function checkAddressFree(stateDirectory: string, { id, network }: FullConfig): Promise<void> {
+  const { findByAddress } = await import('./clean.ts');
+  const other = findByAddress(stateDirectory, network.address);
+  if (other === undefined || other === id) return;
+  throw new ComicranError('address.in-use', `the address ${network.address} is in use: it is sandbox ${other}'s`, {
+    hint: `Terminate sandbox ${other}, or give one of them another address.`,
+  });
 }
 
 /** What lies in the sandbox's directory and is open. */

@@ -11,6 +11,7 @@ import {
   thawCgroup,
 } from '../linux/cgroup.ts';
 import { ENODEV } from '../linux/errno.ts';
+import { isAlive } from '../linux/process-identity.ts';
 import { deleteLink, RouteSocket } from '../linux/rtnetlink/index.ts';
 import { signalProcess } from './child.ts';
 import { lockDirectory } from './lock.ts';
@@ -121,6 +122,13 @@ export async function forgetSandbox(stateDirectory: string, id: string): Promise
 /** What every sandbox's state file says, also of those whose jailor is gone. */
 export function listSandboxes(stateDirectory: string): SandboxState[] {
   return directoriesIn(sandboxesDirectory(stateDirectory)).flatMap((id) => findSandboxState(stateDirectory, id) ?? []);
+}
+
+/** Id of the sandbox with a living jailor that has an address. */
+export function findByAddress(stateDirectory: string, address: string): string | undefined {
+  return listSandboxes(stateDirectory).find(
+    (state) => state.address === address && state.phase !== 'exited' && isAlive(state.jailor),
+  )?.id;
 }
 
 function directoriesIn(path: string): string[] {

@@ -2,13 +2,19 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import type { ProcessSpec } from '../base/sandbox-config.ts';
+import { getLimits, setLimit } from '../linux/scheduling.ts';
 import { type Child, spawnedChild } from './child.ts';
 
 /** Descriptors 0, 1 and 2 of a child. */
 export type StdioFds = readonly [number, number, number];
 
+/** asm-generic/resource.h */
+const RLIMIT_NOFILE = 7;
+/** The soft limit that Linux and systemd give. */
+const USUAL_DESCRIPTORS = 1024n;
 const IDLE_TIMEOUT_MS = 10_000;
 const IDLE_POLL_MS = 0.5;
 /** To wait on without an event loop, which must not turn in the sandbox's namespaces. */
@@ -88,17 +94,31 @@ export function startRootProcess(spec: ProcessSpec, stdio: StdioFds): Child | { 
   if (!statSync(spec.workingDirectory).isDirectory()) {
     throw new Error(`the working directory ${spec.workingDirectory} is not a directory`);
   }
-  const child = spawn(spec.executable, [...spec.arguments], {
-    stdio: [...stdio],
-    env: { ...spec.environment },
-    cwd: spec.workingDirectory,
-    detached: true,
-  });
+  const child = withUsualDescriptorLimit(() =>
+    spawn(spec.executable, [...spec.arguments], {
+      stdio: [...stdio],
+      env: { ...spec.environment },
+      cwd: spec.workingDirectory,
+      detached: true,
+    }),
+  );
   if (child.pid !== undefined) return spawnedChild(child, child.pid);
   const failure = once(child, 'error').then(([error]) => {
     throw startFailure(spec, error as NodeJS.ErrnoException);
   });
   return { failure };
+}
+
+/** Node raises its own soft limit as far as it goes, and children inherit it; programs that use select(2) count on less. */
+function withUsualDescriptorLimit<T>(run: () => T): T {
+  const own = defined(getLimits(process.pid)[RLIMIT_NOFILE], 'the limit of descriptors');
+  const soft = own.hard < USUAL_DESCRIPTORS ? own.hard : USUAL_DESCRIPTORS;
+  setLimit(process.pid, RLIMIT_NOFILE, { soft, hard: own.hard });
+  try {
+    return run();
+  } finally {
+    setLimit(process.pid, RLIMIT_NOFILE, own);
+  }
 }
 
 function startFailure(spec: ProcessSpec, cause: NodeJS.ErrnoException): Error {

@@ -32,7 +32,7 @@ export type SupervisorOptions = {
   readonly logFds?: World['logFds'];
   /** Inodes of the pipes behind logFds. */
   readonly stdio?: SandboxState['stdio'];
-  /** True: state file and log stay to be read when the sandbox has exited. */
+  /** True: configuration, state file and log lie in the directory to be read, also when the sandbox has exited. */
   readonly keepDirectory: boolean;
   /** Called when the sandbox has been taken down and before it counts as exited: its directory is still this jailor's. */
   readonly onTakenDown?: () => Promise<void>;
@@ -129,9 +129,10 @@ export class Supervisor {
    */
   async start(open: () => Promise<void> = async () => undefined): Promise<void> {
     assert(this.#lock !== undefined, 'the sandbox has been claimed');
-    const { config, plan, stateDirectory, logFds } = this.#options;
+    const { config, plan, stateDirectory, logFds, keepDirectory } = this.#options;
     try {
-      writeWhole(this.paths.config, `${JSON.stringify(config, undefined, 2)}\n`);
+      // Only a daemon that comes back reads it: a sandbox in the foreground is nobody else's business.
+      if (keepDirectory) writeWhole(this.paths.config, `${JSON.stringify(config, undefined, 2)}\n`);
       this.#become({});
       await open();
       const construction = await applyPlan(config.id, plan, {

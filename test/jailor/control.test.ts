@@ -262,6 +262,17 @@ describe('a sandbox in the background', { skip: needs }, () => {
     assert.deepEqual(final.exit, { reason: 'terminated', code: null, signal: 'SIGKILL' });
   });
 
+  test('a skeleton cannot have the address of another sandbox', async () => {
+    const client = await start('exec sleep 1000');
+    const config = testConfig({ id: 'two' });
+    const skeleton = { hatcheryPid: HATCHERY_PID };
+    await assert.rejects(startSandbox({ stateDirectory: state.path, config, skeleton }), {
+      code: 'address.in-use',
+      message: "the address 10.88.77.5 is in use: it is sandbox jailtest's",
+    });
+    await client.terminate({ graceMs: 1_000 });
+  });
+
   test('a skeleton whose hatchery dies is over', async () => {
     const client = await start('true', true);
     const exited = client.waitFor(({ phase }) => phase === 'exited');

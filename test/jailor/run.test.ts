@@ -77,6 +77,10 @@ describe('jailor in the foreground', { skip: needs }, () => {
     assert.equal(files, ['bin', 'dev', 'etc', 'lib', 'lib64', 'proc', 'tmp', 'usr'].join('\n'));
   });
 
+  test('it has the usual limit of descriptors', async () => {
+    assert.equal(await says('ulimit -n'), '1024');
+  });
+
   test('it can have no io_uring', async () => {
     assert.match(await says('cat /proc/self/status'), /^Seccomp:\t2$/m);
   });

@@ -1,7 +1,74 @@
 import type { Command } from 'commander';
+import type { HiccupMeter } from '../../monitor/hiccup.ts';
+import type { ClientRun } from '../../traffic/client/client.ts';
 import { DEFAULT_DURATION, DEFAULT_GRACE, DEFAULT_RATE, type RawClientOptions } from '../../traffic/client/options.ts';
 
 type Options = RawClientOptions & { readonly json?: boolean; readonly timeline?: string; readonly hiccups?: boolean };
+
+/** Room for some 40,000 small answers: what comes at once after a stop must not be lost here. */
+const RECEIVE_LIMIT_BYTES = 32 * 1024 * 1024;
+
+/** As root, a receive queue beyond what net.core.rmem_max allows. */
+async function socketTuner(): Promise<((localPort: number) => void) | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const { findOwnUdpSocket } = await import('../../linux/own-socket.ts');
+  const { forceReceiveLimit } = await import('../../linux/socket-memory.ts');
+  return (localPort) => {
+    const socket = findOwnUdpSocket(localPort);
+    try {
+      if (socket !== undefined) forceReceiveLimit(socket, RECEIVE_LIMIT_BYTES);
+    } catch {
+      // Root in a container without CAP_NET_ADMIN: the report says how many answers were dropped here.
+    }
+  };
+}
+
+/** What the platform did meanwhile, in the words of the report. */
+async function disturbance(meter: HiccupMeter, { report, record }: ClientRun) {
+  const { mergeStalls } = await import('../../monitor/hiccup.ts');
+  const { undisturbed } = await import('../../traffic/client/report.ts');
+  const platform = await meter.stop();
+  const stalls = mergeStalls(platform.stalls).map(({ fromUnixUs, toUnixUs }) => ({
+    fromUs: fromUnixUs - report.startUnixUs,
+    toUs: toUnixUs - report.startUnixUs,
+  }));
+  const { stalls: _, ...summary } = platform;
+  return { platform: summary, undisturbed: undisturbed(record, stalls) };
+}
+
+async function run(target: string, raw: Options): Promise<void> {
+  const { clientOptions } = await import('../../traffic/client/options.ts');
+  const { runClient } = await import('../../traffic/client/client.ts');
+  const options = clientOptions(target, raw);
+  const interrupted = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+  const prepareSocket = await socketTuner();
+  const meter = raw.hiccups === true ? await (await import('../../monitor/hiccup.ts')).startHiccupMeter() : undefined;
+  const finished = await runClient(options, {
+    signal: interrupted.signal,
+    ...(prepareSocket === undefined ? {} : { prepareSocket }),
+  }).catch(async (thrown: unknown) => {
+    // Its threads would keep the program alive.
+    await meter?.stop();
+    throw thrown;
+  });
+  const { report, record } = finished;
+  const disturbed = meter === undefined ? undefined : await disturbance(meter, finished);
+  if (raw.timeline !== undefined) {
+    const { writeTimeline } = await import('../../traffic/client/timeline.ts');
+    writeTimeline(raw.timeline, record, report.startUnixUs);
+  }
+  if (raw.json === true) {
+    process.stdout.write(`${JSON.stringify({ ...report, ...disturbed })}\n`);
+    return;
+  }
+  const { renderClientReport } = await import('../../traffic/client/render.ts');
+  process.stdout.write(renderClientReport(report, disturbed?.undisturbed));
+  if (disturbed !== undefined) {
+    const { renderHiccups } = await import('../../monitor/render-hiccups.ts');
+    process.stdout.write(`\n${renderHiccups(disturbed.platform)}`);
+  }
+}
 
 export function register(command: Command): void {
   command
@@ -11,6 +78,7 @@ export function register(command: Command): void {
     .option('--grace <seconds>', 'how long to wait for answers after the last request', DEFAULT_GRACE)
     .option('--digits <n>', 'ask for the squares of numbers of this length, instead of short ones')
     .option('--shared', 'others ask this server too: a gap in its counter is no failure')
+    .option('--hiccups', 'watch meanwhile when this machine did not run, and report the latencies without that, too')
     .option('--timeline <file>', 'write when each request was sent and answered')
     .option('--json', 'print the report as one line of JSON')
     .addHelpText(
@@ -19,22 +87,5 @@ export function register(command: Command): void {
         '  comicran client 10.70.0.1:5006 --rate 1000 --duration 10\n' +
         '  comicran client 10.70.0.1:5006 --rate 20000 --duration 5 --json\n',
     )
-    .action(async (target: string, raw: Options) => {
-      const { clientOptions } = await import('../../traffic/client/options.ts');
-      const { runClient } = await import('../../traffic/client/client.ts');
-      const options = clientOptions(target, raw);
-      const interrupted = new AbortController();
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
-      const { report, record } = await runClient(options, interrupted.signal);
-      if (raw.timeline !== undefined) {
-        const { writeTimeline } = await import('../../traffic/client/timeline.ts');
-        writeTimeline(raw.timeline, record, report.startUnixUs);
-      }
-      if (raw.json) {
-        process.stdout.write(`${JSON.stringify(report)}\n`);
-      } else {
-        const { renderClientReport } = await import('../../traffic/client/render.ts');
-        process.stdout.write(renderClientReport(report));
-      }
-    });
+    .action(run);
 }

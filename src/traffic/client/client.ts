@@ -13,18 +13,25 @@ import { socketDrops } from './socket-drops.ts';
 
 export type ClientRun = { readonly report: ClientReport; readonly record: RunRecord };
 
+export type RunControl = {
+  /** Ends the sending early; the run is reported as far as it got. */
+  readonly signal?: AbortSignal;
+  /** Told the local port of the socket before anything is sent, to do to it what Node cannot. */
+  readonly prepareSocket?: (localPort: number) => void;
+};
+
 /**
  * Sends `rate` requests a second for a time and listens for their answers.
  *
- * @param signal ends the sending early; the run is reported as far as it got.
  * @throws ComicranError where the server's name or address cannot be used; silence of the server is a result.
  */
-export async function runClient(options: ClientOptions, signal?: AbortSignal): Promise<ClientRun> {
+export async function runClient(options: ClientOptions, control: RunControl = {}): Promise<ClientRun> {
   const socket = await connect(options);
   try {
+    control.prepareSocket?.(socket.address().port);
     await rehearse(options);
     const run = new Run(options, socket);
-    await run.complete(options.graceMs, signal);
+    await run.complete(options.graceMs, control.signal);
     const host = isIPv6(options.host) ? `[${options.host}]` : options.host;
     const { family, port } = socket.address();
     const report = reportOf(run.record, {

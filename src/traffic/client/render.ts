@@ -1,7 +1,7 @@
 /** A client's report for people. */
 import { formatTable } from '../../base/table.ts';
 import { formatMicros } from '../../base/units.ts';
-import type { ClientReport, Latency } from './report.ts';
+import type { ClientReport, Latency, Undisturbed } from './report.ts';
 
 const micros = (value: number | null): string => (value === null ? '-' : formatMicros(value));
 
@@ -34,13 +34,18 @@ function counts(report: ClientReport): [string, string][] {
   return rows;
 }
 
-export function renderClientReport(report: ClientReport): string {
+/** @param quiet the latencies without the requests that a stall of the platform may have delayed. */
+export function renderClientReport(report: ClientReport, quiet?: Undisturbed): string {
   const head = `${report.target}: ${report.rate} requests/s for ${(report.durationMs / 1000).toFixed(1)} s`;
   const latencies: [string, Latency][] = [
     ['latency', report.latencyUs],
     ['from the actual send', report.latencyFromSendUs],
     ['sent later than due', report.pacing.lateUs],
   ];
+  if (quiet !== undefined) {
+    latencies.push([`latency without ${quiet.leftOut} in platform stalls`, quiet.latencyUs]);
+    latencies.push(['the same from the actual send', quiet.latencyFromSendUs]);
+  }
   const percentile = (title: string, key: keyof Latency) => ({
     title,
     align: 'right' as const,

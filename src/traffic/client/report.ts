@@ -91,12 +91,30 @@ export function latencyOf(values: Float64Array): Latency {
   return { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: at(1) };
 }
 
+export type Undisturbed = {
+  /** Answered requests that were in flight during one of the spans. */
+  readonly leftOut: number;
+  readonly latencyUs: Latency;
+  readonly latencyFromSendUs: Latency;
+};
+
+/** Whether something from `fromUs` to `toUs` overlaps one of the spans, which are in order and do not overlap. */
+function overlaps(spans: readonly Span[], fromUs: number, toUs: number): boolean {
+  let [low, high] = [0, spans.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (spans[middle]!.toUs <= fromUs) low = middle + 1;
+    else high = middle;
+  }
+  return low < spans.length && spans[low]!.fromUs < toUs;
+}
+
 /**
- * Latency of the answered requests.
+ * Latency of the answered requests, without those that were in flight during one of the spans `without` (in order, none
+ * overlapping another).
  *
  * @param since `intended`: from when the request was due, so that a client which could not send in time does not hide
  * what its requests would have met (coordinated omission). `sent`: from when it was handed to the kernel.
- * @param without requests that were in flight during one of these spans are left out; none may overlap another.
  */
 export function latencySince(record: RunRecord, since: 'intended' | 'sent', without: readonly Span[] = []): Latency {
   const values = new Float64Array(record.answered);
@@ -104,11 +122,25 @@ export function latencySince(record: RunRecord, since: 'intended' | 'sent', with
   for (let index = 0; index < record.sent; index++) {
     const answered = record.answeredUs[index]!;
     if (Number.isNaN(answered)) continue;
-    const start = since === 'intended' ? record.intendedUs(index) : record.sentUs[index]!;
-    if (without.some((span) => start < span.toUs && answered > span.fromUs)) continue;
-    values[count++] = answered - start;
+    const intended = record.intendedUs(index);
+    if (overlaps(without, intended, answered)) continue;
+    values[count++] = answered - (since === 'intended' ? intended : record.sentUs[index]!);
   }
   return latencyOf(values.subarray(0, count));
+}
+
+/** The latencies without the requests that a stall of the platform may have delayed, to stand beside those with them. */
+export function undisturbed(record: RunRecord, stalls: readonly Span[]): Undisturbed {
+  let leftOut = 0;
+  for (let index = 0; index < record.sent; index++) {
+    const answered = record.answeredUs[index]!;
+    if (!Number.isNaN(answered) && overlaps(stalls, record.intendedUs(index), answered)) leftOut++;
+  }
+  return {
+    leftOut,
+    latencyUs: latencySince(record, 'intended', stalls),
+    latencyFromSendUs: latencySince(record, 'sent', stalls),
+  };
 }
 
 function pacingOf(record: RunRecord): PacingReport {

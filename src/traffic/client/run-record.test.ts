@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { longNumbers, MAX_REQUESTS, MIN_DIGITS, shortNumbers } from './numbering.ts';
-import { type ClientReport, latencyOf, latencySince, type RunFacts, reportOf } from './report.ts';
+import { type ClientReport, latencyOf, type RunFacts, reportOf, undisturbed } from './report.ts';
 import { RunRecord } from './run-record.ts';
 
 const FACTS: RunFacts = {
@@ -109,7 +109,14 @@ test('latency is from when the request was due; the time from when it was sent s
   assert.equal(report.latencyFromSendUs.max, 50);
   assert.deepEqual([report.pacing.stalls, report.pacing.largestBurst, report.pacing.lateUs.max], [1, 3, 2000]);
   // Without what was in flight between 1.5 and 2.5 ms: requests 1 and 2.
-  assert.equal(latencySince(record, 'intended', [{ fromUs: 1500, toUs: 2500 }]).max, 52);
+  const stalls = [
+    { fromUs: -20, toUs: -10 },
+    { fromUs: 1500, toUs: 2500 },
+    { fromUs: 9000, toUs: 9001 },
+  ];
+  const { leftOut, latencyUs } = undisturbed(record, stalls);
+  assert.deepEqual([leftOut, latencyUs.max], [2, 52]);
+  assert.equal(undisturbed(record, []).latencyUs.max, 2050);
 });
 
 test('unanswered requests are named with the time at which they were sent', () => {

@@ -7,7 +7,16 @@ import { encodePackets } from '../../src/base/packets/encode.ts';
 import { ENODEV } from '../../src/linux/errno.ts';
 import { inNetns } from '../../src/linux/netns.ts';
 import { PacketSender } from '../../src/linux/raw-socket.ts';
-import { deleteLink, findDiscipline, getLink, listRoutes, setLink } from '../../src/linux/rtnetlink/index.ts';
+import {
+  deleteLink,
+  findDiscipline,
+  getLink,
+  listRoutes,
+  listRules,
+  lookUpRoute,
+  replaceRoute,
+  setLink,
+} from '../../src/linux/rtnetlink/index.ts';
 import { SandboxPackets } from '../../src/sdaemon/dataplane/destination-packets.ts';
 import { raiseReceiveBuffers } from '../../src/sdaemon/dataplane/receive-buffers.ts';
 import { needs } from '../support/needs.ts';
@@ -150,6 +159,35 @@ describe('hold', { skip: needs('root') }, () => {
     assert.equal(routedTo(vm).length, 0);
     assert.equal(disciplineOf(vm)?.kind, 'noqueue');
     assert.deepEqual(await served(), []);
+  });
+
+  test('with an uplink only what comes in by it is led to the sandbox before the release', async () => {
+    const { packets, vm } = await makeWorld();
+    const client = makeNetns(undo);
+    joinClient(vm, client);
+    const link = getLink(vm.routes, 'client').index;
+    vm.routes.apply(replaceRoute({ destination: 'default', link, gateway: '10.1.0.2' }));
+    const rules = listRules(vm.routes).length;
+    for (let round = 0; round < 2; round++) {
+      await packets.hold();
+      await packets.hold();
+      assert.deepEqual(
+        routedTo(vm).map(({ table }) => table),
+        [0xc0de],
+      );
+      assert.equal(listRules(vm.routes).length, rules + 1);
+      assert.equal(lookUpRoute(vm.routes, SANDBOX_ADDRESS).link, link, 'this machine asks the network');
+      if (round === 0) await packets.discard();
+      else await packets.release();
+      assert.equal(listRules(vm.routes).length, rules);
+      assert.deepEqual(
+        routedTo(vm).map(({ table }) => table),
+        round === 0 ? [] : [254],
+      );
+    }
+    vm.routes.apply(deleteLink(LINK_NAME));
+    await packets.discard();
+    assert.equal(listRules(vm.routes).length, rules);
   });
 
   test('what does not fit is counted', async () => {

@@ -13,8 +13,10 @@ import { promises } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { afterEach, beforeEach, describe, type TestContext, test } from 'node:test';
 import { ipv4Bytes } from '../../src/base/ipv4.ts';
+import { encodePackets } from '../../src/base/packets/encode.ts';
 import { inNetns } from '../../src/linux/netns.ts';
-import { getLink, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
+import { PacketSender } from '../../src/linux/raw-socket.ts';
+import { getLink, listRoutes, listRules, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
 import { decodeDestinationMessage, decodeSourceMessage, encodeMessage } from '../../src/migration/codec.ts';
 import { type DestinationMessage, MAX_MESSAGE_BYTES, type SourceMessage } from '../../src/migration/messages.ts';
 import type { CarriedDatagram } from '../../src/migration/ports.ts';
@@ -73,6 +75,21 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     return { client, source, destination, leadToDestination: () => leadTo('vm2', '10.2.2.2') };
   };
 
+  function sendFrom(vm: Vm, address: string, number: number): void {
+    const payload = Buffer.alloc(32);
+    payload.writeUInt32LE(number);
+    const destinationAddress = ipv4Bytes(SANDBOX_ADDRESS);
+    const datagram = {
+      sourceAddress: ipv4Bytes(address),
+      sourcePort: 9,
+      destinationAddress,
+      destinationPort: Number(PORT),
+      payload,
+    };
+    using sender = inNetns(vm.netns, () => new PacketSender(4));
+    assert.ok(sender.trySend(encodePackets(datagram, 1500, number)[0]!, destinationAddress));
+  }
+
   async function connect(source: Vm, destination: Vm) {
     const options = { key: randomBytes(32), maxMessageBytes: MAX_MESSAGE_BYTES, readiness };
     const address = { address: ipv4Bytes('10.2.2.2'), port: 0 };
@@ -130,8 +147,12 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     const packets = inNetns(destination.netns, () => new SandboxPackets(network));
     undo(() => packets.close());
     const { sender, receiver } = await connect(source, destination);
-    const drain = new DrainedSockets(first.pid, { readiness, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
+    const route = { address: SANDBOX_ADDRESS, linkName: LINK_NAME };
+    const drain = new DrainedSockets(first.pid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     await packets.hold();
+    // The destination's own programs still find the sandbox where it runs.
+    sendFrom(destination, '10.2.2.2', total);
+    await wait(50);
 
     const load = await startProgram(undo, client.netns, 'sender', [SANDBOX_ADDRESS, PORT, `${rate}`, `${total}`]);
     await wait(300);
@@ -142,8 +163,12 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     leadToDestination();
     const injecting = receiveAll(receiver, packets);
     const carried: CarriedDatagram[] = [];
-    const { dropped } = await drain.drain((datagram) => void carried.push(datagram), 2000);
+    const { dropped } = await inNetns(source.netns, () => ({
+      draining: drain.drain((datagram) => void carried.push(datagram), 2000),
+    })).draining;
     const drainedAt = performance.now();
+    // What still comes to the machine that the sandbox has left goes after it.
+    sendFrom(source, '10.2.1.2', total + 1);
     const half = carried.length >> 1;
     await sender.send({ type: 'DATAGRAMS', first: 0, datagrams: carried.slice(0, half) });
     await sender.send({ type: 'DATAGRAMS', first: half, datagrams: carried.slice(half) });
@@ -164,6 +189,14 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
         return JSON.parse(value as string) as number[];
       }),
     );
+    const toSandbox = (vm: Vm) =>
+      listRoutes(vm.routes).filter((route) => route.destination === `${SANDBOX_ADDRESS}/32`);
+    assert.equal(toSandbox(source).length, 0);
+    assert.deepEqual(
+      toSandbox(destination).map(({ table }) => table),
+      [254],
+    );
+    assert.equal(listRules(destination.routes).length, 3, 'local, main and default');
     context.diagnostic(
       `${rate}/s: ${before!.length} served before, ${injected} injected, ${held} held, ${after!.length} served after; ` +
         `drain ${(drainedAt - routeChangedAt).toFixed(1)} ms, to the last injected ${(injectedAt - drainedAt).toFixed(1)} ms, ` +
@@ -171,7 +204,10 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     );
     assert.deepEqual({ dropped, lost }, { dropped: 0, lost: 0 });
     assert.ok(injected > 0 && held > 0, 'both ways were taken');
-    assert.deepEqual([...before!, ...after!], [...Array(total).keys()]);
+    assert.ok(before!.includes(total) && after!.includes(total + 1), 'what the machines themselves sent');
+    const fromClient = [...before!, ...after!].filter((number) => number < total);
+    assert.deepEqual(fromClient, [...Array(total).keys()]);
+    assert.equal(before!.length + after!.length, total + 2);
   }
 
   for (const rate of [5_000, 10_000])

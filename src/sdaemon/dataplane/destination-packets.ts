@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { ipv4Bytes } from '../../base/ipv4.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
-import { ESRCH } from '../../linux/errno.ts';
 import { closeFd, inNetns, inNetnsOf, openOwnNetns } from '../../linux/netns.ts';
 import { receiveOnOneCpu } from '../../linux/receive-cpu.ts';
-import { deleteRoute, findLink, getLink, macBytes, RouteSocket, replaceRoute } from '../../linux/rtnetlink/index.ts';
+import { findLink, getLink, macBytes, RouteSocket } from '../../linux/rtnetlink/index.ts';
 import type { CarriedDatagram, DestinationPackets } from '../../migration/ports.ts';
+import { leadAll, leadArriving, leadNothing } from './arrival-route.ts';
 import { PacketHold } from './hold.ts';
 import { checkCarriable, isFromInside, LinkInjector, LoopbackInjector } from './injector.ts';
 
@@ -43,7 +43,7 @@ export class SandboxPackets implements DestinationPackets {
     this.#loopback = new LoopbackInjector((run) => this.#inSandbox(run), random());
   }
 
-  /** Also leads packets for the sandbox's address to the link, where they wait. */
+  /** Also leads packets that come in for the sandbox's address to the link, where they wait. */
   async hold(): Promise<void> {
     this.#hold.close();
     // Behind the hold two CPUs could still swap packets, of the two ways in too.
@@ -51,7 +51,7 @@ export class SandboxPackets implements DestinationPackets {
       for (const link of [INSIDE_LINK, 'lo']) receiveOnOneCpu(link, this.#addressBytes[3]!);
     });
     this.#injector();
-    this.#route();
+    leadArriving(this.#routes, this.#network.address, getLink(this.#routes, this.#network.linkName).index);
   }
 
   inject(datagram: CarriedDatagram): void {
@@ -62,15 +62,13 @@ export class SandboxPackets implements DestinationPackets {
 
   /** @returns `lost`: found the queue of the hold full. */
   async release(): Promise<{ readonly held: number; readonly lost: number }> {
-    // A daemon that died between the two may have left the one without the other.
-    if (findLink(this.#routes, this.#network.linkName) !== undefined) this.#route();
+    const link = findLink(this.#routes, this.#network.linkName);
+    if (link !== undefined) leadAll(this.#routes, this.#network.address, link.index);
     return this.#hold.open();
   }
 
   async discard(): Promise<void> {
-    const link = findLink(this.#routes, this.#network.linkName);
-    if (link === undefined) return;
-    this.#routes.applyUnless(deleteRoute({ destination: this.#network.address, link: link.index }), ESRCH);
+    leadNothing(this.#routes, this.#network.address, findLink(this.#routes, this.#network.linkName)?.index);
     this.#hold.discard();
   }
 
@@ -95,11 +93,6 @@ export class SandboxPackets implements DestinationPackets {
 
   #inSandbox<T>(run: () => T): T {
     return inNetnsOf({ pid: this.#network.pid }, run);
-  }
-
-  #route(): void {
-    const { index } = getLink(this.#routes, this.#network.linkName);
-    this.#routes.apply(replaceRoute({ destination: this.#network.address, link: index }));
   }
 
   #injector(): LinkInjector {

@@ -13,6 +13,7 @@ import {
 import { decodeInetAddress, localAddress } from '../../linux/sockets.ts';
 import type { CarriedDatagram, SourcePackets } from '../../migration/ports.ts';
 import type { Readiness } from '../readiness.ts';
+import { leadAway } from './leaving-route.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from './process-sockets.ts';
 import { raiseReceiveBuffers } from './receive-buffers.ts';
 
@@ -20,6 +21,8 @@ export type DrainOptions = {
   readonly readiness: Readiness;
   /** Receive queues with a lower limit than this are given it at once; absent: they stay as they are. */
   readonly receiveLimitBytes?: number;
+  /** The sandbox's, on this VM: taken away when the drain begins, where packets have another way (leaving-route.ts). */
+  readonly route?: { readonly address: string; readonly linkName: string };
   /** Nothing may have come for so long before the sockets count as quiet. */
   readonly quietMs?: number;
 };
@@ -81,7 +84,8 @@ export class DrainedSockets implements SourcePackets {
     deliver: (datagram: CarriedDatagram) => void,
     timeoutMs: number,
   ): Promise<{ readonly carried: number; readonly dropped: number }> {
-    const { readiness, quietMs = QUIET_MS } = this.#options;
+    const { readiness, route, quietMs = QUIET_MS } = this.#options;
+    if (route !== undefined) leadAway(route.address, route.linkName);
     const deadline = readiness.nowMs() + timeoutMs;
     const sockets = this.#open().map((socket) => prepare(socket));
     let carried = 0;

@@ -23,6 +23,7 @@ export const POLL = { IN: 1, OUT: 4, ERR: 8, HUP: 0x10, RDHUP: 0x2000 } as const
 /** struct stat of x86-64 (asm/stat.h), in bytes. */
 const STAT_BYTES = 144;
 const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 
 export type FileStatus = {
   readonly device: bigint;
@@ -40,12 +41,13 @@ export type FileStatus = {
 };
 
 /**
- * The status of a file, links followed. @param path ends with a NUL. @param directory a descriptor that a relative path starts at; null: the path is
- * absolute. @returns null when there is no such file.
+ * The status of a file. @param path ends with a NUL. @param directory a descriptor that a relative path starts at; null:
+ * the path is absolute. @param follow symbolic links at its end. @returns null when there is no such file.
  */
-export function statAt(directory: number | null, path: Uint8Array): FileStatus | null {
+export function statAt(directory: number | null, path: Uint8Array, follow = true): FileStatus | null {
   const bytes = Buffer.alloc(STAT_BYTES);
-  const result = trySyscall(SYS.newfstatat, directory ?? AT_FDCWD, path, bytes, 0);
+  const flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
+  const result = trySyscall(SYS.newfstatat, directory ?? AT_FDCWD, path, bytes, flags);
   return result < 0 ? null : decodeStat(bytes);
 }
 

@@ -317,6 +317,18 @@ keep += [a, b, c]`,
   },
 ];
 
+const INOTIFY: Case[] = [
+  {
+    name: 'inotify',
+    python: `i = call('inotify_init1', os.O_NONBLOCK); call('inotify_init')
+def watch(path, mask): return call('inotify_add_watch', i, path.encode(), mask)
+open(DIRECTORY + '/watched', 'w').close(); os.symlink('watched', DIRECTORY + '/link'); os.mkdir(MEMORY + '/sub')
+watch(DIRECTORY, 0x100); libc.inotify_rm_watch(i, watch(MEMORY, 0x8)); os.read(i, 4096)
+watch(MEMORY + '/sub', 0xfff); watch(DIRECTORY + '/watched', 0x84000002); watch(DIRECTORY + '/link', 0x02000004); watch('/', 2)
+p = select.epoll(); p.register(i, 1)`,
+  },
+];
+
 export const CASES: readonly Case[] = [
   ...BASIC,
   ...TIMERS,
@@ -327,4 +339,5 @@ export const CASES: readonly Case[] = [
   ...SOCKETS,
   ...UNIX,
   ...NETLINK,
+  ...INOTIFY,
 ];

@@ -79,6 +79,14 @@ if os.fork() == 0: signal.pause()
 os.close(f)`,
     /3 is an epoll descriptor that watches something which is closed in the process and open elsewhere \(it was added as 4\)/,
   ],
+  [
+    `i = call('inotify_init'); call('inotify_add_watch', i, b'/tmp', 0x100); os.close(os.open('/tmp/comicran-event', os.O_CREAT)); os.unlink('/tmp/comicran-event')`,
+    /3 is an inotify descriptor with unread events/,
+  ],
+  [
+    `i = call('inotify_init'); f = os.open('/tmp/comicran-watched', os.O_CREAT); call('inotify_add_watch', i, b'/tmp/comicran-watched', 2); os.unlink('/tmp/comicran-watched')`,
+    /3 is an inotify descriptor that watches inode \d+, whose path cannot be found/,
+  ],
   [`params = bytearray(120); libc.syscall(425, 4, (ctypes.c_char * 120).from_buffer(params))`, /3 is an io_uring/],
   [
     `f = os.open('/dev/null', 0); fcntl.fcntl(f, fcntl.F_SETFL, os.O_NONBLOCK); r, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)`,

@@ -25,6 +25,7 @@ import { captureEventfd, captureSignalfd, captureTimerfd } from './counters.ts';
 import { captureEpoll } from './epoll.ts';
 import { FileCapture } from './files.ts';
 import { InetSocketCapture } from './inet-sockets.ts';
+import { captureInotify } from './inotify.ts';
 import { captureNetlink } from './netlink-sockets.ts';
 import { captureInherited, inheritedName, PipeCapture } from './pipes.ts';
 import { readTable } from './sharing.ts';
@@ -121,6 +122,8 @@ class DescriptionCapture {
         return captureSignalfd(found);
       case 'anon_inode:[eventpoll]':
         return captureEpoll(this.#source, found, this.#found);
+      case 'anon_inode:inotify':
+        return captureInotify(this.#source, found, this.#files);
       case 'anon_inode:[io_uring]':
         throw new Refusal(number, 'an io_uring (programs do without where io_uring_setup is denied, as in a sandbox)');
       default:

@@ -62,10 +62,22 @@ export class FileCapture {
     return this.#namedPath(found, status) ?? refuse(found.number, `the FIFO ${found.link}, which has been removed`);
   }
 
+  /** Where the file systems of a device are mounted in the sandbox. */
+  mountPoints(major: number, minor: number): string[] {
+    return [...this.#mountTable().values()]
+      .filter(({ device }) => device === `${major}:${minor}`)
+      .map(({ mountPoint }) => mountPoint);
+  }
+
+  /** Whether a path inside the sandbox leads to the file of this number. */
+  isAt(path: string, inode: bigint): boolean {
+    return statAt(null, cString(`/proc/${this.#source.pid}/root${path}`), false)?.inode === inode;
+  }
+
   #device(found: Found, { major, minor }: FileStatus): DeviceImage {
     const { number, link, flags } = found;
     if (PLAIN_DEVICES.includes(`${major}:${minor}`)) {
-      return { kind: 'device', flags, path: this.#pathInSandbox(link), major, minor };
+      return { kind: 'device', flags, path: this.pathInSandbox(link), major, minor };
     }
     if (TERMINAL_MAJORS.includes(major)) throw new Refusal(number, `the terminal ${link}`);
     throw new Refusal(number, `the device ${link} (${major}:${minor})`);
@@ -84,7 +96,7 @@ export class FileCapture {
     if (link.startsWith('/memfd:')) throw new Refusal(number, `the memory file ${link} (memfd_create)`);
     const path = this.#namedPath(found, status);
     const unlinked = path === null;
-    const shown = path ?? this.#pathInSandbox(link.slice(0, -DELETED.length));
+    const shown = path ?? this.pathInSandbox(link.slice(0, -DELETED.length));
     const onOwnFileSystem = this.#mountOf(found).type === 'tmpfs';
     const carried = unlinked || onOwnFileSystem ? this.#carry(found, status, shown, unlinked) : null;
     return this.#image(found, shown, 'regular', status.size, carried);
@@ -100,8 +112,8 @@ export class FileCapture {
     const { number, link } = found;
     if (status.links === 0n && link.endsWith(DELETED)) return null;
     this.#mountOf(found);
-    const path = this.#pathInSandbox(link);
-    const there = statAt(null, cString(`/proc/${this.#source.pid}/root${path}`));
+    const path = this.pathInSandbox(link);
+    const there = statAt(null, cString(`/proc/${this.#source.pid}/root${path}`), false);
     if (there === null || there.inode !== status.inode || there.device !== status.device) {
       throw new Refusal(number, `the file ${path}, which is not to be found at that path any more`);
     }
@@ -110,14 +122,19 @@ export class FileCapture {
 
   /** The mount that a file was opened through: one of the process's own mount namespace. */
   #mountOf({ number, link, info }: Found): MountInfo {
-    this.#mounts ??= new Map(readMounts(this.#source.pid).map((mount) => [mount.id, mount]));
     return (
-      this.#mounts.get(info.mountId) ?? refuse(number, `the file ${link} outside the sandbox, where it has no path`)
+      this.#mountTable().get(info.mountId) ??
+      refuse(number, `the file ${link} outside the sandbox, where it has no path`)
     );
   }
 
+  #mountTable(): ReadonlyMap<number, MountInfo> {
+    this.#mounts ??= new Map(readMounts(this.#source.pid).map((mount) => [mount.id, mount]));
+    return this.#mounts;
+  }
+
   /** A link says the path from the root of the mount namespace; the process may have its root further down. */
-  #pathInSandbox(link: string): string {
+  pathInSandbox(link: string): string {
     this.#root ??= readlinkSync(`/proc/${this.#source.pid}/root`);
     if (this.#root === '/') return link;
     return link.startsWith(`${this.#root}/`) ? link.slice(this.#root.length) : link;

@@ -17,6 +17,7 @@ import { type Copies, restoreError, type Subject, step } from './context.ts';
 import type { Created } from './creation.ts';
 import { configureFile, fillNamelessFile, namelessFiles } from './files.ts';
 import { configureTcp, configureUdp } from './inet-sockets.ts';
+import { configureInotify } from './inotify.ts';
 import { endsOf, fillFifo, fillPipe, settleFlags } from './pipes.ts';
 import { setOptions } from './socket-options.ts';
 
@@ -39,7 +40,9 @@ export function configureDescriptions(
   }
   for (const [index, image] of table.descriptions.entries()) {
     const subject = subjects[index]!;
-    step(subject, `set up a descriptor of kind ${image.kind}`, () => configure(subject, image, () => copyOf(index)));
+    step(subject, `set up a descriptor of kind ${image.kind}`, () =>
+      configure(subject, image, () => copyOf(index), root),
+    );
   }
   // Behind the options of both ends, which say how much fits.
   for (const [index, image] of table.descriptions.entries()) {
@@ -74,7 +77,7 @@ function configurePipe(
 }
 
 /** @param copy gets a copy of the descriptor in this process, where one is needed. */
-function configure(subject: Subject, image: DescriptionImage, copy: () => number): void {
+function configure(subject: Subject, image: DescriptionImage, copy: () => number, root: RootDirectory): void {
   switch (image.kind) {
     case 'file': {
       const file = copy();
@@ -111,12 +114,14 @@ function configure(subject: Subject, image: DescriptionImage, copy: () => number
     case 'netlink-socket':
       configureNetlink(subject, image, copy());
       break;
+    case 'inotify':
+      configureInotify(subject, image, copy, root);
+      break;
     case 'tcp-socket':
       configureTcp(subject, image, copy());
       break;
     case 'epoll':
     case 'signalfd':
-    case 'inotify':
       break;
     default:
       unreachable(image);

@@ -161,7 +161,8 @@ class Creation {
         this.#unixSocket(index, image);
         break;
       case 'inotify':
-        throw restoreError(this.#subjects[index]!, `${image.kind} is not implemented`);
+        this.#add(index, 'make an inotify descriptor', SYS.inotify_init1, nonBlocking);
+        break;
     }
   }
 

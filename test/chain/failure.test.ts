@@ -111,6 +111,8 @@ test('failures in a lab', { skip }, async (t) => {
   ];
   for (const action of ['fail', 'kill'] as const) {
     for (const [point, expected] of POINTS) {
+      // A begin that fails leaves nothing: a failure behind one that has succeeded is no failure that there can be.
+      if (action === 'fail' && point === 'destination.engine.begin:after') continue;
       await t.test(`${point}=${action}: one owner, which answers`, async () => {
         const node = point.startsWith('source') ? 'vm1' : 'vm2';
         await restartDaemon(node, `${point}=${action}`);

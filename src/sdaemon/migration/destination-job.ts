@@ -53,6 +53,7 @@ export async function runDestinationJob(
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });
+    journal.forgetNote(migration.id);
     return destinationOutcome(outcome, hostPid);
   } catch (thrown) {
     // Only what comes before the role can throw: nothing has been built.

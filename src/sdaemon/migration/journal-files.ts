@@ -43,6 +43,11 @@ export class JournalFiles implements Journal {
     this.#put(this.#notePath(migrationId), `${JSON.stringify({ ...note, channel: text })}\n`);
   }
 
+  /** Removes a note whose entry has been cleared: nothing is left that it could be of use for. */
+  forgetNote(migrationId: string): void {
+    if (!existsSync(this.#path(migrationId))) rmSync(this.#notePath(migrationId), { force: true });
+  }
+
   readNote(migrationId: string): ProcessNote | undefined {
     const path = this.#notePath(migrationId);
     if (!existsSync(path)) return undefined;

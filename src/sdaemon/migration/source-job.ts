@@ -42,7 +42,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });
-    if (outcome.outcome !== 'halted') journal.clear(migration.id);
+    journal.forgetNote(migration.id);
     return sourceOutcome(outcome);
   } catch (thrown) {
     // Only what comes before the role can throw: the process has not been touched.

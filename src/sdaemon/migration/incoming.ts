@@ -136,9 +136,16 @@ export class Incoming {
 
   async #arrived(config: FullConfig, jail: Jail, hostPid: number, epoch: bigint): Promise<void> {
     const { registry, publisher, lifecycle, log } = this.#world;
-    await jail.adopt(hostPid);
     registry.set(config.id, { state: 'running', config, jail, epoch });
     lifecycle.watch(config.id, jail);
+    try {
+      await jail.adopt(hostPid);
+    } catch (thrown) {
+      // It has come here, and ended at once: jailor notices that nobody is in the sandbox, as with any other.
+      log(`${config.id}: has arrived and ended: ${messageOf(thrown)}`);
+      await lifecycle.lost(config.id, jail);
+      return;
+    }
     log(`${config.id}: has arrived, process ${hostPid}, epoch ${epoch}`);
     await publisher.publish(config.id, config.network).catch((thrown: unknown) => {
       log(`${config.id}: its ports are not published here: ${messageOf(thrown)}`);

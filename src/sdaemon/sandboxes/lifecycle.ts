@@ -81,6 +81,15 @@ export class Lifecycle {
     return exit;
   }
 
+  /** A sandbox of this machine whose process is gone, though nobody asked for its end. */
+  async lost(id: string, jail: Jail): Promise<void> {
+    const { registry } = this.#world;
+    const { config, epoch } = registry.expect(id, 'running');
+    await jail.release();
+    registry.set(id, { state: 'stopped', config, last: jail.state(), exit: await jail.exited });
+    await this.#ended(id, epoch);
+  }
+
   /** Notes the end of a sandbox that ends by itself; it stays to be looked at. */
   watch(id: string, jail: Jail): void {
     const { registry, log } = this.#world;

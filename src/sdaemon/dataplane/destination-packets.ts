@@ -50,7 +50,8 @@ export class SandboxPackets implements DestinationPackets {
     this.#inSandbox(() => {
       for (const link of [INSIDE_LINK, 'lo']) receiveOnOneCpu(link, this.#addressBytes[3]!);
     });
-    this.#injector();
+    const someDatagram = { sourceAddress: this.#addressBytes, destinationAddress: this.#addressBytes };
+    this.#injector().warm({ ...someDatagram, sourcePort: 1, destinationPort: 1, payload: Buffer.alloc(64) });
     leadArriving(this.#routes, this.#network.address, getLink(this.#routes, this.#network.linkName).index);
   }
 

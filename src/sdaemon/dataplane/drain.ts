@@ -1,7 +1,8 @@
 /** What waits in the sockets of a stopped process, as datagrams that can be sent again. */
 import { ComicranError } from '../../base/errors.ts';
 import { ENOENT, ESRCH, KernelError } from '../../linux/errno.ts';
-import { POLL } from '../../linux/file-descriptors.ts';
+import { POLL, writeAll } from '../../linux/file-descriptors.ts';
+import { closeDescriptor } from '../../linux/pidfd.ts';
 import { receiveMemory } from '../../linux/socket-memory.ts';
 import {
   DatagramReceiver,
@@ -10,12 +11,14 @@ import {
   restoreOption,
   tellDestinations,
 } from '../../linux/socket-message.ts';
-import { decodeInetAddress, localAddress } from '../../linux/sockets.ts';
+import { AF_INET, decodeInetAddress, localAddress } from '../../linux/sockets.ts';
+import { openUdpToSelf } from '../../linux/udp.ts';
 import type { CarriedDatagram, SourcePackets } from '../../migration/ports.ts';
 import type { Readiness } from '../readiness.ts';
 import { leadAway } from './leaving-route.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from './process-sockets.ts';
 import { raiseReceiveBuffers } from './receive-buffers.ts';
+import { WARM_ROUNDS } from './warm.ts';
 
 export type DrainOptions = {
   readonly readiness: Readiness;
@@ -58,6 +61,24 @@ export class DrainedSockets implements SourcePackets {
     this.#options = options;
     if (options.receiveLimitBytes !== undefined) raiseReceiveBuffers(pid, options.receiveLimitBytes);
     this.markFreeze();
+    this.#warm();
+  }
+
+  /** Takes datagrams of its own. Where this machine's loopback is down it does without. @see WARM_ROUNDS */
+  #warm(): void {
+    let descriptor = -1;
+    try {
+      descriptor = openUdpToSelf();
+      const socket = prepare({ descriptor, inode: '', domain: AF_INET });
+      for (let round = 0; round < WARM_ROUNDS; round++) {
+        writeAll(descriptor, Buffer.alloc(64));
+        this.#takeBatch(socket, () => undefined);
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof KernelError)) throw thrown;
+    } finally {
+      if (descriptor >= 0) closeDescriptor(descriptor);
+    }
   }
 
   /** Drops count from now on. To be called right before the process is stopped; it need not be stopped yet. */

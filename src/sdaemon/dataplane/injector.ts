@@ -2,10 +2,11 @@
 import { ComicranError } from '../../base/errors.ts';
 import { type Datagram, fitsIp, isIpv6 } from '../../base/packets/datagram.ts';
 import { encodePackets } from '../../base/packets/encode.ts';
-import { ETHER_TYPE, encodeFrame, multicastMac } from '../../base/packets/ethernet.ts';
+import { ETHER_TYPE, encodeFrame, MAC_BYTES, multicastMac } from '../../base/packets/ethernet.ts';
 import { FrameSender } from '../../linux/packet-socket.ts';
 import { PollSet } from '../../linux/poll.ts';
 import { PacketSender } from '../../linux/raw-socket.ts';
+import { WARM_ROUNDS } from './warm.ts';
 
 /** How a thread waits for room that nothing announces, and how often. */
 const RETRY_MS = 0.2;
@@ -58,9 +59,18 @@ export class LinkInjector {
   }
 
   inject(datagram: Datagram): void {
-    const { mtu, sandboxMac, gatewayMac } = this.#sandbox;
+    this.#send(datagram, multicastMac(datagram.destinationAddress) ?? this.#sandbox.sandboxMac);
+  }
+
+  /** Goes through everything with frames that no host takes for its own. @see WARM_ROUNDS */
+  warm(datagram: Datagram): void {
+    const nobody = Buffer.alloc(MAC_BYTES);
+    for (let round = 0; round < WARM_ROUNDS; round++) this.#send(datagram, nobody);
+  }
+
+  #send(datagram: Datagram, mac: Buffer): void {
+    const { mtu, gatewayMac } = this.#sandbox;
     const etherType = isIpv6(datagram) ? ETHER_TYPE.IPV6 : ETHER_TYPE.IPV4;
-    const mac = multicastMac(datagram.destinationAddress) ?? sandboxMac;
     for (const packet of encodePackets(datagram, mtu, this.#identifications.next())) {
       const frame = encodeFrame(mac, gatewayMac, etherType, packet);
       sendWhenRoom(() => this.#sender.trySend(frame));

@@ -12,7 +12,7 @@ import { SYS } from '../linux/syscall-numbers.ts';
 import { makeSandboxCgroup, makeSandboxRoot } from './apply-containment.ts';
 import { bindReadOnly, mountTmpfs, pivotInto, remountReadOnly } from './apply-mounts.ts';
 import { applyNetworkOperation } from './apply-network.ts';
-import type { Child } from './child.ts';
+import { type Child, killed } from './child.ts';
 import { Construction, type World } from './construction.ts';
 import { describe, type Operation } from './operations.ts';
 import { awaitIdle, runHostProgram, startHatchery, startInit, startRootProcess } from './programs.ts';
@@ -189,8 +189,7 @@ function kept(construction: Construction, name: string, child: Child): Child {
   construction.cleanup.defer(name, async () => {
     // A frozen process does not die before it is thawed.
     if (construction.cgroup !== undefined) thawCgroup(construction.cgroup);
-    child.kill('SIGKILL');
-    await child.ended;
+    await killed(child);
   });
   return child;
 }

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import { ComicranError } from '../base/errors.ts';
+import { listChildren } from '../linux/procfs.ts';
 import { pollThread } from '../linux/wait.ts';
 
 /** How a process ended: exactly one of the two. */
@@ -18,6 +19,8 @@ export type Child = {
   kill(signal: NodeJS.Signals): void;
 };
 
+/** Enough for a process that dumps its memory to a slow disk. */
+const KILL_TIMEOUT_MS = 10_000;
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
 /** Exit status as a shell reports it: 128 + n for signal n. */
@@ -66,6 +69,22 @@ export function adoptedChild(hostPid: number): Child {
   };
 }
 
+/**
+ * Reaps children that jailor has not started and does not know: a process that came out of the hatchery and ended before
+ * anybody adopted it. As a zombie it would keep its PID namespace, and so the init, from ever ending.
+ *
+ * @param isKnown children that somebody else waits for. Every child that exists must be known or a stranger by now.
+ * @returns what ends it.
+ */
+export function reapStrangers(isKnown: (hostPid: number) => boolean): () => void {
+  const look = (): void => {
+    for (const pid of listChildren(process.pid)) if (!isKnown(pid)) reap(pid);
+  };
+  process.on('SIGCHLD', look);
+  look();
+  return () => process.off('SIGCHLD', look);
+}
+
 function reap(hostPid: number): Ending | undefined {
   try {
     const status = pollThread(hostPid);
@@ -76,6 +95,20 @@ function reap(hostPid: number): Ending | undefined {
     // Somebody else has reaped it: it is gone, and how it went is lost.
     if (thrown instanceof ComicranError && thrown.code === 'process.gone') return { code: null, signal: 'SIGKILL' };
     throw thrown;
+  }
+}
+
+/** Ends a child. @throws Error when it has not ended after a while: whoever cleans up goes on with the rest. */
+export async function killed(child: Child): Promise<void> {
+  child.kill('SIGKILL');
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    reject(new Error(`process ${child.hostPid} has not ended ${KILL_TIMEOUT_MS} ms after SIGKILL`));
+  }, KILL_TIMEOUT_MS);
+  try {
+    await Promise.race([child.ended, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -2,18 +2,15 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
-import { defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import type { ProcessSpec } from '../base/sandbox-config.ts';
-import { getLimits, setLimit } from '../linux/scheduling.ts';
+import { withSoftDescriptorLimit } from '../linux/descriptor-limit.ts';
 import { type Child, spawnedChild } from './child.ts';
 
 /** Descriptors 0, 1 and 2 of a child. */
 export type StdioFds = readonly [number, number, number];
 
-/** asm-generic/resource.h */
-const RLIMIT_NOFILE = 7;
-/** The soft limit that Linux and systemd give. */
+/** The soft limit that Linux and systemd give. Node raises its own to the hard one, and select(2) knows no more. */
 const USUAL_DESCRIPTORS = 1024n;
 const IDLE_TIMEOUT_MS = 10_000;
 const IDLE_POLL_MS = 0.5;
@@ -94,7 +91,7 @@ export function startRootProcess(spec: ProcessSpec, stdio: StdioFds): Child | { 
   if (!statSync(spec.workingDirectory).isDirectory()) {
     throw new Error(`the working directory ${spec.workingDirectory} is not a directory`);
   }
-  const child = withUsualDescriptorLimit(() =>
+  const child = withSoftDescriptorLimit(USUAL_DESCRIPTORS, () =>
     spawn(spec.executable, [...spec.arguments], {
       stdio: [...stdio],
       env: { ...spec.environment },
@@ -107,18 +104,6 @@ export function startRootProcess(spec: ProcessSpec, stdio: StdioFds): Child | { 
     throw startFailure(spec, error as NodeJS.ErrnoException);
   });
   return { failure };
-}
-
-/** Node raises its own soft limit as far as it goes, and children inherit it; programs that use select(2) count on less. */
-function withUsualDescriptorLimit<T>(run: () => T): T {
-  const own = defined(getLimits(process.pid)[RLIMIT_NOFILE], 'the limit of descriptors');
-  const soft = own.hard < USUAL_DESCRIPTORS ? own.hard : USUAL_DESCRIPTORS;
-  setLimit(process.pid, RLIMIT_NOFILE, { soft, hard: own.hard });
-  try {
-    return run();
-  } finally {
-    setLimit(process.pid, RLIMIT_NOFILE, own);
-  }
 }
 
 function startFailure(spec: ProcessSpec, cause: NodeJS.ErrnoException): Error {

@@ -10,7 +10,7 @@ import type { FullConfig } from '../base/sandbox-config.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
 import { identifyProcess, namespacePids, parentPid } from '../linux/process-identity.ts';
 import { applyPlan } from './apply.ts';
-import { adoptedChild, type Child, type Ending } from './child.ts';
+import { adoptedChild, type Child, type Ending, killed, reapStrangers } from './child.ts';
 import type { Construction, World } from './construction.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
 import { linkName, type SandboxPaths, sandboxPaths, storeDirectory, tagOf } from './naming.ts';
@@ -151,6 +151,10 @@ export class Supervisor {
 
   #begin(construction: Construction): void {
     const { process: root, hatchery, cgroup } = construction;
+    const stopReaping = reapStrangers((pid) =>
+      [construction.init, construction.hatchery, construction.process].some((child) => child?.hostPid === pid),
+    );
+    void this.finished.then(stopReaping);
     const init = processState(defined(construction.init, 'the init'));
     this.#become({
       phase: root === undefined ? 'ready' : 'running',
@@ -248,10 +252,7 @@ export class Supervisor {
     this.#checkAdoptable(hostPid);
     const child = adoptedChild(hostPid);
     construction.process = child;
-    construction.cleanup.defer('end the root process', async () => {
-      child.kill('SIGKILL');
-      await child.ended;
-    });
+    construction.cleanup.defer('end the root process', () => killed(child));
     this.#become({ phase: 'running', process: processState(child), hatchery: null });
     construction.hatchery?.kill('SIGKILL');
     this.#finishAfter(child);

@@ -262,6 +262,22 @@ describe('a sandbox in the background', { skip: needs }, () => {
     assert.deepEqual(final.exit, { reason: 'terminated', code: null, signal: 'SIGKILL' });
   });
 
+  test('a process that came out of the hatchery and was never adopted does not hold up the end', async () => {
+    for (const ends of ['before', 'with'] as const) {
+      const client = await start('true', true);
+      const pid = hatch(client.state.hatchery!.pid, 3);
+      const identity = identifyProcess(pid)!;
+      if (ends === 'before') {
+        process.kill(pid, 'SIGKILL');
+        while (identifyProcess(pid)?.startTicks === identity.startTicks) await sleep(5);
+        await assert.rejects(client.adopt(pid), { code: 'process.gone', message: /no such process/ });
+      }
+      const final = await client.terminate({ graceMs: 1_000 });
+      assert.equal(final.exit?.reason, 'terminated');
+      assert.equal(identifyProcess(pid)?.startTicks === identity.startTicks, false, 'reaped');
+    }
+  });
+
   test('a skeleton cannot have the address of another sandbox', async () => {
     const client = await start('exec sleep 1000');
     const config = testConfig({ id: 'two' });

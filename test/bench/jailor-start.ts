@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { stringify } from 'yaml';
 import { summarise } from '../../src/base/stats.ts';
 import { becomeVm, PROGRAM, testConfig } from '../jailor/support.ts';
 import type { Figure } from './figure.ts';
@@ -34,8 +35,9 @@ export async function jailorFigures(rounds = ROUNDS): Promise<Figure[]> {
   const directory = mkdtempSync(join(tmpdir(), 'comicran-bench-'));
   try {
     const config = testConfig({ script: SCRIPT });
-    const file = join(directory, 'full.json');
-    writeFileSync(file, JSON.stringify(config));
+    // As configer writes it.
+    const file = join(directory, 'full.yaml');
+    writeFileSync(file, stringify(config));
     const root = join(directory, 'plain-root');
     for (const entry of config.files) {
       mkdirSync(dirname(join(root, entry.path)), { recursive: true });

@@ -26,7 +26,7 @@ import { becomeVm, makeStateDirectory, needs, takeSandboxInventory, testConfig }
 const ID = 'jailtest';
 const HATCHERY_PID = 31_000;
 
-describe('a sandbox in the background', { skip: needs }, () => {
+describe('a sandbox in the background', { skip: needs, timeout: 180_000 }, () => {
   let vm: ReturnType<typeof becomeVm>;
   let state: ReturnType<typeof makeStateDirectory>;
   let before_: Inventory;

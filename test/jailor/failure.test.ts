@@ -21,7 +21,7 @@ import {
 /** As few as run: every file is an operation, and every operation fails once. */
 const NEEDED_BY_SH = /\/(sh|libc\.so\.6|ld-linux[^/]*)$/;
 
-describe('a failure while a sandbox is made', { skip: needs }, () => {
+describe('a failure while a sandbox is made', { skip: needs, timeout: 180_000 }, () => {
   let vm: ReturnType<typeof becomeVm>;
   let state: ReturnType<typeof makeStateDirectory>;
   before(() => {

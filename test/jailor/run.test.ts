@@ -18,7 +18,7 @@ import {
   VM_ADDRESS,
 } from './support.ts';
 
-describe('jailor in the foreground', { skip: needs }, () => {
+describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
   let vm: ReturnType<typeof becomeVm>;
   let state: ReturnType<typeof makeStateDirectory>;
   let before_: Inventory;

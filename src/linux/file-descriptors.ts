@@ -74,6 +74,19 @@ function decodeStat(bytes: Buffer): FileStatus {
   };
 }
 
+/** linux/magic.h. */
+export const TMPFS_MAGIC = 0x01021994n;
+export const RAMFS_MAGIC = 0x858458f6n;
+const STATFS_BYTES = 120;
+const ST_RDONLY = 1;
+
+/** The kind of file system that a file is on, and whether it may be written through this mount. @param path ends with a NUL. */
+export function fileSystemOf(path: Uint8Array): { readonly type: bigint; readonly readOnly: boolean } {
+  const bytes = Buffer.alloc(STATFS_BYTES);
+  syscall('statfs', SYS.statfs, path, bytes);
+  return { type: bytes.readBigInt64LE(0), readOnly: (bytes.readUInt32LE(80) & ST_RDONLY) !== 0 };
+}
+
 export function getStatusFlags(descriptor: number): number {
   return syscall('F_GETFL', SYS.fcntl, descriptor, F_GETFL, 0);
 }

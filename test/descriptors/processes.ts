@@ -149,8 +149,10 @@ export function startVessel(): Vessel {
     });
     const tracee = frozen!.thread;
     tracee.installAgent();
+    let ended = false;
     const end = (): void => {
-      traced.close();
+      if (!ended) traced.close();
+      ended = true;
       running.end();
     };
     return { ...running, tracee, end };

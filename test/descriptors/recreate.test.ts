@@ -8,6 +8,7 @@ import { captureDescriptors } from '../../src/checkpoint/descriptors/capture.ts'
 import { decodeDescriptorTable, encodeDescriptorTable } from '../../src/image/descriptors/codec.ts';
 import type { DescriptorTableImage } from '../../src/image/descriptors/types.ts';
 import { recreateDescriptors } from '../../src/restore/descriptors/recreate.ts';
+import { needs } from '../support/needs.ts';
 import { CASES } from './cases.ts';
 import { comparable, drainContents } from './contents.ts';
 import { describeDescriptors, describeSharing } from './describe.ts';
@@ -21,7 +22,7 @@ function recreate(vessel: Vessel, table: DescriptorTableImage): void {
   recreateDescriptors({ tracee: vessel.tracee, inherited }, table);
 }
 
-describe('descriptors', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+describe('descriptors', { skip: needs('root', 'python3', 'unshare', 'ip') }, () => {
   let directory = '';
   const memory = '/dev/shm/comicran-test-descriptors';
   before(() => {

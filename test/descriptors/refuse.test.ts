@@ -6,6 +6,7 @@ import { ComicranError } from '../../src/base/errors.ts';
 import { captureDescriptors } from '../../src/checkpoint/descriptors/capture.ts';
 import { inspectDescriptors } from '../../src/checkpoint/descriptors/inspect.ts';
 import { listThreads } from '../../src/linux/procfs.ts';
+import { needs } from '../support/needs.ts';
 import { describeDescriptors } from './describe.ts';
 import { go, startStopped } from './processes.ts';
 
@@ -65,7 +66,12 @@ b.close()`,
   ],
   [
     `p = '/tmp/comicran-linked'; f = os.open(p, os.O_CREAT | os.O_RDWR); os.link(p, p + '2'); os.unlink(p)`,
-    /3 is the file \/tmp\/comicran-linked \(deleted\), which is not to be found at that path any more/,
+    /3 is the file \/tmp\/comicran-linked \(deleted\), which is not to be found at that path in the sandbox/,
+  ],
+  [
+    `call('unshare', 0x20000); os.system('mount --make-rprivate / && mount -t tmpfs none /mnt')
+f = open('/mnt/file', 'w'); os.system('umount -l /mnt')`,
+    /3 is the file \/file, which is not to be found at that path in the sandbox/,
   ],
   [
     `r, w = os.pipe()
@@ -104,7 +110,7 @@ threading.Thread(target=unshared, daemon=True).start(); time.sleep(0.1)`,
   ],
 ];
 
-describe('descriptors that cannot be moved', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+describe('descriptors that cannot be moved', { skip: needs('root', 'python3', 'unshare', 'ip') }, () => {
   for (const [python, text, seenOnlyWhenStopped] of REFUSED) {
     test(text.source, () => {
       const source = startStopped(python);

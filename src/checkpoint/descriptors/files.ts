@@ -4,6 +4,8 @@ import type { CarriedFileImage, DeviceImage, FileImage, LockImage } from '../../
 import { parseLocks } from '../../linux/fdinfo.ts';
 import {
   type FileStatus,
+  fileSystemOf,
+  RAMFS_MAGIC,
   readOnce,
   S_IFBLK,
   S_IFCHR,
@@ -11,6 +13,7 @@ import {
   S_IFMT,
   S_IFREG,
   statAt,
+  TMPFS_MAGIC,
 } from '../../linux/file-descriptors.ts';
 import { cString } from '../../linux/libc.ts';
 import { type MountInfo, readMounts } from '../../linux/mountinfo.ts';
@@ -32,7 +35,7 @@ export class FileCapture {
   readonly carriedFiles: CarriedFileImage[] = [];
   readonly #source: DescriptorSource;
   readonly #carriedByInode = new Map<string, number>();
-  #mounts: ReadonlyMap<number, MountInfo> | null = null;
+  #mounts: readonly MountInfo[] | null = null;
   #root: string | null = null;
 
   constructor(source: DescriptorSource) {
@@ -64,9 +67,8 @@ export class FileCapture {
 
   /** Where the file systems of a device are mounted in the sandbox. */
   mountPoints(major: number, minor: number): string[] {
-    return [...this.#mountTable().values()]
-      .filter(({ device }) => device === `${major}:${minor}`)
-      .map(({ mountPoint }) => mountPoint);
+    this.#mounts ??= readMounts(this.#source.pid);
+    return this.#mounts.filter(({ device }) => device === `${major}:${minor}`).map(({ mountPoint }) => mountPoint);
   }
 
   /** Whether a path inside the sandbox leads to the file of this number. */
@@ -97,8 +99,7 @@ export class FileCapture {
     const path = this.#namedPath(found, status);
     const unlinked = path === null;
     const shown = path ?? this.pathInSandbox(link.slice(0, -DELETED.length));
-    const onOwnFileSystem = this.#mountOf(found).type === 'tmpfs';
-    const carried = unlinked || onOwnFileSystem ? this.#carry(found, status, shown, unlinked) : null;
+    const carried = unlinked || isInMemory(this.#source, number) ? this.#carry(found, status, shown, unlinked) : null;
     return this.#image(found, shown, 'regular', status.size, carried);
   }
 
@@ -111,26 +112,12 @@ export class FileCapture {
   #namedPath(found: Found, status: FileStatus): string | null {
     const { number, link } = found;
     if (status.links === 0n && link.endsWith(DELETED)) return null;
-    this.#mountOf(found);
     const path = this.pathInSandbox(link);
     const there = statAt(null, cString(`/proc/${this.#source.pid}/root${path}`), false);
     if (there === null || there.inode !== status.inode || there.device !== status.device) {
-      throw new Refusal(number, `the file ${path}, which is not to be found at that path any more`);
+      throw new Refusal(number, `the file ${path}, which is not to be found at that path in the sandbox`);
     }
     return path;
-  }
-
-  /** The mount that a file was opened through: one of the process's own mount namespace. */
-  #mountOf({ number, link, info }: Found): MountInfo {
-    return (
-      this.#mountTable().get(info.mountId) ??
-      refuse(number, `the file ${link} outside the sandbox, where it has no path`)
-    );
-  }
-
-  #mountTable(): ReadonlyMap<number, MountInfo> {
-    this.#mounts ??= new Map(readMounts(this.#source.pid).map((mount) => [mount.id, mount]));
-    return this.#mounts;
   }
 
   /** A link says the path from the root of the mount namespace; the process may have its root further down. */
@@ -171,6 +158,12 @@ export class FileCapture {
       closeDescriptor(file);
     }
   }
+}
+
+/** Whether a file is on a writable file system in memory: one of the sandbox's own, which no other machine has. */
+function isInMemory({ pid }: DescriptorSource, number: number): boolean {
+  const { type, readOnly } = fileSystemOf(cString(`/proc/${pid}/fd/${number}`));
+  return !readOnly && (type === TMPFS_MAGIC || type === RAMFS_MAGIC);
 }
 
 function locksOf({ number, link, text }: Found): LockImage[] {

@@ -5,6 +5,7 @@ import { AGENT_BYTES } from '../linux/agent.ts';
 import type { PageSpan } from '../linux/pagemap.ts';
 import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
+import type { Tracee } from '../linux/tracee.ts';
 import { readVdso } from '../linux/vdso.ts';
 import { captureDescriptors } from './descriptors/capture.ts';
 import { chooseDoorbell } from './doorbell.ts';
@@ -44,7 +45,9 @@ export function captureImage(
   process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
 
   const answers = interview(tools, frozen);
-  const threads = frozen.map((thread, index) => captureThread(thread, answers.threads[index]!, facts.scheduling.cpus));
+  const threads = frozen.map((thread, index) =>
+    captureThread(thread, answers.threads[index]!, tools.restarted, facts.scheduling.cpus),
+  );
   faults.reach('capture.threads');
   const addressSpace = captureAddressSpace(pid, survey, answers.own.brk);
   faults.reach('capture.memory');
@@ -72,15 +75,14 @@ export function captureImage(
   return { image, pages };
 }
 
-/** Asks the process and each thread. The agent is in the process only meanwhile. */
-function interview({ pid, process, faults }: SourceTools, frozen: readonly FrozenThread[]): Answers {
+/** Asks the process and each thread. */
+function interview({ pid, faults }: SourceTools, frozen: readonly FrozenThread[]): Answers {
   for (const { thread } of frozen) leaveRestartableSequence(thread);
   const main = frozen[0]!.thread;
-  main.installAgent(AGENT_BYTES);
-  try {
+  const answers = withAgent(main, () => {
     faults.reach('capture.agent-installed');
     const timers = parseTimers(readProc(pid, 'timers'));
-    const answers = ask(main, {
+    const ofProcess = ask(main, {
       actions: signalActions(main),
       own: ownState(main),
       intervals: intervalTimers(main),
@@ -89,9 +91,26 @@ function interview({ pid, process, faults }: SourceTools, frozen: readonly Froze
     faults.reach('capture.process-calls');
     const threads = frozen.map(({ thread }) => askThread(thread));
     faults.reach('capture.thread-calls');
-    return { ...answers, threads };
-  } finally {
-    if (process.agent !== null) main.removeAgent();
-    faults.reach('capture.agent-removed');
+    return { ...ofProcess, threads };
+  });
+  faults.reach('capture.agent-removed');
+  return answers;
+}
+
+/** Does something with the agent in the process, and takes it out again. */
+function withAgent<T>(main: Tracee, run: () => T): T {
+  main.installAgent(AGENT_BYTES);
+  let result: T;
+  try {
+    result = run();
+  } catch (error) {
+    try {
+      main.removeAgent();
+    } catch {
+      // A mapping too much in a process that is in trouble already; the first error says which.
+    }
+    throw error;
   }
+  main.removeAgent();
+  return result;
 }

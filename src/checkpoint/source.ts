@@ -24,6 +24,7 @@ import { FrozenSource } from './frozen.ts';
 import { inspectProcess } from './inspect.ts';
 import { MappedFiles } from './mapped-files.ts';
 import { AreaSurveyor } from './memory.ts';
+import { RestartedCalls } from './restarted-calls.ts';
 
 export type SourceOptions = {
   readonly facts: KernelFacts;
@@ -48,6 +49,7 @@ export type SourceTools = {
   readonly process: TracedProcess;
   readonly pageFinder: PageFinder;
   readonly surveyor: AreaSurveyor;
+  readonly restarted: RestartedCalls;
   readonly inherited: readonly InheritedPipe[];
   readonly faults: Faults<CaptureFault>;
 };
@@ -94,6 +96,7 @@ export class Source {
         process: new TracedProcess(pid, 0n),
         pageFinder: new PageFinder(pid, options.facts.pagemapScan),
         surveyor: new AreaSurveyor(pid, mappedFiles),
+        restarted: new RestartedCalls(pid),
         inherited,
         faults,
       };
@@ -111,8 +114,9 @@ export class Source {
   freeze(): FrozenSource {
     assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
     this.#frozen = translated(this.pid, () => {
-      const { process, surveyor, facts, faults } = this.#tools;
+      const { process, surveyor, restarted, facts, faults } = this.#tools;
       surveyor.prepare();
+      restarted.prepare();
       beUrgent(facts.scheduling, null);
       const threads = this.#stopAll(process, faults);
       const frozen = new FrozenSource(this.#tools, threads);

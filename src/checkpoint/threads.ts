@@ -4,12 +4,12 @@ import type { CredentialsImage, ThreadImage } from '../image/types.ts';
 import { readProcBytes, type StatusFile } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { REGISTER_SET } from '../linux/ptrace.ts';
-import type { Registers } from '../linux/registers.ts';
 import { getAffinity, getRobustList, getScheduling } from '../linux/scheduling.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import { type FrozenThread, waitingSignals } from './freeze.ts';
-import { guessRestartedCall, isRestartedCall, prepareRestore } from './restart.ts';
+import { prepareRestore } from './restart.ts';
+import type { RestartedCalls } from './restarted-calls.ts';
 
 const PR_GET_PDEATHSIG = 2;
 const PR_GET_SECUREBITS = 27;
@@ -85,10 +85,15 @@ const extendedState = Buffer.alloc(1 << 16);
  *
  * @param allCpus what the affinity of a thread is that was never restricted.
  */
-export function captureThread({ thread, status }: FrozenThread, own: OwnAnswers, allCpus: Uint8Array): ThreadImage {
+export function captureThread(
+  { thread, status }: FrozenThread,
+  own: OwnAnswers,
+  restarted: RestartedCalls,
+  allCpus: Uint8Array,
+): ThreadImage {
   const { tid } = thread;
   const registers = thread.registers.clone();
-  prepareRestore(registers, waitingSignals(status, thread.signalMask) !== 0n, restartedCall(thread, registers));
+  prepareRestore(registers, waitingSignals(status, thread.signalMask) !== 0n, restarted.nameOf(thread, registers));
   const stateLength = ptrace.getRegisterSet(tid, REGISTER_SET.X86_XSTATE, extendedState);
   return {
     tid: status.innermost('NSpid'),
@@ -111,11 +116,6 @@ export function captureThread({ thread, status }: FrozenThread, own: OwnAnswers,
 function readName(pid: number, tid: number): Buffer {
   const bytes = readProcBytes(pid, `task/${tid}/comm`);
   return bytes.subarray(0, bytes.length - 1);
-}
-
-function restartedCall(thread: Tracee, registers: Registers): number | null {
-  if (!isRestartedCall(registers)) return null;
-  return guessRestartedCall(thread.read(registers.get('rip') - 7n, 7));
 }
 
 function readCredentials(status: StatusFile, secureBits: number): CredentialsImage {

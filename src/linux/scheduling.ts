@@ -1,6 +1,7 @@
 /** Scheduling of threads and limits of processes, from outside. */
 import { KernelError } from './errno.ts';
 import { syscall, trySyscall } from './libc.ts';
+import { readProc } from './procfs.ts';
 import { SYS } from './syscall-numbers.ts';
 
 /** struct sched_attr of linux/sched/types.h, without the clamps of SCHED_FLAG_UTIL_CLAMP. */
@@ -68,14 +69,37 @@ export function singleCpu(cpu: number): Buffer {
 }
 
 export type ResourceLimit = { readonly soft: bigint; readonly hard: bigint };
-/** RLIMIT_CPU to RLIMIT_RTTIME, asm-generic/resource.h. */
-export const RESOURCES = 16;
 const limit = Buffer.alloc(16);
+const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
+/** The limits in the order of asm-generic/resource.h, as /proc/PID/limits shows them. */
+const RESOURCE_LINES = [
+  'Max cpu time',
+  'Max file size',
+  'Max data size',
+  'Max stack size',
+  'Max core file size',
+  'Max resident set',
+  'Max processes',
+  'Max open files',
+  'Max locked memory',
+  'Max address space',
+  'Max file locks',
+  'Max pending signals',
+  'Max msgqueue size',
+  'Max nice priority',
+  'Max realtime priority',
+  'Max realtime timeout',
+] as const;
+
+/** From procfs: prlimit(2) would need CAP_SYS_RESOURCE for a process of another user. */
 export function getLimits(pid: number): ResourceLimit[] {
-  return Array.from({ length: RESOURCES }, (_, resource) => {
-    syscall(`prlimit of process ${pid}`, SYS.prlimit64, pid, resource, null, limit);
-    return { soft: limit.readBigUInt64LE(0), hard: limit.readBigUInt64LE(8) };
+  const lines = readProc(pid, 'limits').split('\n');
+  return RESOURCE_LINES.map((name) => {
+    const line = lines.find((candidate) => candidate.startsWith(name));
+    const [soft, hard] = (line ?? '').slice(name.length).trim().split(/\s+/);
+    const amount = (text: string | undefined): bigint => (text === 'unlimited' ? UNLIMITED : BigInt(text ?? ''));
+    return { soft: amount(soft), hard: amount(hard) };
   });
 }
 

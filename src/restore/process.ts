@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import type { ProcessImage, ProcessRecord } from '../image/types.ts';
 import { cString } from '../linux/libc.ts';
+import { readProc } from '../linux/procfs.ts';
 import { getLimits, setLimit } from '../linux/scheduling.ts';
 import { SIGNAL, SIGNAL_COUNT } from '../linux/signals.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
@@ -94,7 +95,7 @@ export function dumpableCall({ process }: ProcessImage): RemoteCall {
   };
 }
 
-/** What is set from outside. */
+/** What is set from outside, while the process still has its first credentials. */
 export function applyLimits(pid: number, { process }: ProcessImage): void {
   const current = getLimits(pid);
   for (const [resource, limit] of process.limits.entries()) {
@@ -102,7 +103,8 @@ export function applyLimits(pid: number, { process }: ProcessImage): void {
     // A hard limit is raised with CAP_SYS_RESOURCE only, which is not to be needed where nothing changes.
     if (soft !== limit.soft || hard !== limit.hard) setLimit(pid, resource, limit);
   }
-  writeFileSync(`/proc/${pid}/oom_score_adj`, String(process.oomScoreAdjust));
+  const score = String(process.oomScoreAdjust);
+  if (readProc(pid, 'oom_score_adj').trim() !== score) writeFileSync(`/proc/${pid}/oom_score_adj`, score);
 }
 
 /** Older kernels count timers; up to here they are counted along with. */

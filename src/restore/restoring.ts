@@ -174,13 +174,13 @@ export class RestoringProcess {
     const image = this.#image;
     const [main, ...others] = this.#threads;
     const { thread } = main!;
+    applyLimits(thread.process.pid, image);
     for (const other of others) completeThread(other, image.process.pid, NO_EXTRA_CALLS);
     completeThread(main!, image.process.pid, {
       before: [...lockCalls(image.memory.areas), ...completionCalls(thread, image, this.#facts.timerRestoreIds)],
       after: [dumpableCall(image)],
     });
     for (const each of this.#threads) schedule(each, this.#facts.scheduling.cpus);
-    applyLimits(thread.process.pid, image);
   }
 
   /** Lets it run. Does nothing where it runs already. */

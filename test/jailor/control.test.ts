@@ -17,8 +17,17 @@ import {
   sandboxPaths,
   startSandbox,
 } from '../../src/jailor/index.ts';
+import { readOffloads } from '../../src/linux/ethtool.ts';
+import { closeFd, inNetns, openNetns } from '../../src/linux/netns.ts';
 import { identifyProcess, isAlive, parentPid } from '../../src/linux/process-identity.ts';
-import { listRoutes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
+import {
+  getLink,
+  listAddresses,
+  listNeighbours,
+  listRoutes,
+  lookUpRoute,
+  RouteSocket,
+} from '../../src/linux/rtnetlink/index.ts';
 import { type Inventory, leftBehind } from '../support/inventory.ts';
 import { hatch } from './hatch.ts';
 import { becomeVm, makeStateDirectory, needs, takeSandboxInventory, testConfig } from './support.ts';
@@ -109,6 +118,45 @@ describe('a sandbox in the background', { skip: needs, timeout: 180_000 }, () =>
     assert.ok(!existsSync(paths().controlSocket) && !existsSync(paths().root));
     await client.closed;
     assert.ok(log().length >= 2, 'the log stays');
+  });
+
+  test('its link is quiet, and both ends know each other for good', async () => {
+    const client = await start('exec sleep 1000');
+    const { netns, link, address } = client.state;
+    const inside = openNetns({ path: netns! });
+    const ends = [
+      { name: link, socket: new RouteSocket(), run: <T>(look: () => T): T => look() },
+      {
+        name: 'eth0',
+        socket: inNetns(inside, () => new RouteSocket()),
+        run: <T>(look: () => T): T => inNetns(inside, look),
+      },
+    ] as const;
+    const macs = ends.map(({ name, socket }) => getLink(socket, name).mac);
+    assert.deepEqual(macs, ['02:00:a9:fe:01:01', '02:00:0a:58:4d:05']);
+    for (const [index, { name, socket, run }] of ends.entries()) {
+      const device = getLink(socket, name);
+      assert.ok(device.up);
+      assert.deepEqual(Object.values(run(() => readOffloads(name))), [false, false, false, false]);
+      const sysctl = (key: string): string => run(() => readFileSync(`/proc/sys/net/${key}`, 'utf8').trim());
+      assert.equal(sysctl(`ipv4/conf/${name}/rp_filter`), '0');
+      if (existsSync('/proc/sys/net/ipv6')) assert.equal(sysctl(`ipv6/conf/${name}/disable_ipv6`), '1');
+      const other = index === 0 ? address : '169.254.1.1';
+      assert.deepEqual(
+        listNeighbours(socket).filter((entry) => entry.link === device.index),
+        [{ link: device.index, address: other, mac: macs[1 - index], permanent: true }],
+      );
+    }
+    assert.deepEqual(
+      listAddresses(ends[1].socket)
+        .map((one) => `${one.address}/${one.prefixLength}`)
+        .toSorted(),
+      ['10.88.77.5/32', '127.0.0.1/8'],
+    );
+    assert.equal(lookUpRoute(ends[1].socket, '198.51.100.1').gateway, '169.254.1.1');
+    for (const { socket } of ends) socket.close();
+    closeFd(inside);
+    await client.terminate({ graceMs: 1_000 });
   });
 
   test('a process that does not mind SIGTERM is killed when the grace is over', async () => {

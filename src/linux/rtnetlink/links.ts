@@ -78,20 +78,6 @@ export function addVeth(near: VethEnd, far: VethEnd): Change {
   };
 }
 
-/** Makes a device that needs no parameters: `dummy`, `bridge`, `ifb`. */
-export function addLink(name: string, kind: string, options: { mac?: string; mtu?: number } = {}): Change {
-  return {
-    what: `add link ${name} (${kind})`,
-    type: RTM.NEWLINK,
-    flags: NLM_F.CREATE | NLM_F.EXCL,
-    body: Buffer.concat([
-      ifinfomsg(0),
-      ...endAttributes({ name, ...options }),
-      nested(IFLA.LINKINFO, attributeText(IFLA_INFO.KIND, kind)),
-    ]),
-  };
-}
-
 /** Of a veth, both ends go. */
 export function deleteLink(link: LinkRef): Change {
   return { what: `delete link ${link}`, type: RTM.DELLINK, flags: 0, body: linkHeader(link) };

@@ -66,6 +66,6 @@ export async function migrate(name: string, to: string, mode = 'stopcopy'): Prom
 export async function client(service: string, rate: number, seconds: number): Promise<ClientReport> {
   const command = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service];
   return parseJsonOutput(
-    await runComicran([...command, '--rate', `${rate}`, '--duration', `${seconds}`, '--json']),
+    await runComicran([...command, '--rate', `${rate}`, '--duration', `${seconds}`, '--grace', '0.5', '--json']),
   ) as ClientReport;
 }

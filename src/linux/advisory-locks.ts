@@ -13,7 +13,7 @@ const FLOCK_BYTES = 32;
 
 export const F_SETLK = 6;
 
-export type FileLock = {
+type FileLock = {
   readonly type: 'flock' | 'posix' | 'ofd';
   readonly exclusive: boolean;
   readonly start: bigint;

@@ -1,5 +1,6 @@
 /** epoll(7): what epoll_ctl and epoll_wait take. Numbers from linux/eventpoll.h. */
-import { syscall } from './libc.ts';
+import { EINTR, KernelError } from './errno.ts';
+import { trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
 export const EPOLL_CTL_ADD = 1;
@@ -30,5 +31,9 @@ export function isDisarmed(events: number): boolean {
 /** Takes what an epoll descriptor has to report, without waiting. @returns the number of events, at most `most`. */
 export function takeEvents(descriptor: number, most: number): number {
   const events = Buffer.alloc(most * EVENT_BYTES);
-  return syscall('epoll_wait', SYS.epoll_wait, descriptor, events, most, 0);
+  for (;;) {
+    const count = trySyscall(SYS.epoll_wait, descriptor, events, most, 0);
+    if (count >= 0) return count;
+    if (count !== -EINTR) throw new KernelError('epoll_wait', -count);
+  }
 }

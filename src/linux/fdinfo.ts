@@ -15,7 +15,7 @@ export type EpollItemInfo = {
   readonly inode: string;
 };
 
-export type TimerInfo = {
+type TimerInfo = {
   readonly clock: number;
   readonly ticks: bigint;
   readonly settimeFlags: number;
@@ -24,7 +24,7 @@ export type TimerInfo = {
   readonly interval: bigint;
 };
 
-export type LockInfo = {
+type LockInfo = {
   /** FLOCK, POSIX, OFDLCK, LEASE, DELEG. */
   readonly type: string;
   readonly exclusive: boolean;

@@ -159,8 +159,12 @@ export function pollNow(descriptor: number, events: number): number {
   const entry = Buffer.alloc(8);
   entry.writeInt32LE(descriptor, 0);
   entry.writeInt16LE(events, 4);
-  syscall('poll', SYS.poll, entry, 1, 0);
-  return entry.readUInt16LE(6);
+  for (;;) {
+    // A signal to this program (a child that ends) interrupts it even where it does not wait.
+    const result = trySyscall(SYS.poll, entry, 1, 0);
+    if (result >= 0) return entry.readUInt16LE(6);
+    if (result !== -EINTR) throw new KernelError('poll', -result);
+  }
 }
 
 /** Owner and permission bits of an open file. */

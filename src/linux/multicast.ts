@@ -23,7 +23,7 @@ export type JoinedGroup = {
   readonly group: Buffer;
 };
 
-export type SourceFilter = { readonly mode: 'include' | 'exclude'; readonly sources: readonly Buffer[] };
+type SourceFilter = { readonly mode: 'include' | 'exclude'; readonly sources: readonly Buffer[] };
 
 /** The groups of the network namespace of a process, from /proc/PID/net/igmp and igmp6. */
 export function joinedGroups(pid: number): JoinedGroup[] {

@@ -153,7 +153,7 @@ export function shutDown(socket: number, how: number): void {
   if (result < 0 && result !== -ENOTCONN) throw new KernelError('shutdown', -result);
 }
 
-export type TcpState = {
+type TcpState = {
   /** `TCP_LISTEN` and the rest of net/tcp_states.h. */
   readonly state: number;
   /** Of a listening socket: connections that wait to be accepted, and how many may. */

@@ -23,7 +23,7 @@ const REQUEST_BYTES = 24;
 /** struct unix_diag_msg: family, type, state, padding, u32 inode, cookie. */
 const MESSAGE_BYTES = 16;
 
-export type UnixConnection = {
+type UnixConnection = {
   readonly connected: boolean;
   /** Inode number of the other end; null: it is closed, or there is none. */
   readonly peer: number | null;

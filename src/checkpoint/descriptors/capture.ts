@@ -33,7 +33,7 @@ import { socketText } from './socket-names.ts';
 import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
 import { UnixSocketCapture } from './unix-sockets.ts';
 
-export type { CaptureContext, InheritedPipe } from './source.ts';
+export type { InheritedPipe } from './source.ts';
 
 /**
  * Every thread of the process must be stopped.
@@ -48,7 +48,7 @@ export function captureDescriptors(context: CaptureContext): DescriptorTableImag
   return table;
 }
 
-export type TableCapture = {
+type TableCapture = {
   /** Complete only without refusals, and of a process that is stopped. */
   readonly table: DescriptorTableImage;
   readonly refusals: readonly Refusal[];

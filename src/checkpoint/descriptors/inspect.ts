@@ -8,7 +8,7 @@ import type { CaptureContext } from './source.ts';
  */
 const LOOKS = 3;
 
-export type DescriptorSummary = { readonly number: number; readonly kind: DescriptionKind };
+type DescriptorSummary = { readonly number: number; readonly kind: DescriptionKind };
 
 /**
  * Looks at the descriptors of a process that runs, without stopping it or touching it.

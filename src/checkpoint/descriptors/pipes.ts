@@ -14,7 +14,7 @@ import { closeDescriptor } from '../../linux/pidfd.ts';
 import { type DescriptorSource, type Found, Refusal } from './source.ts';
 
 /** What is found before pipes are read: the ends of each in the process, by what their links say. */
-export type PipeEnds = ReadonlyMap<string, readonly Found[]>;
+type PipeEnds = ReadonlyMap<string, readonly Found[]>;
 
 const PIPE_LINK = /^pipe:\[(\d+)\]$/;
 

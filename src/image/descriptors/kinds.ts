@@ -1,21 +1,30 @@
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import {
-  MAX_DESCRIPTOR_NUMBER,
-  MAX_DEVICE_NAME_BYTES,
-  MAX_FILTER_BYTES,
-  MAX_OPTION_BYTES,
-  MAX_PATH_BYTES,
-  MAX_PIPE_BYTES,
-} from './limits.ts';
-import type {
-  DescriptionImage,
-  DescriptionKind,
-  InotifyWatchImage,
-  LockImage,
-  MembershipImage,
-  SocketAddressImage,
-  SocketOptionImage,
-} from './types.ts';
+  FAMILIES,
+  FILE_TYPES,
+  NETLINK_TYPES,
+  readAddress,
+  readChoice,
+  readFilter,
+  readIndex,
+  readLock,
+  readMembership,
+  readNumber,
+  readOptional,
+  readOptions,
+  readWatch,
+  SHUTDOWNS,
+  UNIX_TYPES,
+  writeAddress,
+  writeChoice,
+  writeIndex,
+  writeLock,
+  writeMembership,
+  writeOptional,
+  writeOptions,
+} from './fields.ts';
+import { MAX_PATH_BYTES, MAX_PIPE_BYTES } from './limits.ts';
+import type { DescriptionImage, DescriptionKind } from './types.ts';
 
 /** How one kind of open file description is written. `read` gets the flags, which every kind has, already read. */
 type KindCodec<Image extends DescriptionImage> = {
@@ -28,122 +37,6 @@ type KindCodec<Image extends DescriptionImage> = {
 };
 
 type Codecs = { readonly [Kind in DescriptionKind]: KindCodec<Extract<DescriptionImage, { kind: Kind }>> };
-
-/** In the place of an index or a number that is not there. */
-const NONE = 0xffff_ffff;
-
-function writeOptional<T>(writer: ByteWriter, value: T | null, write: (value: T) => void): void {
-  writer.bool(value !== null);
-  if (value !== null) write(value);
-}
-
-function readOptional<T>(reader: ByteReader, read: () => T): T | null {
-  return reader.bool() ? read() : null;
-}
-
-const writeIndex = (writer: ByteWriter, index: number | null): ByteWriter => writer.u32(index ?? NONE);
-
-function readIndex(reader: ByteReader): number | null {
-  const index = reader.u32();
-  return index === NONE ? null : index;
-}
-
-/** One of a closed list, as its position in it: such lists only ever grow at the end. */
-function readChoice<const Choices extends readonly string[]>(reader: ByteReader, choices: Choices): Choices[number] {
-  const index = reader.u8();
-  return choices[index] ?? reader.fail(`choice ${index} of ${choices.join(', ')}`);
-}
-
-function writeChoice<Choice extends string>(writer: ByteWriter, choices: readonly Choice[], choice: Choice): void {
-  writer.u8(choices.indexOf(choice));
-}
-
-const FILE_TYPES = ['regular', 'directory'] as const;
-const LOCK_TYPES = ['flock', 'posix', 'ofd'] as const;
-const FAMILIES = ['inet', 'inet6'] as const;
-const SHUTDOWNS = ['nothing', 'reading', 'both'] as const;
-const FILTER_MODES = ['include', 'exclude'] as const;
-const NETLINK_TYPES = ['raw', 'datagram'] as const;
-const UNIX_TYPES = ['stream', 'datagram', 'seqpacket'] as const;
-
-function writeLock(writer: ByteWriter, lock: LockImage): void {
-  writeChoice(writer, LOCK_TYPES, lock.type);
-  writer.bool(lock.exclusive).u64(lock.start);
-  writeOptional(writer, lock.end, (end) => writer.u64(end));
-}
-
-function readLock(reader: ByteReader): LockImage {
-  return {
-    type: readChoice(reader, LOCK_TYPES),
-    exclusive: reader.bool(),
-    start: reader.u64(),
-    end: readOptional(reader, () => reader.u64()),
-  };
-}
-
-function writeIp(writer: ByteWriter, address: Uint8Array): void {
-  writer.bytes(address);
-}
-
-function readIp(reader: ByteReader): Uint8Array {
-  const address = reader.bytes(16);
-  if (address.length !== 4 && address.length !== 16) reader.fail(`an IP address of ${address.length} bytes`);
-  return address;
-}
-
-function writeAddress(writer: ByteWriter, { address, port, scope, flowInfo }: SocketAddressImage): void {
-  writeIp(writer, address);
-  writer.u16(port).text(scope).u32(flowInfo);
-}
-
-function readAddress(reader: ByteReader): SocketAddressImage {
-  return {
-    address: readIp(reader),
-    port: reader.u16(),
-    scope: reader.text(MAX_DEVICE_NAME_BYTES),
-    flowInfo: reader.u32(),
-  };
-}
-
-function writeOptions(writer: ByteWriter, options: readonly SocketOptionImage[]): void {
-  writer.list(options, ({ level, option, value }) => writer.u16(level).u16(option).bytes(value));
-}
-
-function readOptions(reader: ByteReader): SocketOptionImage[] {
-  return reader.list(() => ({ level: reader.u16(), option: reader.u16(), value: reader.bytes(MAX_OPTION_BYTES) }));
-}
-
-function writeMembership(writer: ByteWriter, membership: MembershipImage): void {
-  writer.text(membership.device);
-  writeIp(writer, membership.group);
-  writeChoice(writer, FILTER_MODES, membership.mode);
-  writer.list(membership.sources, (source) => writeIp(writer, source));
-}
-
-function readMembership(reader: ByteReader): MembershipImage {
-  return {
-    device: reader.text(MAX_DEVICE_NAME_BYTES),
-    group: readIp(reader),
-    mode: readChoice(reader, FILTER_MODES),
-    sources: reader.list(() => readIp(reader)),
-  };
-}
-
-function readFilter(reader: ByteReader): Uint8Array {
-  const filter = reader.bytes(MAX_FILTER_BYTES);
-  if (filter.length % 8 !== 0) reader.fail(`a socket filter of ${filter.length} bytes`);
-  return filter;
-}
-
-function readNumber(reader: ByteReader): number {
-  const number = reader.u32();
-  if (number > MAX_DESCRIPTOR_NUMBER) reader.fail(`descriptor number ${number}`);
-  return number;
-}
-
-function readWatch(reader: ByteReader): InotifyWatchImage {
-  return { watch: reader.i32(), path: reader.text(MAX_PATH_BYTES), mask: reader.u32() };
-}
 
 export const KIND_CODECS: Codecs = {
   file: {

@@ -24,7 +24,7 @@ type Item = EpollItemImage & { readonly epoll: number };
  * when the table is complete. The others need a moment of their own: *stale* ones because their number is closed or means
  * something else by now, *disarmed* ones (EPOLLONESHOT, fired) because that state comes only from firing.
  */
-export type EpollPlan = {
+type EpollPlan = {
   readonly late: readonly Item[];
   readonly stale: readonly Item[];
   readonly disarmed: readonly Item[];

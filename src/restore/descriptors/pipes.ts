@@ -10,7 +10,7 @@ import { O } from '../../linux/open-flags.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import type { RootDirectory } from '../../linux/root-directory.ts';
 
-export type PipeEnd = { readonly index: number; readonly image: PipeEndImage };
+type PipeEnd = { readonly index: number; readonly image: PipeEndImage };
 
 /** The descriptions of a pipe, those that can read first. */
 export function endsOf(descriptions: readonly DescriptionImage[], pipe: number): PipeEnd[] {

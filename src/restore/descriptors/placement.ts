@@ -1,7 +1,7 @@
 import type { DescriptorImage } from '../../image/descriptors/types.ts';
 
 /** An inclusive range of descriptor numbers. */
-export type NumberRange = { readonly first: number; readonly last: number };
+type NumberRange = { readonly first: number; readonly last: number };
 
 const LAST_NUMBER = 0xffff_ffff;
 

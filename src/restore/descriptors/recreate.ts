@@ -29,8 +29,6 @@ import { endsOf, prepareFifo } from './pipes.ts';
 import { rangesToClose, waitingNumbers } from './placement.ts';
 import { RemoteCalls } from './remote-calls.ts';
 
-export type { RecreateContext } from './context.ts';
-
 /**
  * When it returns, the process has the descriptors of the image and no others. Its RLIMIT_NOFILE must allow their numbers
  * and as many again, and it must still be privileged.

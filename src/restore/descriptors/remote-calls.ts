@@ -2,9 +2,9 @@ import { KernelError } from '../../linux/errno.ts';
 import type { RemoteArgument, RemoteCall, Tracee } from '../../linux/tracee.ts';
 
 /** A number, or bytes whose address in the process is passed. The bytes are read back when the call writes to them. */
-export type QueuedArgument = RemoteArgument | Buffer;
+type QueuedArgument = RemoteArgument | Buffer;
 
-export type QueuedCall = {
+type QueuedCall = {
   /** What is being done and to what, for the error. */
   readonly what: string;
   readonly number: number;

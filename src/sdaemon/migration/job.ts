@@ -17,6 +17,8 @@ export type SourceJob = {
   readonly migration: Migration;
   /** Of the process that moves, as this machine sees it. */
   readonly hostPid: number;
+  /** Of the sandbox on this machine: taken away once the other one owns. */
+  readonly route: { readonly address: string; readonly linkName: string };
   readonly inherited: readonly InheritedPipe[];
   readonly channel: ChannelAddress;
   readonly deadlineMs: number;

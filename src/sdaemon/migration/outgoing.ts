@@ -126,6 +126,7 @@ export class Outgoing {
     if (hostPid === undefined)
       throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
     const inherited = inheritedPipes(jail);
+    const route = { address: config.network.address, linkName: jail.state().link };
     const destination = peer(request.toVm, request.toEndpoint);
 
     const looked = await engine.run({ side: 'inspect', hostPid, inherited, stateDirectory }, { signal });
@@ -134,7 +135,7 @@ export class Outgoing {
     log(`${migration.sandbox}: migration ${migration.id} to ${request.toVm} (${migration.mode})`);
     const deadlineMs = request.deadlineMs;
     const outcome = await engine.run(
-      { side: 'source', migration, hostPid, inherited, channel, deadlineMs, stateDirectory },
+      { side: 'source', migration, hostPid, route, inherited, channel, deadlineMs, stateDirectory },
       { onProgress, signal, take: (epoch) => takeOwnership(sdn, migration, { vm, address }, epoch) },
     );
     for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);

@@ -16,11 +16,11 @@ import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
 export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
-  const { migration, hostPid, inherited, channel } = job;
+  const { migration, hostPid, route, inherited, channel } = job;
   try {
     using source = openSource(hostPid, { facts: probeKernel(), inherited });
     const { readiness } = world;
-    const packets = new DrainedSockets(hostPid, { readiness, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
+    const packets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     const journal = new JournalFiles(job.stateDirectory);
     const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });

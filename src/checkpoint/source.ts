@@ -93,7 +93,7 @@ export class Source {
         facts: options.facts,
         pid,
         pidfd,
-        process: new TracedProcess(pid, 0n),
+        process: new TracedProcess(pid, 0n, true),
         pageFinder: new PageFinder(pid, options.facts.pagemapScan),
         surveyor: new AreaSurveyor(pid, mappedFiles),
         restarted: new RestartedCalls(pid),

@@ -71,6 +71,8 @@ export class Agent {
   readonly base: bigint;
   readonly size: bigint;
   readonly #memory: ProcessMemory;
+  /** Whose state the frame has, if anybody's. */
+  frameOwner: unknown = null;
   #used = 0;
 
   /** Takes over a mapping that is readable, writable and executable. */

@@ -10,8 +10,9 @@ import { AGENT_BYTES, Agent, CALL_BYTES, CALLS } from './agent.ts';
 import { KernelError } from './errno.ts';
 import { ProcessMemory } from './memory.ts';
 import * as ptrace from './ptrace.ts';
-import { TRACE_EVENT } from './ptrace.ts';
+import { REGISTER_SET, TRACE_EVENT } from './ptrace.ts';
 import { type RegisterName, Registers } from './registers.ts';
+import { encodeSignalFrame } from './signal-frame.ts';
 import { SIGNAL } from './signals.ts';
 import { SYS } from './syscall-numbers.ts';
 import { type WaitStatus, waitThread } from './wait.ts';
@@ -36,6 +37,9 @@ const PROT_READ_WRITE_EXEC = 7;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MAP_FIXED_NOREPLACE = 0x100000;
 
+/** The extended state with every component of today's CPUs is 11,008 bytes. */
+const extendedState = Buffer.alloc(1 << 16);
+
 /** What the threads of one traced process share. The tracer has seized it with TRACE_OPTION.SYSGOOD. */
 export class TracedProcess {
   readonly pid: number;
@@ -44,16 +48,18 @@ export class TracedProcess {
   /** Address of a `syscall` instruction in the process, usable before there is an agent. */
   syscallSite: bigint;
   /** The signal that ends an injected call; the process must not have a handler for it, nor block it, nor wait for it. */
-  doorbell: number;
+  doorbell: number = SIGNAL.URG;
   agent: Agent | null = null;
+  /** Whether a thread that is in an injected call when this program dies goes on as if nothing had been. */
+  readonly outlivesTracer: boolean;
   /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
   stopRequested = false;
 
-  constructor(pid: number, syscallSite: bigint, doorbell: number = SIGNAL.URG) {
+  constructor(pid: number, syscallSite: bigint, outlivesTracer = false) {
     this.pid = pid;
     this.memory = new ProcessMemory(pid);
     this.syscallSite = syscallSite;
-    this.doorbell = doorbell;
+    this.outlivesTracer = outlivesTracer;
   }
 
   /** After an execve: the old address space, and the agent in it, are gone. */
@@ -84,10 +90,17 @@ export class Tracee {
     this.refresh();
   }
 
+  /** Forgets a frame that was written for other registers. */
+  #changed(): void {
+    const { agent } = this.process;
+    if (agent?.frameOwner === this) agent.frameOwner = null;
+  }
+
   /** Reads registers and signal mask again, after the thread has run and stopped anew. */
   refresh(): void {
     ptrace.getRegisters(this.tid, this.registers);
     this.#mask = ptrace.getSignalMask(this.tid);
+    this.#changed();
   }
 
   /** Bit n-1 for signal n. */
@@ -97,11 +110,13 @@ export class Tracee {
 
   set signalMask(mask: bigint) {
     this.#mask = mask;
+    this.#changed();
     ptrace.setSignalMask(this.tid, mask);
   }
 
-  /** Writes {@link registers} to the thread. */
+  /** Writes {@link registers} to the thread, after they were changed. */
   restore(): void {
+    this.#changed();
     ptrace.setRegisters(this.tid, this.registers);
   }
 
@@ -240,7 +255,18 @@ export class Tracee {
   #finishPrepare(): void {
     // -1: not in a system call. Otherwise the kernel would take the injected call for the thread's own and restart it.
     this.#work.set('orig_rax', -1n).set('r15', this.process.doorbell);
-    if (this.process.agent !== null) this.#work.set('rsp', this.process.agent.frameAddress);
+    const { agent, outlivesTracer } = this.process;
+    if (agent === null) return;
+    this.#work.set('rsp', agent.frameAddress);
+    if (!outlivesTracer || agent.frameOwner === this) return;
+    const length = ptrace.getRegisterSet(this.tid, REGISTER_SET.X86_XSTATE, extendedState);
+    agent.frameOwner = null;
+    const state = extendedState.subarray(0, length);
+    this.process.memory.write(
+      agent.frameAddress,
+      encodeSignalFrame(this.registers, state, this.#mask, agent.frameAddress),
+    );
+    agent.frameOwner = this;
   }
 
   #batchPart(calls: readonly RemoteCall[]): bigint[] {
@@ -274,16 +300,19 @@ export class Tracee {
       result = run();
     } catch (error) {
       try {
-        this.restore();
-        ptrace.setSignalMask(this.tid, this.#mask);
+        this.#putBack();
       } catch {
         // The thread has gone, which is what the first error says.
       }
       throw error;
     }
-    this.restore();
-    ptrace.setSignalMask(this.tid, this.#mask);
+    this.#putBack();
     return result;
+  }
+
+  #putBack(): void {
+    ptrace.setRegisters(this.tid, this.registers);
+    ptrace.setSignalMask(this.tid, this.#mask);
   }
 
   #runToDoorbell(): void {

@@ -42,12 +42,15 @@ export type FrozenThread = { readonly thread: Tracee; readonly status: StatusFil
 export function freezeThreads(process: TracedProcess, options: FreezeOptions): FrozenThread[] {
   const stopped: number[] = [];
   const pending = new Set<number>();
+  // Injected calls would have to pass the filters of the process.
+  const hasFilters = readStatus(process.pid).text('Seccomp') !== '0';
+  const traceOptions = TRACE_OPTION.SYSGOOD | (hasFilters ? TRACE_OPTION.SUSPEND_SECCOMP : 0);
   try {
     for (;;) {
       const fresh = listThreads(process.pid).filter((tid) => !stopped.includes(tid));
       if (fresh.length === 0) break;
       for (const tid of fresh) {
-        if (!trySeize(tid)) continue;
+        if (!trySeize(tid, traceOptions)) continue;
         pending.add(tid);
         ptrace.interrupt(tid);
       }
@@ -107,9 +110,9 @@ function letGo(pid: number, tid: number, signal = 0): void {
 }
 
 /** @returns false when the thread has ended meanwhile. */
-function trySeize(tid: number): boolean {
+function trySeize(tid: number, traceOptions: number): boolean {
   try {
-    ptrace.seize(tid, TRACE_OPTION.SYSGOOD);
+    ptrace.seize(tid, traceOptions);
     return true;
   } catch (cause) {
     if (!(cause instanceof KernelError)) throw cause;
@@ -117,7 +120,7 @@ function trySeize(tid: number): boolean {
     if (cause.errno === EPERM)
       throw new ComicranError('process.unsupported', `thread ${tid} cannot be traced`, {
         cause,
-        hint: 'A debugger or strace may be attached to it, or this program lacks CAP_SYS_PTRACE.',
+        hint: 'A debugger may be attached to it, or this program lacks CAP_SYS_PTRACE or CAP_SYS_ADMIN.',
       });
     throw cause;
   }

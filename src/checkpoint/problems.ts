@@ -3,7 +3,7 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import type { FileLooks } from '../linux/file-digest.ts';
 import { sharesDirectories } from '../linux/kcmp.ts';
 import { readMounts } from '../linux/mountinfo.ts';
-import { listThreads, readProcLink, readStat, readStatus } from '../linux/procfs.ts';
+import { listThreads, readProcLink, readStat, readStatus, type StatusFile } from '../linux/procfs.ts';
 import { getScheduling } from '../linux/scheduling.ts';
 
 const ELF_CLASS_OFFSET = 4;
@@ -46,6 +46,7 @@ const THREAD_NAMESPACES = ['net', 'mnt', 'uts', 'ipc', 'cgroup'] as const;
 
 export function findThreadProblems(pid: number): string[] {
   const own = new Map(THREAD_NAMESPACES.map((name) => [name, readProcLink(pid, `ns/${name}`)]));
+  const main = readStatus(pid);
   return listThreads(pid).flatMap((tid) => {
     const status = readStatus(pid, tid);
     const problems: string[] = [];
@@ -54,13 +55,21 @@ export function findThreadProblems(pid: number): string[] {
     if (status.has('x86_Thread_features') && status.text('x86_Thread_features').includes('shstk'))
       problems.push(`thread ${tid} has a shadow stack`);
     if (getScheduling(tid).policy === SCHED_DEADLINE) problems.push(`thread ${tid} is scheduled by deadline`);
+    if (status.text('Seccomp') === '1') problems.push(`thread ${tid} is in strict seccomp mode`);
     if (tid === pid) return problems;
+    if (status.text('Seccomp') !== main.text('Seccomp') || filterCount(status) !== filterCount(main))
+      problems.push(`thread ${tid} has seccomp filters of its own`);
     if (!sharesDirectories(pid, tid)) problems.push(`thread ${tid} has a working directory of its own`);
     for (const [name, namespace] of own)
       if (readProcLink(pid, `task/${tid}/ns/${name}`) !== namespace)
         problems.push(`thread ${tid} is in another ${name} namespace`);
     return problems;
   });
+}
+
+/** Kernels before 5.9 do not tell. */
+function filterCount(status: StatusFile): string {
+  return status.has('Seccomp_filters') ? status.text('Seccomp_filters') : '';
 }
 
 /** @param sandboxInit a process whose namespaces are those of the sandbox; null: not compared. */

@@ -5,6 +5,7 @@ import { CLOCK, readClockNanos } from '../linux/clocks.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { readProc, readProcLink, type StatusFile } from '../linux/procfs.ts';
 import { getLimits } from '../linux/scheduling.ts';
+import { readFilters } from '../linux/seccomp.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import type { Question } from './question.ts';
@@ -72,8 +73,19 @@ export function captureProcess(pid: number, status: StatusFile, own: OwnState): 
     transparentHugePagesDisabled: own.transparentHugePagesDisabled,
     oomScoreAdjust: Number(readProc(pid, 'oom_score_adj')),
     grantedStateMask: own.grantedStateMask,
+    seccompFilters: captureFilters(pid, status),
     limits: getLimits(pid),
   };
+}
+
+function captureFilters(pid: number, status: StatusFile): Buffer[] {
+  if (status.text('Seccomp') === '0') return [];
+  const filters = readFilters(pid);
+  if (filters === null)
+    throw new ComicranError('process.unsupported', `the seccomp filters of process ${pid} cannot be read`, {
+      hint: 'That needs CAP_SYS_ADMIN, a reader without filters, and a kernel with CONFIG_CHECKPOINT_RESTORE.',
+    });
+  return filters.toReversed();
 }
 
 /** Where the kernel writes XCR0 into the software-reserved bytes of an XSAVE area. */

@@ -51,6 +51,8 @@ export type ProcessRecord = {
   readonly oomScoreAdjust: number;
   /** Components of the extended state that were granted on request (ARCH_REQ_XCOMP_PERM). */
   readonly grantedStateMask: bigint;
+  /** Programs of classic BPF, eight bytes an instruction, the oldest first; the same for every thread. */
+  readonly seccompFilters: readonly Uint8Array[];
   /** Soft and hard limit of each resource, in the order of asm-generic/resource.h. */
   readonly limits: readonly { readonly soft: bigint; readonly hard: bigint }[];
 };

@@ -27,7 +27,8 @@ import { waitThread } from '../linux/wait.ts';
 import { lockCalls, mapAreas, setFields } from './address-space.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
-import { hatch } from './hatch.ts';
+import { filterCalls, missingFilters } from './filters.ts';
+import { BUILDING, hatch } from './hatch.ts';
 import { type PageRange, PageWriter } from './page-writer.ts';
 import { checkFiles, checkPlatform } from './platform.ts';
 import { applyLimits, completionCalls, dumpableCall, prepareProcess, raiseDescriptorLimit } from './process.ts';
@@ -89,6 +90,7 @@ export class RestoringProcess {
   #pidfd = -1;
   #threads: RestoringThread[] = [];
   #writer: PageWriter | null = null;
+  #filters: readonly Uint8Array[] = [];
 
   constructor(image: ProcessImage, facts: KernelFacts, faults: RestoreFaults) {
     this.#image = image;
@@ -117,6 +119,7 @@ export class RestoringProcess {
       setAffinity(process.pid, cpu);
       setScheduling(process.pid, getScheduling(0));
       process.doorbell = this.#freeDoorbell();
+      this.#filters = missingFilters(main, this.#image.process.seccompFilters);
       this.#faults.reach('restore.hatched');
       execute(main, this.#image.process.executable);
       this.#faults.reach('restore.executed');
@@ -175,9 +178,15 @@ export class RestoringProcess {
     const [main, ...others] = this.#threads;
     const { thread } = main!;
     applyLimits(thread.process.pid, image);
+    if (this.#filters.length > 0)
+      for (const each of this.#threads) ptrace.setOptions(each.thread.tid, BUILDING | TRACE_OPTION.SUSPEND_SECCOMP);
     for (const other of others) completeThread(other, image.process.pid, NO_EXTRA_CALLS);
     completeThread(main!, image.process.pid, {
-      before: [...lockCalls(image.memory.areas), ...completionCalls(thread, image, this.#facts.timerRestoreIds)],
+      before: [
+        ...lockCalls(image.memory.areas),
+        ...completionCalls(thread, image, this.#facts.timerRestoreIds),
+        ...filterCalls(thread, this.#filters),
+      ],
       after: [dumpableCall(image)],
     });
     for (const each of this.#threads) schedule(each, this.#facts.scheduling.cpus);

@@ -155,6 +155,23 @@ describe('the state of a process', { skip }, () => {
     ask('libc.syscall(226, second); signal.setitimer(signal.ITIMER_VIRTUAL, 0)');
   });
 
+  test('seccomp filters, in addition to those of the sandbox', () =>
+    keeps(
+      [
+        'libc.prctl(38, 1, 0, 0, 0)',
+        // Allows no prctl, sigaltstack, timer or getrandom call: the engine itself needs the first two.
+        'numbers = [157, 131, 222, 223, 318]',
+        'import struct',
+        'code = struct.pack("HBBI", 0x20, 0, 0, 0)',
+        'for i, n in enumerate(numbers): code += struct.pack("HBBI", 0x15, len(numbers) - i, 0, n)',
+        'code += struct.pack("HBBI", 6, 0, 0, 0x7fff0000) + struct.pack("HBBI", 6, 0, 0, 0x50000 | 95)',
+        'room = ctypes.create_string_buffer(code, len(code))',
+        'libc.syscall(317, 1, 0, struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(room)))',
+      ].join('\n'),
+      '[c("prctl", 3), c("syscall", 318, 0, 0, 0), [l for l in open("/proc/self/status") if l[:7] == "Seccomp"]]',
+      "['ENOTSUP', 'ENOTSUP', ['Seccomp:\\t2\\n', 'Seccomp_filters:\\t2\\n']]",
+    ));
+
   test('credentials, capabilities and securebits', () =>
     keeps(
       [

@@ -4,6 +4,9 @@ import type { ProcessRecord } from '../types.ts';
 
 export const PROCESS_VERSION = 1;
 const MAX_LIMITS = 32;
+const MAX_FILTERS = 1024;
+const INSTRUCTION_BYTES = 8;
+const MAX_FILTER_BYTES = 4096 * INSTRUCTION_BYTES;
 
 export function writeProcess(writer: ByteWriter, image: ProcessRecord): void {
   writer.u32(image.pid).u32(image.processGroup).u32(image.session);
@@ -11,7 +14,14 @@ export function writeProcess(writer: ByteWriter, image: ProcessRecord): void {
   writer.u32(image.umask).u32(image.personality);
   writer.bool(image.dumpable).bool(image.childSubreaper).bool(image.transparentHugePagesDisabled);
   writer.i32(image.oomScoreAdjust).u64(image.grantedStateMask);
+  writer.list(image.seccompFilters, (filter) => writer.bytes(filter));
   writer.list(image.limits, ({ soft, hard }) => writer.u64(soft).u64(hard));
+}
+
+function readFilter(reader: ByteReader): Buffer {
+  const filter = reader.bytes(MAX_FILTER_BYTES);
+  if (filter.length === 0 || filter.length % INSTRUCTION_BYTES !== 0) reader.fail(`a filter of ${filter.length} bytes`);
+  return filter;
 }
 
 export function readProcess(reader: ByteReader): ProcessRecord {
@@ -28,6 +38,7 @@ export function readProcess(reader: ByteReader): ProcessRecord {
     transparentHugePagesDisabled: reader.bool(),
     oomScoreAdjust: reader.i32(),
     grantedStateMask: reader.u64(),
+    seccompFilters: reader.list(() => readFilter(reader), MAX_FILTERS),
     limits: reader.list(() => ({ soft: reader.u64(), hard: reader.u64() }), MAX_LIMITS),
   };
   if (Math.abs(record.oomScoreAdjust) > 1000) reader.fail(`OOM score adjustment ${record.oomScoreAdjust}`);

@@ -29,6 +29,10 @@ for s in (l, c, a): s.close()`,
   [`s = udp(); s.setsockopt(1, 37, 0x90)`, /3 is a UDP socket 0\.0\.0\.0:0 with SOF_TIMESTAMPING_OPT_ID/],
   [`s = socket.socket(socket.AF_UNIX); s.bind('\\0name'); s.listen()`, /3 is a unix stream socket bound to @name/],
   [
+    `s = udp(); call('unshare', 0x40000000); t = udp(); keep += [s, t]`,
+    /cannot be moved: descriptor 3 is an IPv4 datagram socket of protocol 17 in another network namespace$/,
+  ],
+  [
     `a, b = socket.socketpair()
 if os.fork() == 0: a.close(); signal.pause()
 b.close()`,

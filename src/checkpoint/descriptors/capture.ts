@@ -10,6 +10,7 @@ import type { DescriptionImage, DescriptorTableImage } from '../../image/descrip
 import { S_IFIFO, S_IFMT } from '../../linux/file-descriptors.ts';
 import { sharesDescriptorTable } from '../../linux/kcmp.ts';
 import { O } from '../../linux/open-flags.ts';
+import { SocketNamespaces } from '../../linux/socket-namespace.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -92,6 +93,7 @@ class DescriptionCapture {
   readonly #pipes: PipeCapture;
   readonly #sockets: InetSocketCapture;
   readonly #unix: UnixSocketCapture;
+  readonly #namespaces: SocketNamespaces;
 
   constructor(source: DescriptorSource, found: readonly Found[]) {
     this.#source = source;
@@ -103,6 +105,7 @@ class DescriptionCapture {
     );
     this.#sockets = new InetSocketCapture(source);
     this.#unix = new UnixSocketCapture(source, found);
+    this.#namespaces = new SocketNamespaces(source.pid);
   }
 
   capture(found: Found): DescriptionImage {
@@ -144,6 +147,9 @@ class DescriptionCapture {
     const copy = this.#source.copy(found.number);
     if ((found.flags & O.ASYNC) !== 0) throw new Refusal(found.number, `${found.link}, open with O_ASYNC`);
     const type = socketType(copy);
+    if (!this.#namespaces.isOwn(copy)) {
+      throw new Refusal(found.number, `${socketText(copy, type)} in another network namespace`);
+    }
     const family = type.domain === AF_INET ? 'inet' : type.domain === AF_INET6 ? 'inet6' : null;
     if (family !== null && type.type === SOCK_DGRAM && type.protocol === IPPROTO_UDP) {
       return this.#sockets.udp(found, family);

@@ -16,7 +16,7 @@ import { requireActsFor } from '../api/server.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import { sandboxPaths } from '../jailor/index.ts';
-import { readLog } from './logs.ts';
+import { keepCarriedLog, readLog } from './logs.ts';
 import type { Incoming } from './migration/incoming.ts';
 import type { JobProgress } from './migration/job.ts';
 import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
@@ -164,6 +164,12 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
     async prepareMigration(request, context) {
       requireActsFor(context, request.fromVm);
       return await incoming.prepare(request);
+    },
+    keepLog({ name, log }) {
+      checkName(name);
+      registry.get(name);
+      keepCarriedLog(sandboxPaths(stateDirectory, name).log, log);
+      return {};
     },
     async discardMigration({ migrationId }) {
       await incoming.discard(migrationId);

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file comicran.proto.
  */
 export const file_comicran: GenFile = /*@__PURE__*/
-  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIiMKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI2Cg1TdGFydFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCLjAQoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSJlCg5NaWdyYXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXRvX3ZtGAIgASgJEhMKC3RvX2VuZHBvaW50GAMgASgJEgwKBG1vZGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0inAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSABCBwoFZXZlbnQiUwoKUGhhc2VFdmVudBINCgVwaGFzZRgBIAEoCRINCgVhdF91cxgCIAEoBBISCgpkb25lX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEIkEKCVBoYXNlVGltZRINCgVwaGFzZRgBIAEoCRIQCghzdGFydF91cxgCIAEoBBITCgtkdXJhdGlvbl91cxgDIAEoBCLtAQoPTWlncmF0aW9uUmVzdWx0EgwKBG1vZGUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIQCgh0b3RhbF91cxgEIAEoBBIPCgdzdG9wX3VzGAUgASgEEg0KBXBhZ2VzGAYgASgEEg0KBWJ5dGVzGAcgASgEEhkKEWRhdGFncmFtc19jYXJyaWVkGAggASgEEhkKEWRhdGFncmFtc19kcm9wcGVkGAkgASgEEg0KBWVwb2NoGAogASgEEiYKBnBoYXNlcxgLIAMoCzIWLmNvbWljcmFuLnYxLlBoYXNlVGltZSJXCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJEg8KB3J1bnNfb24YBCABKAkSDgoGY2F1c2VzGAUgAygJIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2UinwEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkiRgoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSJbCghMb2NhdGlvbhIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRINCgVlcG9jaBgFIAEoBCKaAQoHU2VydmljZRIPCgdhZGRyZXNzGAEgASgJEgwKBHBvcnQYAiABKA0SEAoIcHJvdG9jb2wYAyABKAkSDwoHc2FuZGJveBgEIAEoCRIXCg9zYW5kYm94X2FkZHJlc3MYBSABKAkSFAoMc2FuZGJveF9wb3J0GAYgASgNEg8KB3BhY2tldHMYByABKAQSDQoFYnl0ZXMYCCABKAQicgoMQ2xhaW1SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEiAKBXBvcnRzGAUgAygLMhEuY29taWNyYW4udjEuUG9ydCJgCg1DbGFpbVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24SJgoIc2VydmljZXMYAiADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlInAKD1NldE93bmVyUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhYKDmV4cGVjdGVkX2Vwb2NoGAIgASgEEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSFAoMbWlncmF0aW9uX2lkGAUgASgJIkwKEFNldE93bmVyUmVzcG9uc2USDwoHY2hhbmdlZBgBIAEoCBInCghsb2NhdGlvbhgCIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIjwKDlJlbGVhc2VSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSCgoCdm0YAiABKAkSDQoFZXBvY2gYAyABKAQiEQoPUmVsZWFzZVJlc3BvbnNlIiAKDUxvY2F0ZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCSI5Cg5Mb2NhdGVSZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhYKFExpc3RMb2NhdGlvbnNSZXF1ZXN0IkEKFUxpc3RMb2NhdGlvbnNSZXNwb25zZRIoCglsb2NhdGlvbnMYASADKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIVChNMaXN0U2VydmljZXNSZXF1ZXN0Ij4KFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEiYKCHNlcnZpY2VzGAEgAygLMhQuY29taWNyYW4udjEuU2VydmljZSI6ChFTZXRTZXJ2aWNlUmVxdWVzdBIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI7ChJTZXRTZXJ2aWNlUmVzcG9uc2USJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiNQoTVW5zZXRTZXJ2aWNlUmVxdWVzdBIMCgRwb3J0GAEgASgNEhAKCHByb3RvY29sGAIgASgJIhYKFFVuc2V0U2VydmljZVJlc3BvbnNlMoUGCgdTZGFlbW9uEjsKBEluZm8SGC5jb21pY3Jhbi52MS5JbmZvUmVxdWVzdBoZLmNvbWljcmFuLnYxLkluZm9SZXNwb25zZRI+CgVTdGFydBIZLmNvbWljcmFuLnYxLlN0YXJ0UmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0YXJ0UmVzcG9uc2USSgoJVGVybWluYXRlEh0uY29taWNyYW4udjEuVGVybWluYXRlUmVxdWVzdBoeLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlc3BvbnNlEk0KBExpc3QSIS5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZRJECgdJbnNwZWN0EhsuY29taWNyYW4udjEuSW5zcGVjdFJlcXVlc3QaHC5jb21pY3Jhbi52MS5JbnNwZWN0UmVzcG9uc2USOAoETG9ncxIYLmNvbWljcmFuLnYxLkxvZ3NSZXF1ZXN0GhQuY29taWNyYW4udjEuTG9nTGluZTABEkUKB01pZ3JhdGUSGy5jb21pY3Jhbi52MS5NaWdyYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLk1pZ3JhdGlvbkV2ZW50MAESWQoOQWJvcnRNaWdyYXRpb24SIi5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlcXVlc3QaIy5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlc3BvbnNlEl8KEFByZXBhcmVNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXNwb25zZRJfChBEaXNjYXJkTWlncmF0aW9uEiQuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVzcG9uc2Uy6AQKA1NkbhI+CgVDbGFpbRIZLmNvbWljcmFuLnYxLkNsYWltUmVxdWVzdBoaLmNvbWljcmFuLnYxLkNsYWltUmVzcG9uc2USRwoIU2V0T3duZXISHC5jb21pY3Jhbi52MS5TZXRPd25lclJlcXVlc3QaHS5jb21pY3Jhbi52MS5TZXRPd25lclJlc3BvbnNlEkQKB1JlbGVhc2USGy5jb21pY3Jhbi52MS5SZWxlYXNlUmVxdWVzdBocLmNvbWljcmFuLnYxLlJlbGVhc2VSZXNwb25zZRJBCgZMb2NhdGUSGi5jb21pY3Jhbi52MS5Mb2NhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTG9jYXRlUmVzcG9uc2USVgoNTGlzdExvY2F0aW9ucxIhLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1Jlc3BvbnNlElMKDExpc3RTZXJ2aWNlcxIgLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaIS5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXNwb25zZRJNCgpTZXRTZXJ2aWNlEh4uY29taWNyYW4udjEuU2V0U2VydmljZVJlcXVlc3QaHy5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVzcG9uc2USUwoMVW5zZXRTZXJ2aWNlEiAuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVxdWVzdBohLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIiMKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI2Cg1TdGFydFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCLjAQoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSJlCg5NaWdyYXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXRvX3ZtGAIgASgJEhMKC3RvX2VuZHBvaW50GAMgASgJEgwKBG1vZGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0inAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSABCBwoFZXZlbnQiUwoKUGhhc2VFdmVudBINCgVwaGFzZRgBIAEoCRINCgVhdF91cxgCIAEoBBISCgpkb25lX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEIkEKCVBoYXNlVGltZRINCgVwaGFzZRgBIAEoCRIQCghzdGFydF91cxgCIAEoBBITCgtkdXJhdGlvbl91cxgDIAEoBCLtAQoPTWlncmF0aW9uUmVzdWx0EgwKBG1vZGUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIQCgh0b3RhbF91cxgEIAEoBBIPCgdzdG9wX3VzGAUgASgEEg0KBXBhZ2VzGAYgASgEEg0KBWJ5dGVzGAcgASgEEhkKEWRhdGFncmFtc19jYXJyaWVkGAggASgEEhkKEWRhdGFncmFtc19kcm9wcGVkGAkgASgEEg0KBWVwb2NoGAogASgEEiYKBnBoYXNlcxgLIAMoCzIWLmNvbWljcmFuLnYxLlBoYXNlVGltZSJXCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJEg8KB3J1bnNfb24YBCABKAkSDgoGY2F1c2VzGAUgAygJIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2UinwEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkiRgoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSIrCg5LZWVwTG9nUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2xvZxgCIAEoDCIRCg9LZWVwTG9nUmVzcG9uc2UiWwoITG9jYXRpb24SDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSDQoFZXBvY2gYBSABKAQimgEKB1NlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCHByb3RvY29sGAMgASgJEg8KB3NhbmRib3gYBCABKAkSFwoPc2FuZGJveF9hZGRyZXNzGAUgASgJEhQKDHNhbmRib3hfcG9ydBgGIAEoDRIPCgdwYWNrZXRzGAcgASgEEg0KBWJ5dGVzGAggASgEInIKDENsYWltUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIgCgVwb3J0cxgFIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQiYAoNQ2xhaW1SZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uEiYKCHNlcnZpY2VzGAIgAygLMhQuY29taWNyYW4udjEuU2VydmljZSJwCg9TZXRPd25lclJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgCIAEoBBIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEhQKDG1pZ3JhdGlvbl9pZBgFIAEoCSJMChBTZXRPd25lclJlc3BvbnNlEg8KB2NoYW5nZWQYASABKAgSJwoIbG9jYXRpb24YAiABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiI8Cg5SZWxlYXNlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEgoKAnZtGAIgASgJEg0KBWVwb2NoGAMgASgEIhEKD1JlbGVhc2VSZXNwb25zZSIgCg1Mb2NhdGVSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkiOQoOTG9jYXRlUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIWChRMaXN0TG9jYXRpb25zUmVxdWVzdCJBChVMaXN0TG9jYXRpb25zUmVzcG9uc2USKAoJbG9jYXRpb25zGAEgAygLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFQoTTGlzdFNlcnZpY2VzUmVxdWVzdCI+ChRMaXN0U2VydmljZXNSZXNwb25zZRImCghzZXJ2aWNlcxgBIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOgoRU2V0U2VydmljZVJlcXVlc3QSJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOwoSU2V0U2VydmljZVJlc3BvbnNlEiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjUKE1Vuc2V0U2VydmljZVJlcXVlc3QSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCSIWChRVbnNldFNlcnZpY2VSZXNwb25zZTLLBgoHU2RhZW1vbhI7CgRJbmZvEhguY29taWNyYW4udjEuSW5mb1JlcXVlc3QaGS5jb21pY3Jhbi52MS5JbmZvUmVzcG9uc2USPgoFU3RhcnQSGS5jb21pY3Jhbi52MS5TdGFydFJlcXVlc3QaGi5jb21pY3Jhbi52MS5TdGFydFJlc3BvbnNlEkoKCVRlcm1pbmF0ZRIdLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlcXVlc3QaHi5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXNwb25zZRJNCgRMaXN0EiEuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1JlcXVlc3QaIi5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVzcG9uc2USRAoHSW5zcGVjdBIbLmNvbWljcmFuLnYxLkluc3BlY3RSZXF1ZXN0GhwuY29taWNyYW4udjEuSW5zcGVjdFJlc3BvbnNlEjgKBExvZ3MSGC5jb21pY3Jhbi52MS5Mb2dzUmVxdWVzdBoULmNvbWljcmFuLnYxLkxvZ0xpbmUwARJFCgdNaWdyYXRlEhsuY29taWNyYW4udjEuTWlncmF0ZVJlcXVlc3QaGy5jb21pY3Jhbi52MS5NaWdyYXRpb25FdmVudDABElkKDkFib3J0TWlncmF0aW9uEiIuY29taWNyYW4udjEuQWJvcnRNaWdyYXRpb25SZXF1ZXN0GiMuY29taWNyYW4udjEuQWJvcnRNaWdyYXRpb25SZXNwb25zZRJfChBQcmVwYXJlTWlncmF0aW9uEiQuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USXwoQRGlzY2FyZE1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlEkQKB0tlZXBMb2cSGy5jb21pY3Jhbi52MS5LZWVwTG9nUmVxdWVzdBocLmNvbWljcmFuLnYxLktlZXBMb2dSZXNwb25zZTLoBAoDU2RuEj4KBUNsYWltEhkuY29taWNyYW4udjEuQ2xhaW1SZXF1ZXN0GhouY29taWNyYW4udjEuQ2xhaW1SZXNwb25zZRJHCghTZXRPd25lchIcLmNvbWljcmFuLnYxLlNldE93bmVyUmVxdWVzdBodLmNvbWljcmFuLnYxLlNldE93bmVyUmVzcG9uc2USRAoHUmVsZWFzZRIbLmNvbWljcmFuLnYxLlJlbGVhc2VSZXF1ZXN0GhwuY29taWNyYW4udjEuUmVsZWFzZVJlc3BvbnNlEkEKBkxvY2F0ZRIaLmNvbWljcmFuLnYxLkxvY2F0ZVJlcXVlc3QaGy5jb21pY3Jhbi52MS5Mb2NhdGVSZXNwb25zZRJWCg1MaXN0TG9jYXRpb25zEiEuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1JlcXVlc3QaIi5jb21pY3Jhbi52MS5MaXN0TG9jYXRpb25zUmVzcG9uc2USUwoMTGlzdFNlcnZpY2VzEiAuY29taWNyYW4udjEuTGlzdFNlcnZpY2VzUmVxdWVzdBohLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlEk0KClNldFNlcnZpY2USHi5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVxdWVzdBofLmNvbWljcmFuLnYxLlNldFNlcnZpY2VSZXNwb25zZRJTCgxVbnNldFNlcnZpY2USIC5jb21pY3Jhbi52MS5VbnNldFNlcnZpY2VSZXF1ZXN0GiEuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message comicran.v1.InfoRequest
@@ -779,6 +779,43 @@ export const DiscardMigrationResponseSchema: GenMessage<DiscardMigrationResponse
   messageDesc(file_comicran, 25);
 
 /**
+ * @generated from message comicran.v1.KeepLogRequest
+ */
+export type KeepLogRequest = Message<"comicran.v1.KeepLogRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * JSON lines, as jailor writes them.
+   *
+   * @generated from field: bytes log = 2;
+   */
+  log: Uint8Array;
+};
+
+/**
+ * Describes the message comicran.v1.KeepLogRequest.
+ * Use `create(KeepLogRequestSchema)` to create a new message.
+ */
+export const KeepLogRequestSchema: GenMessage<KeepLogRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 26);
+
+/**
+ * @generated from message comicran.v1.KeepLogResponse
+ */
+export type KeepLogResponse = Message<"comicran.v1.KeepLogResponse"> & {
+};
+
+/**
+ * Describes the message comicran.v1.KeepLogResponse.
+ * Use `create(KeepLogResponseSchema)` to create a new message.
+ */
+export const KeepLogResponseSchema: GenMessage<KeepLogResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 27);
+
+/**
  * @generated from message comicran.v1.Location
  */
 export type Location = Message<"comicran.v1.Location"> & {
@@ -815,7 +852,7 @@ export type Location = Message<"comicran.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_comicran, 26);
+  messageDesc(file_comicran, 28);
 
 /**
  * @generated from message comicran.v1.Service
@@ -869,7 +906,7 @@ export type Service = Message<"comicran.v1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_comicran, 27);
+  messageDesc(file_comicran, 29);
 
 /**
  * @generated from message comicran.v1.ClaimRequest
@@ -906,7 +943,7 @@ export type ClaimRequest = Message<"comicran.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 28);
+  messageDesc(file_comicran, 30);
 
 /**
  * @generated from message comicran.v1.ClaimResponse
@@ -928,7 +965,7 @@ export type ClaimResponse = Message<"comicran.v1.ClaimResponse"> & {
  * Use `create(ClaimResponseSchema)` to create a new message.
  */
 export const ClaimResponseSchema: GenMessage<ClaimResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 29);
+  messageDesc(file_comicran, 31);
 
 /**
  * @generated from message comicran.v1.SetOwnerRequest
@@ -967,7 +1004,7 @@ export type SetOwnerRequest = Message<"comicran.v1.SetOwnerRequest"> & {
  * Use `create(SetOwnerRequestSchema)` to create a new message.
  */
 export const SetOwnerRequestSchema: GenMessage<SetOwnerRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 30);
+  messageDesc(file_comicran, 32);
 
 /**
  * @generated from message comicran.v1.SetOwnerResponse
@@ -991,7 +1028,7 @@ export type SetOwnerResponse = Message<"comicran.v1.SetOwnerResponse"> & {
  * Use `create(SetOwnerResponseSchema)` to create a new message.
  */
 export const SetOwnerResponseSchema: GenMessage<SetOwnerResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 31);
+  messageDesc(file_comicran, 33);
 
 /**
  * @generated from message comicran.v1.ReleaseRequest
@@ -1018,7 +1055,7 @@ export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 32);
+  messageDesc(file_comicran, 34);
 
 /**
  * @generated from message comicran.v1.ReleaseResponse
@@ -1031,7 +1068,7 @@ export type ReleaseResponse = Message<"comicran.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 33);
+  messageDesc(file_comicran, 35);
 
 /**
  * @generated from message comicran.v1.LocateRequest
@@ -1048,7 +1085,7 @@ export type LocateRequest = Message<"comicran.v1.LocateRequest"> & {
  * Use `create(LocateRequestSchema)` to create a new message.
  */
 export const LocateRequestSchema: GenMessage<LocateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 34);
+  messageDesc(file_comicran, 36);
 
 /**
  * @generated from message comicran.v1.LocateResponse
@@ -1067,7 +1104,7 @@ export type LocateResponse = Message<"comicran.v1.LocateResponse"> & {
  * Use `create(LocateResponseSchema)` to create a new message.
  */
 export const LocateResponseSchema: GenMessage<LocateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 35);
+  messageDesc(file_comicran, 37);
 
 /**
  * @generated from message comicran.v1.ListLocationsRequest
@@ -1080,7 +1117,7 @@ export type ListLocationsRequest = Message<"comicran.v1.ListLocationsRequest"> &
  * Use `create(ListLocationsRequestSchema)` to create a new message.
  */
 export const ListLocationsRequestSchema: GenMessage<ListLocationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 36);
+  messageDesc(file_comicran, 38);
 
 /**
  * @generated from message comicran.v1.ListLocationsResponse
@@ -1097,7 +1134,7 @@ export type ListLocationsResponse = Message<"comicran.v1.ListLocationsResponse">
  * Use `create(ListLocationsResponseSchema)` to create a new message.
  */
 export const ListLocationsResponseSchema: GenMessage<ListLocationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 37);
+  messageDesc(file_comicran, 39);
 
 /**
  * @generated from message comicran.v1.ListServicesRequest
@@ -1110,7 +1147,7 @@ export type ListServicesRequest = Message<"comicran.v1.ListServicesRequest"> & {
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 38);
+  messageDesc(file_comicran, 40);
 
 /**
  * @generated from message comicran.v1.ListServicesResponse
@@ -1127,7 +1164,7 @@ export type ListServicesResponse = Message<"comicran.v1.ListServicesResponse"> &
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 39);
+  messageDesc(file_comicran, 41);
 
 /**
  * @generated from message comicran.v1.SetServiceRequest
@@ -1144,7 +1181,7 @@ export type SetServiceRequest = Message<"comicran.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 40);
+  messageDesc(file_comicran, 42);
 
 /**
  * @generated from message comicran.v1.SetServiceResponse
@@ -1161,7 +1198,7 @@ export type SetServiceResponse = Message<"comicran.v1.SetServiceResponse"> & {
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 41);
+  messageDesc(file_comicran, 43);
 
 /**
  * @generated from message comicran.v1.UnsetServiceRequest
@@ -1183,7 +1220,7 @@ export type UnsetServiceRequest = Message<"comicran.v1.UnsetServiceRequest"> & {
  * Use `create(UnsetServiceRequestSchema)` to create a new message.
  */
 export const UnsetServiceRequestSchema: GenMessage<UnsetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 42);
+  messageDesc(file_comicran, 44);
 
 /**
  * @generated from message comicran.v1.UnsetServiceResponse
@@ -1196,7 +1233,7 @@ export type UnsetServiceResponse = Message<"comicran.v1.UnsetServiceResponse"> &
  * Use `create(UnsetServiceResponseSchema)` to create a new message.
  */
 export const UnsetServiceResponseSchema: GenMessage<UnsetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 43);
+  messageDesc(file_comicran, 45);
 
 /**
  * The daemon of one virtual machine.
@@ -1291,6 +1328,16 @@ export const Sdaemon: GenService<{
     methodKind: "unary";
     input: typeof DiscardMigrationRequestSchema;
     output: typeof DiscardMigrationResponseSchema;
+  },
+  /**
+   * From the source's daemon, when the sandbox runs at the destination: what it wrote before.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.KeepLog
+   */
+  keepLog: {
+    methodKind: "unary";
+    input: typeof KeepLogRequestSchema;
+    output: typeof KeepLogResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_comicran, 0);

@@ -4,9 +4,11 @@ import type { Client } from '@connectrpc/connect';
 import type { MigrateRequest, Sdaemon, Sdn } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
+import { sandboxPaths } from '../../jailor/index.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
 import type { Log } from '../log.ts';
+import { logToCarry } from '../logs.ts';
 import type { PortPublisher } from '../publish/publisher.ts';
 import type { Jail, Jailors } from '../sandboxes/jailors.ts';
 import type { Lifecycle } from '../sandboxes/lifecycle.ts';
@@ -105,7 +107,7 @@ export class Outgoing {
       }
     }
     if (outcome.outcome === 'moved') {
-      await this.#takeDown(name, jail);
+      await this.#takeDown(name, jail, this.#world.peer(toVm, request.toEndpoint));
       return outcome;
     }
     if (outcome.outcome === 'stayed') throw new MigrationFailure(uncarry(outcome.error), vm);
@@ -165,11 +167,16 @@ export class Outgoing {
     return { address, port, key };
   }
 
-  async #takeDown(name: string, jail: Jail): Promise<void> {
-    const { registry, jailors, publisher, log } = this.#world;
+  async #takeDown(name: string, jail: Jail, destination: Client<typeof Sdaemon>): Promise<void> {
+    const { registry, jailors, publisher, log, stateDirectory } = this.#world;
     try {
       await publisher.unpublish(name);
+      // With its end jailor has written down the last that the process said.
       await jail.release();
+      const carried = logToCarry(sandboxPaths(stateDirectory, name).log);
+      await destination.keepLog({ name, log: carried }).catch((thrown: unknown) => {
+        log(`${name}: what it has written here stays here and is lost: ${messageOf(thrown)}`);
+      });
       await jailors.forget(name);
     } catch (thrown) {
       log(`${name}: has moved away, but taking it down here failed: ${messageOf(thrown)}`);

@@ -1,6 +1,7 @@
 /** Jailors as processes of their own, one a sandbox; they outlive this daemon. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { messageOf } from '../../base/errors.ts';
 import { parseFullConfig } from '../../base/full-config.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import {
@@ -51,9 +52,19 @@ export class JailorProcesses implements Jailors {
       // Without its configuration it was started by hand with jailor, and is none of this daemon's.
       if (!existsSync(sandboxPaths(this.#stateDirectory, state.id).config)) continue;
       if (state.phase === 'exited') ended.push(state);
-      else living.push(this.#jail(await ControlClient.connect(this.#stateDirectory, state.id)));
+      else living.push(...(await this.#reattach(state.id)));
     }
     return { living, ended };
+  }
+
+  /** None where it ended between the look at its state and the connection: the next look finds it ended. */
+  async #reattach(id: string): Promise<Jail[]> {
+    try {
+      return [this.#jail(await ControlClient.connect(this.#stateDirectory, id))];
+    } catch (thrown) {
+      this.#log(`${id}: ${messageOf(thrown)}`);
+      return [];
+    }
   }
 
   async forget(id: string): Promise<void> {

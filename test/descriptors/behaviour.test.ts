@@ -17,7 +17,7 @@ import { drainContents } from './contents.ts';
 import { describeDescriptors, describeSharing } from './describe.ts';
 import { type Running, startNode, startStopped, startVessel, stop, until, type Vessel } from './processes.ts';
 
-const DIRECTORY = '/dev/shm/comicran-test-behaviour';
+const DIRECTORY = `/dev/shm/comicran-test-behaviour-${process.pid}`;
 const INHERITED = new Map([
   ['stdout', 1],
   ['stderr', 2],

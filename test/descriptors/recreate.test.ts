@@ -24,7 +24,7 @@ function recreate(vessel: Vessel, table: DescriptorTableImage): void {
 
 describe('descriptors', { skip: needs('root', 'python3', 'unshare', 'ip') }, () => {
   let directory = '';
-  const memory = '/dev/shm/comicran-test-descriptors';
+  const memory = `/dev/shm/comicran-test-descriptors-${process.pid}`;
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'comicran-descriptors-'));
   });

@@ -125,7 +125,7 @@ export type TimerfdImage = Description<'timerfd'> & {
   readonly ticks: bigint;
   /** Nanoseconds until the next expiration; 0: disarmed. */
   readonly remaining: bigint;
-  /** On a clock that tells the time of day: the time of the next expiration in nanoseconds since 1970. Else 0. */
+  /** Of a timer that was set to a time of day: that of the next expiration, in nanoseconds since 1970. Else 0. */
   readonly expiry: bigint;
   /** Nanoseconds. */
   readonly interval: bigint;

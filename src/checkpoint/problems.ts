@@ -77,7 +77,7 @@ export function findPlaceProblems(pid: number, files: FileLooks, sandboxInit: nu
   const problems: string[] = [];
   const namespace = (of: number, name: string): string => readProcLink(of, `ns/${name}`);
   for (const name of ['pid', 'time'])
-    if (namespace(pid, name) !== namespace(pid, `${name}_for_children`))
+    if (namespace(pid, name) !== namespaceOfChildren(pid, name))
       problems.push(`it has another ${name} namespace for its children`);
   for (const name of sandboxInit === null ? [] : OWN_NAMESPACES)
     if (namespace(pid, name) !== namespace(sandboxInit!, name))
@@ -90,6 +90,15 @@ export function findPlaceProblems(pid: number, files: FileLooks, sandboxInit: nu
   if (!isThere(pid, executable, 'exe') || files.look(`/proc/${pid}/root${executable}`) === null)
     problems.push(`its executable ${executable} is not there any more`);
   return problems;
+}
+
+/** A PID namespace without a first process cannot be read. */
+function namespaceOfChildren(pid: number, name: string): string | null {
+  try {
+    return readProcLink(pid, `ns/${name}_for_children`);
+  } catch {
+    return null;
+  }
 }
 
 /** Whether a path of the process leads to what a link of /proc/PID refers to. */

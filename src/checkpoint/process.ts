@@ -85,7 +85,7 @@ function captureFilters(pid: number, status: StatusFile): Buffer[] {
     throw new ComicranError('process.unsupported', `the seccomp filters of process ${pid} cannot be read`, {
       hint: 'That needs CAP_SYS_ADMIN, a reader without filters, and a kernel with CONFIG_CHECKPOINT_RESTORE.',
     });
-  return filters.toReversed();
+  return filters;
 }
 
 /** Where the kernel writes XCR0 into the software-reserved bytes of an XSAVE area. */

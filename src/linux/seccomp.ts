@@ -77,7 +77,7 @@ export function installFilter(program: Uint8Array): void {
 }
 
 /**
- * The filters of a stopped tracee, the newest first.
+ * The filters of a stopped tracee, the oldest first (get_nth_filter of kernel/seccomp.c; ptrace(2) has it the other way).
  *
  * @returns null where they cannot be read: this thread has a filter itself, lacks CAP_SYS_ADMIN, or the kernel was built
  *   without CONFIG_CHECKPOINT_RESTORE.

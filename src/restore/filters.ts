@@ -14,7 +14,7 @@ const SECCOMP_FILTER_FLAG_TSYNC = 1;
  * @throws ComicranError process.unsupported: it has others.
  */
 export function missingFilters(thread: Tracee, wanted: readonly Uint8Array[]): readonly Uint8Array[] {
-  const present = (readFilters(thread.tid) ?? []).toReversed();
+  const present = readFilters(thread.tid) ?? [];
   if (present.length > wanted.length || !present.every((filter, index) => filter.equals(wanted[index]!)))
     throw new ComicranError('process.unsupported', 'the sandbox of the destination has other seccomp filters', {
       hint: 'Both sandboxes must be made by the same version of this program from the same configuration.',

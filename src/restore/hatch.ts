@@ -2,6 +2,7 @@
 import { ComicranError } from '../base/errors.ts';
 import { CLONE } from '../linux/clone-flags.ts';
 import { EEXIST, KernelError } from '../linux/errno.ts';
+import { openPidfd } from '../linux/pidfd.ts';
 import { parseMaps, readProc, readStatus } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
@@ -34,10 +35,11 @@ export const BUILDING = TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION
  * Makes the process. The hatchery goes on as it was.
  *
  * @param pid what the new process is called inside the hatchery's PID namespace.
- * @returns a copy of the hatchery, stopped before its first instruction, that ends when this program does.
+ * @returns a copy of the hatchery, stopped before its first instruction, that ends when this program does; the caller closes
+ *   the process and the pidfd.
  * @throws ComicranError migration.refused: the PID is taken.
  */
-export function hatch(hatcheryPid: number, pid: number): { process: TracedProcess; thread: Tracee } {
+export function hatch(hatcheryPid: number, pid: number): { process: TracedProcess; pidfd: number; thread: Tracee } {
   ptrace.seize(hatcheryPid, TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.FORK);
   ptrace.interrupt(hatcheryPid);
   expectStop(hatcheryPid, waitThread(hatcheryPid));
@@ -63,7 +65,7 @@ export function hatch(hatcheryPid: number, pid: number): { process: TracedProces
   expectStop(child, waitThread(child));
   ptrace.setOptions(child, BUILDING);
   const process = new TracedProcess(child, hatchery.syscallSite);
-  return { process, thread: new Tracee(process, child) };
+  return { process, pidfd: openPidfd(child), thread: new Tracee(process, child) };
 }
 
 /** A new or interrupted tracee stops in just this way. */

@@ -16,7 +16,7 @@ import { continueQuietly } from '../linux/continue.ts';
 import { KernelError } from '../linux/errno.ts';
 import { FileLooks } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
-import { awaitExit, closeDescriptor, openPidfd, signalProcess } from '../linux/pidfd.ts';
+import { awaitExit, closeDescriptor, signalProcess } from '../linux/pidfd.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_OPTION } from '../linux/ptrace.ts';
 import { currentCpu, getScheduling, setAffinity, setScheduling, singleCpu } from '../linux/scheduling.ts';
@@ -111,11 +111,11 @@ export class RestoringProcess {
       // The engine and the one that it works on take turns: on one CPU that takes half the time.
       const cpu = singleCpu(currentCpu());
       beUrgent(this.#facts.scheduling, cpu);
-      const { process, thread: main } = hatch(hatcheryPid, this.#image.process.pid);
+      const { process, pidfd, thread: main } = hatch(hatcheryPid, this.#image.process.pid);
       this.#process = process;
+      this.#pidfd = pidfd;
       this.#state = 'building';
       this.#threads = [{ thread: main, image: this.#image.threads[0]! }];
-      this.#pidfd = openPidfd(process.pid);
       setAffinity(process.pid, cpu);
       setScheduling(process.pid, getScheduling(0));
       process.doorbell = this.#freeDoorbell();
@@ -210,23 +210,21 @@ export class RestoringProcess {
   }
 
   #kill(traced: boolean): void {
-    const pidfd = this.#pidfd >= 0 ? this.#pidfd : openPidfd(this.pid);
     try {
-      signalProcess(pidfd, SIGNAL.KILL);
+      signalProcess(this.#pidfd, SIGNAL.KILL);
       // The main thread's end is reported after all others'.
       if (traced) for (const { thread } of this.#threads.toReversed()) reap(thread.tid);
-      awaitExit(pidfd, EXIT_DEADLINE_MS);
+      awaitExit(this.#pidfd, EXIT_DEADLINE_MS);
     } catch (error) {
       // It ended by itself.
       if (!(error instanceof KernelError) || error.code !== 'ESRCH') throw error;
-    } finally {
-      if (this.#pidfd < 0) closeDescriptor(pidfd);
     }
   }
 
   #release(): void {
+    if (this.#pidfd < 0) return;
     this.#process?.close();
-    if (this.#pidfd >= 0) closeDescriptor(this.#pidfd);
+    closeDescriptor(this.#pidfd);
     this.#pidfd = -1;
   }
 

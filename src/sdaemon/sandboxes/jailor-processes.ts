@@ -1,7 +1,7 @@
 /** Jailors as processes of their own, one a sandbox; they outlive this daemon. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { messageOf } from '../../base/errors.ts';
+import { ComicranError, messageOf } from '../../base/errors.ts';
 import { parseFullConfig } from '../../base/full-config.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import {
@@ -77,6 +77,7 @@ export class JailorProcesses implements Jailors {
   }
 
   #jail(control: ControlClient): Jail {
+    const exited = this.#exited(control);
     return {
       id: control.id,
       state: () => control.state,
@@ -87,9 +88,13 @@ export class JailorProcesses implements Jailors {
         await control.adopt(hostPid);
       },
       async release() {
-        await control.release();
+        // The process may have ended already, and jailor with it: then it takes down, or has taken down, by itself.
+        await control.release().catch((thrown: unknown) => {
+          if (!(thrown instanceof ComicranError && thrown.code === 'peer.died')) throw thrown;
+        });
+        await exited;
       },
-      exited: this.#exited(control),
+      exited,
     };
   }
 

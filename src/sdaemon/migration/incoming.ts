@@ -7,7 +7,7 @@ import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { parseFullConfig } from '../../base/full-config.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
-import { formatBytes } from '../../base/units.ts';
+import { formatBytes, formatMicros } from '../../base/units.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES } from '../../migration/modes.ts';
@@ -118,8 +118,12 @@ export class Incoming {
     const ended = job
       .then(async (outcome) => {
         for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
-        if (outcome.outcome === 'owned') await this.#arrived(config, jail, outcome.hostPid, outcome.epoch);
-        else if (outcome.outcome === 'halted') {
+        if (outcome.outcome === 'owned') {
+          const phases = outcome.phases.map(({ phase, durationMicros }) => `${phase} ${formatMicros(durationMicros)}`);
+          log(`${migration.sandbox}: migration ${migration.id} as its destination: ${phases.join(', ')}`);
+          await this.#arrived(config, jail, outcome.hostPid, outcome.epoch);
+        }
+        if (outcome.outcome === 'halted') {
           // Whether it owns is not known: taking it down could end the only one. The journal keeps it for the recovery.
           log(`${migration.sandbox}: halted, an operator is needed: ${uncarry(outcome.error).message}`);
         } else if ('error' in outcome) throw uncarry(outcome.error);

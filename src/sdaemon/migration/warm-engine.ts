@@ -1,0 +1,82 @@
+/**
+ * Runs the engine before it is needed. Code that has never run is compiled while it runs: the first process would be
+ * stopped for several times as long as the later ones.
+ */
+import { spawn } from 'node:child_process';
+import { openSource } from '../../checkpoint/source.ts';
+import type { FileLooks } from '../../linux/file-digest.ts';
+import type { KernelFacts } from '../../linux/kernel-facts.ts';
+import { listChildren, readStatus } from '../../linux/procfs.ts';
+import { beginRestore } from '../../restore/restoring.ts';
+
+/** How often; each takes some milliseconds. */
+const ROUNDS = 25;
+const PATIENCE_MS = 2000;
+/**
+ * PID 1 of a PID namespace, reaping what ends (SIGCHLD is ignored), with a process to move back and forth and a hatchery.
+ * The descriptors are there to be moved.
+ */
+const SCRIPT =
+  "trap '' CHLD; sleep infinity 3</dev/null 4</ 5</proc/self/stat 6>/dev/null & sleep infinity & exec sleep infinity";
+
+/** Blocks for some tenths of a second. @throws what the engine throws on this machine. */
+export function warmEngine(facts: KernelFacts, files: FileLooks): void {
+  const words = ['--pid', '--fork', '--kill-child', 'sh', '-c', SCRIPT];
+  const child = spawn('unshare', words, { stdio: 'ignore', cwd: '/', env: { PATH: '/usr/bin:/bin' } });
+  child.once('error', () => undefined);
+  if (child.pid === undefined) return;
+  const outer = child.pid;
+  try {
+    const init = until(() => listChildren(outer)[0]);
+    const [first, hatchery] = until(() => {
+      const sleeping = listChildren(init).filter((pid) => readStatus(pid).text('Name') === 'sleep');
+      return sleeping.length === 2 ? sleeping : undefined;
+    });
+    let pid = first!;
+    for (let round = 0; round < ROUNDS; round++) pid = moveInPlace(pid, hatchery!, facts, files);
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+function moveInPlace(pid: number, hatchery: number, facts: KernelFacts, files: FileLooks): number {
+  using source = openSource(pid, { facts, files });
+  source.freeze().resume();
+  const frozen = source.freeze();
+  const { pages } = frozen;
+  const bytes = Buffer.alloc(pages.reduce((sum, { length }) => sum + length, 0));
+  frozen.readPages(pages, bytes);
+  frozen.holdStopped();
+  const image = Buffer.from(frozen.image);
+  frozen.kill();
+  until(() => (isGone(pid) ? true : undefined));
+  const restoring = beginRestore(image, hatchery, { facts, files });
+  for (const [index, { length }] of pages.entries()) {
+    const at = pages.slice(0, index).reduce((sum, range) => sum + range.length, 0);
+    restoring.writePages([pages[index]!], bytes.subarray(at, at + length));
+  }
+  restoring.finish();
+  restoring.run();
+  return restoring.pid;
+}
+
+function isGone(pid: number): boolean {
+  try {
+    readStatus(pid);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/** Waits for something without giving the thread away. */
+function until<T>(look: () => T | undefined): T {
+  for (let waited = 0; waited < PATIENCE_MS; waited++) {
+    const found = look();
+    if (found !== undefined) return found;
+    Atomics.wait(pause, 0, 0, 1);
+  }
+  throw new Error('the processes to warm the engine with do not start');
+}

@@ -6,7 +6,6 @@ import { addressOf, trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
 const PAGE_BYTES = 4096;
-const WRITE_PIECE_BYTES = 64 << 10;
 /** UIO_MAXIOV of linux/uio.h. */
 const MAX_VECTORS = 1024;
 
@@ -45,11 +44,25 @@ export class ProcessMemory {
    * /proc/PID/mem on much memory. What it may not read (pages without read permission) is read the other way.
    */
   readRanges(ranges: readonly MemoryRange[], into: Uint8Array): void {
-    const local = Buffer.alloc(16);
-    const remote = Buffer.alloc(16 * Math.min(ranges.length, MAX_VECTORS));
-    const base = addressOf(into);
+    this.#transferRanges('process_vm_readv', ranges, into, (address, part) => this.readInto(address, part));
+  }
+
+  /** The counterpart of {@link readRanges}: writes `bytes` to `ranges`. */
+  writeRanges(ranges: readonly MemoryRange[], bytes: Uint8Array): void {
+    this.#transferRanges('process_vm_writev', ranges, bytes, (address, part) => this.write(address, part));
+  }
+
+  #transferRanges(
+    call: 'process_vm_readv' | 'process_vm_writev',
+    ranges: readonly MemoryRange[],
+    local: Uint8Array,
+    forced: (address: bigint, part: Uint8Array) => void,
+  ): void {
+    const localVector = Buffer.alloc(16);
+    const remoteVectors = Buffer.alloc(16 * Math.min(ranges.length, MAX_VECTORS));
+    const base = addressOf(local);
     let done = 0;
-    // Position of the next byte to read: a range, and how much of it has been read.
+    // Position of the next byte: a range, and how much of it is done.
     let index = 0;
     let skip = 0;
     while (index < ranges.length) {
@@ -57,27 +70,22 @@ export class ProcessMemory {
       for (let vector = 0; vector < count; vector++) {
         const { start, length } = ranges[index + vector]!;
         const skipped = vector === 0 ? skip : 0;
-        remote.writeBigUInt64LE(start + BigInt(skipped), vector * 16);
-        remote.writeBigUInt64LE(BigInt(length - skipped), vector * 16 + 8);
+        remoteVectors.writeBigUInt64LE(start + BigInt(skipped), vector * 16);
+        remoteVectors.writeBigUInt64LE(BigInt(length - skipped), vector * 16 + 8);
       }
-      local.writeBigUInt64LE(base + BigInt(done), 0);
-      local.writeBigUInt64LE(BigInt(into.length - done), 8);
-      let read = trySyscall(SYS.process_vm_readv, this.pid, local, 1, remote, count, 0);
-      if (read < 0 && read !== -EFAULT) throw new KernelError(`process_vm_readv of process ${this.pid}`, -read);
-      if (read <= 0) {
+      localVector.writeBigUInt64LE(base + BigInt(done), 0);
+      localVector.writeBigUInt64LE(BigInt(local.length - done), 8);
+      let moved = trySyscall(SYS[call], this.pid, localVector, 1, remoteVectors, count, 0);
+      if (moved < 0 && moved !== -EFAULT) throw new KernelError(`${call} of process ${this.pid}`, -moved);
+      if (moved <= 0) {
         const { start, length } = ranges[index]!;
-        read = Math.min(PAGE_BYTES, length - skip);
-        this.readInto(start + BigInt(skip), into.subarray(done, done + read));
+        moved = Math.min(PAGE_BYTES, length - skip);
+        forced(start + BigInt(skip), local.subarray(done, done + moved));
       }
-      done += read;
-      for (skip += read; index < ranges.length && skip >= ranges[index]!.length; index++) skip -= ranges[index]!.length;
+      done += moved;
+      for (skip += moved; index < ranges.length && skip >= ranges[index]!.length; index++)
+        skip -= ranges[index]!.length;
     }
-  }
-
-  /** As {@link write}, for much memory: in pieces that stay in the cache while the kernel clears and fills new pages. */
-  writeBulk(address: bigint, bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; done += WRITE_PIECE_BYTES)
-      this.write(address + BigInt(done), bytes.subarray(done, done + WRITE_PIECE_BYTES));
   }
 
   #transfer(verb: 'read' | 'write', number: number, address: bigint, bytes: Uint8Array): void {

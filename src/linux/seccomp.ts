@@ -1,5 +1,5 @@
 /** seccomp(2): filters on system calls, as classic BPF programs. */
-import { EACCES, EIO, ENOENT, EPERM, KernelError } from './errno.ts';
+import { EACCES, EINVAL, EIO, ENOENT, EPERM, KernelError } from './errno.ts';
 import { addressOf, syscall, trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
@@ -87,7 +87,8 @@ export function readFilters(tid: number): Buffer[] | null {
   const into = Buffer.alloc(MAX_INSTRUCTIONS * FILTER_INSTRUCTION_BYTES);
   for (;;) {
     const count = trySyscall(SYS.ptrace, PTRACE_SECCOMP_GET_FILTER, tid, filters.length, into);
-    if (count === -ENOENT) return filters;
+    // EINVAL: the thread is not in filter mode.
+    if (count === -ENOENT || count === -EINVAL) return filters;
     if (count === -EACCES || count === -EPERM || count === -EIO) return null;
     if (count < 0) throw new KernelError(`read the seccomp filters of thread ${tid}`, -count);
     filters.push(Buffer.from(into.subarray(0, count * FILTER_INSTRUCTION_BYTES)));

@@ -31,16 +31,13 @@ export class PageWriter {
     const total = ranges.reduce((sum, { length }) => sum + length, 0);
     if (total !== bytes.length)
       throw new ComicranError('image.invalid', `${bytes.length} bytes came for ${total} bytes of pages`);
-    let at = 0;
-    for (const { start, length } of ranges) {
+    for (const { start, length } of ranges)
       if (!this.#allows(start, start + BigInt(length)))
         throw new ComicranError(
           'image.invalid',
           `pages for 0x${start.toString(16)}, where the process has no memory of its own`,
         );
-      this.#memory.writeBulk(start, bytes.subarray(at, at + length));
-      at += length;
-    }
+    this.#memory.writeRanges(ranges, bytes);
     this.#bytes += BigInt(bytes.length);
   }
 

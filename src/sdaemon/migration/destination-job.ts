@@ -1,5 +1,4 @@
 /** The destination's half of a migration, with the real engine, sockets and packets. */
-import { probeKernel } from '../../linux/kernel-facts.ts';
 import { identifyProcess } from '../../linux/process-identity.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
@@ -21,12 +20,11 @@ export async function runDestinationJob(
   const { migration, hatcheryPid, skeleton, listen } = job;
   let hostPid = 0;
   try {
-    const facts = probeKernel();
     const journal = new JournalFiles(job.stateDirectory);
     using packets = packetsOf(skeleton);
     using listener = new SourceListener(listen.address, listen.key, world.readiness);
     const begin = async (image: Uint8Array): Promise<RestoringProcess> => {
-      const restoring = beginRestore(image, hatcheryPid, { facts });
+      const restoring = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files });
       hostPid = restoring.pid;
       return {
         writePages: (ranges, bytes) => restoring.writePages(ranges, bytes),

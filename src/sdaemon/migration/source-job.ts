@@ -1,6 +1,5 @@
 /** The source's half of a migration, with the real engine, sockets and packets. */
 import { openSource } from '../../checkpoint/source.ts';
-import { probeKernel } from '../../linux/kernel-facts.ts';
 import { identifyProcess } from '../../linux/process-identity.ts';
 import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
@@ -18,7 +17,7 @@ import { WORKER_CLOCK } from './worker-clock.ts';
 export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
   const { migration, hostPid, route, inherited, channel } = job;
   try {
-    using source = openSource(hostPid, { facts: probeKernel(), inherited });
+    using source = openSource(hostPid, { facts: world.facts, files: world.files, inherited });
     const { readiness } = world;
     const packets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     const journal = new JournalFiles(job.stateDirectory);

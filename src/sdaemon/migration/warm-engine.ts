@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { openSource } from '../../checkpoint/source.ts';
 import type { FileLooks } from '../../linux/file-digest.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
+import { closeOnExecFrom } from '../../linux/pipe.ts';
 import { listChildren, readStatus } from '../../linux/procfs.ts';
 import { beginRestore } from '../../restore/restoring.ts';
 
@@ -17,10 +18,12 @@ const PATIENCE_MS = 2000;
  * The descriptors are there to be moved.
  */
 const SCRIPT =
-  "trap '' CHLD; sleep infinity 3</dev/null 4</ 5</proc/self/stat 6>/dev/null & sleep infinity & exec sleep infinity";
+  'sleep infinity 3</dev/null 4</ 5>/dev/null & sleep infinity & exec env --ignore-signal=CHLD sleep infinity';
 
 /** Blocks for some tenths of a second. @throws what the engine throws on this machine. */
 export function warmEngine(facts: KernelFacts, files: FileLooks): void {
+  // What this program was given itself is not for them: they are to have nothing that cannot be moved.
+  closeOnExecFrom(3);
   const words = ['--pid', '--fork', '--kill-child', 'sh', '-c', SCRIPT];
   const child = spawn('unshare', words, { stdio: 'ignore', cwd: '/', env: { PATH: '/usr/bin:/bin' } });
   child.once('error', () => undefined);
@@ -30,7 +33,7 @@ export function warmEngine(facts: KernelFacts, files: FileLooks): void {
     const init = until(() => listChildren(outer)[0]);
     const [first, hatchery] = until(() => {
       const sleeping = listChildren(init).filter((pid) => readStatus(pid).text('Name') === 'sleep');
-      return sleeping.length === 2 ? sleeping : undefined;
+      return sleeping.length === 2 && readStatus(init).text('Name') === 'sleep' ? sleeping : undefined;
     });
     let pid = first!;
     for (let round = 0; round < ROUNDS; round++) pid = moveInPlace(pid, hatchery!, facts, files);

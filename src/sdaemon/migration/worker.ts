@@ -4,6 +4,8 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { defined } from '../../base/assert.ts';
+import { FileLooks } from '../../linux/file-digest.ts';
+import { type KernelFacts, probeKernel } from '../../linux/kernel-facts.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
 import { Readiness } from '../readiness.ts';
@@ -14,6 +16,7 @@ import { runInspectJob } from './inspect-job.ts';
 import type { FromWorker, Job, JobOutcome, ToWorker, WorkerData } from './job.ts';
 import { runRecoverJob } from './recover-job.ts';
 import { runSourceJob } from './source-job.ts';
+import { warmEngine } from './warm-engine.ts';
 
 /** What a job has of the daemon. */
 export type JobWorld = {
@@ -23,6 +26,9 @@ export type JobWorld = {
   /** All waits of this thread for descriptors. */
   readonly readiness: Readiness;
   readonly faults: FaultTrigger;
+  readonly facts: KernelFacts;
+  /** Files that the engine has looked at: most are the same from one migration to the next. */
+  readonly files: FileLooks;
 };
 
 type PendingTake = PromiseWithResolvers<OwnershipRecord>;
@@ -35,6 +41,8 @@ function serveJobs(port: MessagePort): void {
   let nextId = 1;
   const takes = new Map<number, PendingTake>();
   const faults = new FaultTrigger((workerData as WorkerData).fault);
+  const facts = probeKernel();
+  const files = new FileLooks();
   const post = (message: FromWorker): void => port.postMessage(message);
   const ownership: Ownership = {
     take(expectedEpoch) {
@@ -48,7 +56,8 @@ function serveJobs(port: MessagePort): void {
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
     try {
-      post({ type: 'ended', outcome: await runJob(job, { ownership, signal: abort.signal, post, readiness, faults }) });
+      const world = { ownership, signal: abort.signal, post, readiness, faults, facts, files };
+      post({ type: 'ended', outcome: await runJob(job, world) });
     } catch (thrown) {
       post({ type: 'broken', error: carry(thrown) });
     }
@@ -70,6 +79,11 @@ function serveJobs(port: MessagePort): void {
     }
   });
   post({ type: 'ready', wake });
+  try {
+    warmEngine(facts, files);
+  } catch {
+    // The first migration says what is the matter, if it is anything that matters to one.
+  }
 }
 
 function runJob(job: Job, world: JobWorld): Promise<JobOutcome> {

@@ -7,6 +7,7 @@ import { serve } from '../api/server.ts';
 import { Cleanup } from '../base/cleanup.ts';
 import { messageOf } from '../base/errors.ts';
 import { probeKernel } from '../linux/kernel-facts.ts';
+import { raiseReceiveBuffers } from './dataplane/receive-buffers.ts';
 import { describeBug, sdaemonRoutes } from './handlers.ts';
 import type { Log } from './log.ts';
 import { Engine } from './migration/engine.ts';
@@ -56,7 +57,11 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
   const jailors = new JailorProcesses(stateDirectory, log);
   const publisher = new NftPublisher(address);
   const world = { vm, address, stateDirectory, registry, jailors, publisher, engine, sdn, log };
-  const lifecycle = new Lifecycle({ ...world, stopping: stopping.signal });
+  const lifecycle = new Lifecycle({
+    ...world,
+    raiseBuffers: (pid) => void raiseReceiveBuffers(pid),
+    stopping: stopping.signal,
+  });
   const outgoing = new Outgoing({ ...world, lifecycle, peer: (peer, endpoint) => peers.get(peer, endpoint) });
   const incoming = new Incoming({ ...world, lifecycle, facts: probeKernel() });
 

@@ -1,8 +1,7 @@
 /** A migration to this machine, as its daemon sees it. The protocol itself runs in a worker (destination-job.ts). */
 import { randomBytes } from 'node:crypto';
 import { freemem } from 'node:os';
-import type { Client } from '@connectrpc/connect';
-import type { PrepareMigrationRequest, Sdn } from '../../api/gen/comicran_pb.ts';
+import type { PrepareMigrationRequest } from '../../api/gen/comicran_pb.ts';
 import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { parseFullConfig } from '../../base/full-config.ts';
@@ -11,30 +10,15 @@ import { formatBytes, formatMicros } from '../../base/units.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES } from '../../migration/modes.ts';
-import type { Log } from '../log.ts';
-import type { PortPublisher } from '../publish/publisher.ts';
-import type { Jail, Jailors } from '../sandboxes/jailors.ts';
-import { checkName, type Lifecycle } from '../sandboxes/lifecycle.ts';
-import type { Registry } from '../sandboxes/registry.ts';
+import type { Jail } from '../sandboxes/jailors.ts';
+import { checkName } from '../sandboxes/lifecycle.ts';
 import { uncarry } from './carried-error.ts';
-import type { Engine } from './engine.ts';
 import type { ChannelAddress } from './job.ts';
 import { checkPlatform, type Platform, platformOf } from './platform.ts';
 import { takeOwnership } from './record.ts';
+import type { MigrationWorld } from './world.ts';
 
-export type IncomingWorld = {
-  readonly vm: string;
-  readonly address: string;
-  readonly stateDirectory: string;
-  readonly registry: Registry;
-  readonly lifecycle: Lifecycle;
-  readonly jailors: Jailors;
-  readonly publisher: PortPublisher;
-  readonly engine: Engine;
-  readonly sdn: Client<typeof Sdn>;
-  readonly facts: KernelFacts;
-  readonly log: Log;
-};
+export type IncomingWorld = MigrationWorld & { readonly facts: KernelFacts };
 
 const KEY_BYTES = 32;
 /** The source freezes soon after it has been answered; without a word for so long it will not come. */

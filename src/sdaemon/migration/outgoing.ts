@@ -1,35 +1,21 @@
 /** A migration away from this machine, as its daemon sees it. The protocol itself runs in a worker (source-job.ts). */
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@connectrpc/connect';
-import type { MigrateRequest, Sdaemon, Sdn } from '../../api/gen/comicran_pb.ts';
+import type { MigrateRequest, Sdaemon } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { sandboxPaths } from '../../jailor/index.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
-import type { Log } from '../log.ts';
 import { logToCarry } from '../logs.ts';
-import type { PortPublisher } from '../publish/publisher.ts';
-import type { Jail, Jailors } from '../sandboxes/jailors.ts';
-import type { Lifecycle } from '../sandboxes/lifecycle.ts';
-import type { Registry } from '../sandboxes/registry.ts';
+import type { Jail } from '../sandboxes/jailors.ts';
 import { uncarry } from './carried-error.ts';
-import type { Engine } from './engine.ts';
 import type { ChannelAddress, InheritedPipe, Inspection, JobOutcome, JobProgress } from './job.ts';
 import { takeOwnership } from './record.ts';
+import type { MigrationWorld } from './world.ts';
 
-export type OutgoingWorld = {
-  readonly vm: string;
-  readonly address: string;
-  readonly stateDirectory: string;
-  readonly registry: Registry;
-  readonly lifecycle: Lifecycle;
-  readonly jailors: Jailors;
-  readonly publisher: PortPublisher;
-  readonly engine: Engine;
-  readonly sdn: Client<typeof Sdn>;
+export type OutgoingWorld = MigrationWorld & {
   readonly peer: (vm: string, endpoint: string) => Client<typeof Sdaemon>;
-  readonly log: Log;
 };
 
 /** How it ended, where it did not move: thrown, with where the sandbox runs. */

@@ -76,6 +76,7 @@ function machine(failing: Partial<Record<'claim' | 'start' | 'publish', Comicran
   const lifecycle = new Lifecycle({
     ...{ vm: 'vm1', address: '10.71.1.2', registry, jailors, sdn, publisher },
     log: () => undefined,
+    raiseBuffers: () => undefined,
     stopping: new AbortController().signal,
   });
   return { lifecycle, registry, did, exit };

@@ -21,9 +21,13 @@ export type LifecycleWorld = {
   readonly sdn: Client<typeof Sdn>;
   readonly publisher: PortPublisher;
   readonly log: Log;
+  /** Gives the UDP sockets of a process receive queues that last for a stop. */
+  readonly raiseBuffers: (pid: number) => void;
   /** Aborted when the daemon ends. */
   readonly stopping: AbortSignal;
 };
+
+const BUFFER_DELAYS_MS = [200, 1_000, 5_000];
 
 export class Lifecycle {
   readonly #world: LifecycleWorld;
@@ -57,6 +61,7 @@ export class Lifecycle {
       registry.move(id, 'creating', () => ({ state: 'running', config, jail, epoch }));
       cleanup.keep();
       this.watch(id, jail);
+      this.#raiseBuffers(id, jail);
       log(`${id}: runs, process ${jail.state().process?.pid ?? '?'}, epoch ${epoch}`);
     } catch (cause) {
       for (const failure of await cleanup.run()) log(`${id}: clean-up: ${messageOf(failure)}`);
@@ -79,6 +84,23 @@ export class Lifecycle {
     await jailors.forget(id);
     registry.remove(id);
     return exit;
+  }
+
+  /** Soon, when the process has bound its sockets, so that the time before a migration is like the time in it. */
+  #raiseBuffers(id: string, jail: Jail): void {
+    const { registry, raiseBuffers, log } = this.#world;
+    for (const delayMs of BUFFER_DELAYS_MS) {
+      const look = (): void => {
+        const pid = jail.state().process?.pid;
+        if (pid === undefined || registry.find(id)?.state !== 'running') return;
+        try {
+          raiseBuffers(pid);
+        } catch (thrown) {
+          log(`${id}: its receive queues stay as they are: ${messageOf(thrown)}`);
+        }
+      };
+      setTimeout(look, delayMs).unref();
+    }
   }
 
   /** A sandbox of this machine whose process is gone, though nobody asked for its end. */

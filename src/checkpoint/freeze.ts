@@ -10,7 +10,7 @@ import { Registers } from '../linux/registers.ts';
 import { SIGNAL } from '../linux/signals.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import { type TracedProcess, Tracee } from '../linux/tracee.ts';
-import { pollThread } from '../linux/wait.ts';
+import { pollThread, reapThreads } from '../linux/wait.ts';
 import type { CaptureFault, Faults } from './faults.ts';
 import { prepareResume } from './restart.ts';
 
@@ -70,7 +70,7 @@ export function freezeThreads(process: TracedProcess, options: FreezeOptions): F
     return frozen;
   } catch (error) {
     options.stragglers.add(process.pid, pending);
-    for (const tid of stopped) letGo(process.pid, tid);
+    for (const tid of stopped.toReversed()) letGo(process.pid, tid);
     throw error;
   }
 }
@@ -80,7 +80,9 @@ export function releaseThreads(process: TracedProcess, threads: readonly FrozenT
   // A stop that was asked for while calls were injected was kept from the thread.
   if (process.stopRequested) sendSignal(process.pid, SIGNAL.STOP);
   process.stopRequested = false;
-  for (const { thread } of threads) tryDetach(thread.tid);
+  const ended = threads.filter(({ thread }) => !tryDetach(thread.tid));
+  // Killed while it was stopped.
+  reapThreads(ended.map(({ thread }) => thread.tid).toReversed());
 }
 
 /** Signals that wait for a thread, that it does not block, and that the process has handlers for. */
@@ -106,6 +108,7 @@ function letGo(pid: number, tid: number, signal = 0): void {
     ptrace.detach(tid, signal);
   } catch {
     // The thread has ended: there is nothing left to let go.
+    reapThreads([tid]);
   }
 }
 
@@ -126,11 +129,14 @@ function trySeize(tid: number, traceOptions: number): boolean {
   }
 }
 
-function tryDetach(tid: number): void {
+/** @returns false when the thread has ended meanwhile. */
+function tryDetach(tid: number): boolean {
   try {
     ptrace.detach(tid);
+    return true;
   } catch (error) {
-    if (!(error instanceof KernelError) || error.errno !== ESRCH) throw error;
+    if (error instanceof KernelError && error.errno === ESRCH) return false;
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@ import { signalProcess } from '../linux/pidfd.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { SIGNAL } from '../linux/signals.ts';
 import { beNormal } from '../linux/urgency.ts';
-import { waitThread } from '../linux/wait.ts';
+import { reapThreads, waitThread } from '../linux/wait.ts';
 import { type FrozenThread, releaseThreads } from './freeze.ts';
 import type { SourceTools } from './source.ts';
 
@@ -75,17 +75,8 @@ export class FrozenSource {
     if (this.#over) return;
     this.#over = true;
     signalProcess(this.#tools.pidfd, SIGNAL.KILL);
-    // The main thread's end is reported after all others'.
-    for (const { thread } of this.#threads.toReversed()) this.#awaitEnd(thread.tid);
+    reapThreads(this.#threads.map(({ thread }) => thread.tid).toReversed());
     beNormal(this.#tools.facts.scheduling);
-  }
-
-  #awaitEnd(tid: number): void {
-    try {
-      while (waitThread(tid).kind === 'stopped') ptrace.resume(tid);
-    } catch {
-      // It was gone before it could be asked: killed from outside.
-    }
   }
 
   /** The waiting SIGSTOP is taken by the main thread, and suppressed there. No SIGCONT, which programs can notice. */

@@ -1,5 +1,6 @@
 /** A look at a process that runs: everything that cannot be moved is found before the process is touched. */
 import { ComicranError } from '../base/errors.ts';
+import { ESRCH, KernelError } from '../linux/errno.ts';
 import type { FileLooks } from '../linux/file-digest.ts';
 import { listChildren, listThreads, parseSmaps, readProc } from '../linux/procfs.ts';
 import type { InheritedPipe } from './descriptors/capture.ts';
@@ -8,6 +9,9 @@ import type { CaptureFault, Faults } from './faults.ts';
 import type { MappedFiles } from './mapped-files.ts';
 import { surveyAreas } from './memory.ts';
 import { findPlaceProblems, findProcessProblems, findThreadProblems } from './problems.ts';
+
+/** How often a process is looked at whose threads end meanwhile. */
+const LOOKS = 20;
 
 export type Inspection = {
   readonly pid: number;
@@ -35,7 +39,15 @@ export function inspectProcess(inspection: Inspection): void {
       hint: 'Change the program or its configuration such that it does without, or move it when it is not so.',
     });
   faults.reach('inspect.process');
-  inspectDescriptors({ pid, pidfd, threads: listThreads(pid), inherited });
+  for (let look = 1; ; look++) {
+    try {
+      inspectDescriptors({ pid, pidfd, threads: listThreads(pid), inherited });
+      break;
+    } catch (error) {
+      // A thread has ended while it was looked at.
+      if (look === LOOKS || !(error instanceof KernelError) || error.errno !== ESRCH) throw error;
+    }
+  }
   faults.reach('inspect.descriptors');
 }
 

@@ -3,7 +3,7 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import type { FileLooks } from '../linux/file-digest.ts';
 import { sharesDirectories } from '../linux/kcmp.ts';
 import { readMounts } from '../linux/mountinfo.ts';
-import { listThreads, readProcLink, readStat, readStatus, type StatusFile } from '../linux/procfs.ts';
+import { askThreads, readProcLink, readStat, readStatus, type StatusFile } from '../linux/procfs.ts';
 import { getScheduling } from '../linux/scheduling.ts';
 
 const ELF_CLASS_OFFSET = 4;
@@ -47,7 +47,7 @@ const THREAD_NAMESPACES = ['net', 'mnt', 'uts', 'ipc', 'cgroup'] as const;
 export function findThreadProblems(pid: number): string[] {
   const own = new Map(THREAD_NAMESPACES.map((name) => [name, readProcLink(pid, `ns/${name}`)]));
   const main = readStatus(pid);
-  return listThreads(pid).flatMap((tid) => {
+  return askThreads(pid, (tid) => {
     const status = readStatus(pid, tid);
     const problems: string[] = [];
     const tracer = status.number('TracerPid');
@@ -64,7 +64,7 @@ export function findThreadProblems(pid: number): string[] {
       if (readProcLink(pid, `task/${tid}/ns/${name}`) !== namespace)
         problems.push(`thread ${tid} is in another ${name} namespace`);
     return problems;
-  });
+  }).flat();
 }
 
 /** Kernels before 5.9 do not tell. */

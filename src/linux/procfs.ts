@@ -109,12 +109,32 @@ export function listThreads(pid: number): number[] {
   return attempt(pid, () => listNumbers(`/proc/${pid}/task`));
 }
 
+/**
+ * Asks something of every thread of a process that runs.
+ *
+ * @param ask throws ComicranError process.gone, or KernelError ESRCH, for a thread that has ended; then that one is left out.
+ * @throws ComicranError process.gone when the process itself has ended.
+ */
+export function askThreads<T>(pid: number, ask: (tid: number) => T): T[] {
+  return listThreads(pid).flatMap((tid) => {
+    try {
+      return [ask(tid)];
+    } catch (error) {
+      const ended =
+        (error instanceof ComicranError && error.code === 'process.gone') ||
+        (error instanceof KernelError && error.errno === ESRCH);
+      if (tid === pid || !ended) throw error;
+      return [];
+    }
+  });
+}
+
 /** Children of every thread of a process, zombies included. */
 export function listChildren(pid: number): number[] {
-  return listThreads(pid).flatMap((tid) => {
+  return askThreads(pid, (tid) => {
     const text = readProc(pid, `task/${tid}/children`).trim();
     return text === '' ? [] : text.split(' ').map(Number);
-  });
+  }).flat();
 }
 
 const HEADER = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$/;

@@ -35,6 +35,32 @@ export function waitThread(tid: number): WaitStatus {
   }
 }
 
+const REAP_POLLS = 20_000;
+
+/**
+ * Takes note of the end of traced threads that have been killed: until their tracer has, they stay zombies, and their PID
+ * namespace cannot end. Does nothing for those that are no tracees any more. Gives up after about a second.
+ *
+ * @param tids the main thread last: its end is reported after all others'.
+ */
+export function reapThreads(tids: readonly number[]): void {
+  for (const tid of tids) {
+    for (let polls = 0; polls < REAP_POLLS; polls++) {
+      const status = trySyscall(SYS.wait4, tid, found, WALL | WNOHANG, 0);
+      if (status === 0) pauseBriefly();
+      else if (status !== tid || (found.readUInt32LE(0) & 0xff) !== STOPPED) break;
+    }
+  }
+}
+
+const found = Buffer.alloc(4);
+const FIFTY_MICROS = Buffer.alloc(16);
+FIFTY_MICROS.writeBigInt64LE(50_000n, 8);
+
+function pauseBriefly(): void {
+  trySyscall(SYS.nanosleep, FIFTY_MICROS, null);
+}
+
 function wait(tid: number, options: number): WaitStatus | null {
   for (;;) {
     const result = trySyscall(SYS.wait4, tid, status, options, 0);

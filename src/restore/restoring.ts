@@ -23,7 +23,7 @@ import { currentCpu, getScheduling, setAffinity, setScheduling, singleCpu } from
 import { hasSignal, SIGNAL } from '../linux/signals.ts';
 import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal, beUrgent } from '../linux/urgency.ts';
-import { waitThread } from '../linux/wait.ts';
+import { reapThreads } from '../linux/wait.ts';
 import { lockCalls, mapAreas, setFields } from './address-space.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
@@ -212,8 +212,7 @@ export class RestoringProcess {
   #kill(traced: boolean): void {
     try {
       signalProcess(this.#pidfd, SIGNAL.KILL);
-      // The main thread's end is reported after all others'.
-      if (traced) for (const { thread } of this.#threads.toReversed()) reap(thread.tid);
+      if (traced) reapThreads(this.#threads.map(({ thread }) => thread.tid).toReversed());
       awaitExit(this.#pidfd, EXIT_DEADLINE_MS);
     } catch (error) {
       // It ended by itself.
@@ -247,13 +246,5 @@ export class RestoringProcess {
     const taken = waiting.reduce((mask, info) => mask | (1n << BigInt(signalOf(info) - 1)), 0n);
     const free = [SIGNAL.URG, SIGNAL.WINCH, SIGNAL.CHLD].find((signal) => !hasSignal(taken, signal));
     return free ?? SIGNAL.URG;
-  }
-}
-
-function reap(tid: number): void {
-  try {
-    while (waitThread(tid).kind === 'stopped') ptrace.resume(tid);
-  } catch {
-    // Gone already.
   }
 }

@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import type { ProcessImage, ProcessRecord } from '../image/types.ts';
 import { cString } from '../linux/libc.ts';
-import { readProc } from '../linux/procfs.ts';
+import { readProc, readStatus } from '../linux/procfs.ts';
 import { getLimits, setLimit } from '../linux/scheduling.ts';
-import { SIGNAL, SIGNAL_COUNT } from '../linux/signals.ts';
+import { hasSignal, SIGNAL, SIGNAL_COUNT } from '../linux/signals.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import { signalOf } from './threads.ts';
@@ -52,11 +52,13 @@ export function prepareProcess(main: Tracee, { process, signals }: ProcessImage)
       args: [ARCH_REQ_XCOMP_PERM, Number(TILE_DATA)],
     });
   const actions = main.put(signals.actions);
+  // After execve all actions are the default, but for signals that the hatchery ignores.
+  const ignored = readStatus(main.process.pid).hex('SigIgn');
   for (let signal = 1; signal <= SIGNAL_COUNT; signal++) {
     if (signal === SIGNAL.KILL || signal === SIGNAL.STOP) continue;
-    // All actions are the default after execve.
     const offset = (signal - 1) * ACTION_BYTES;
-    if (signals.actions.subarray(offset, offset + ACTION_BYTES).every((byte) => byte === 0)) continue;
+    const isDefault = signals.actions.subarray(offset, offset + ACTION_BYTES).every((byte) => byte === 0);
+    if (isDefault && !hasSignal(ignored, signal)) continue;
     calls.push({
       what: `set the action of signal ${signal}`,
       number: SYS.rt_sigaction,

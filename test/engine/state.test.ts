@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { decodeProcessImage } from '../../src/image/codec.ts';
+import { readStatus } from '../../src/linux/procfs.ts';
+import { beginRestore } from '../../src/restore/restoring.ts';
 import { needs } from '../support/needs.ts';
 import { Cage, PYTHON, program } from './support/cage.ts';
 import { describeProcess } from './support/describe.ts';
-import { open, Resident, restore, untilStopped } from './support/engine.ts';
+import { facts, files, open, Resident, restore, untilStopped } from './support/engine.ts';
 
 const skip = needs('root', 'unshare', 'nsenter', 'python3', 'ip');
 const PORT = 7102;
@@ -62,6 +64,20 @@ describe('the state of a process', { skip }, () => {
     frozen.resume();
     assert.deepEqual(after, before);
     assert.equal(ask('len([t for t in threading.enumerate() if t.is_alive()])'), '6');
+  });
+
+  test('signals that the hatchery ignores and the process does not', async () => {
+    const ignored = (pid: number): string => readStatus(pid).text('SigIgn');
+    await using next = await Cage.make();
+    const hatchery = await next.start(['/usr/bin/env', '--ignore-signal=HUP,CHLD', 'sleep', 'infinity'], {}, 20_000);
+    while (readStatus(hatchery).text('Name') !== 'sleep') await new Promise((resolve) => setTimeout(resolve, 1));
+    assert.notEqual(ignored(hatchery), ignored(resident.pid));
+    using source = open(resident.pid);
+    const frozen = source.freeze();
+    const restoring = beginRestore(frozen.image, hatchery, { facts, files });
+    assert.equal(ignored(restoring.pid), ignored(resident.pid));
+    restoring.destroy();
+    frozen.resume();
   });
 
   test('limits, nice value, OOM score, personality, timer slack, subreaper, dumpable', () =>

@@ -54,7 +54,10 @@ export class Cage {
   async start(argv: readonly string[], options: StartOptions = {}, lastPid = 0): Promise<number> {
     this.#unshare.stdin!.write(`${JSON.stringify({ argv, ...options, lastPid })}\n`);
     const answer = await this.#lines.next();
-    return this.#outside((JSON.parse(String(answer.value)) as { pid: number }).pid);
+    const pid = this.#outside((JSON.parse(String(answer.value)) as { pid: number }).pid);
+    for (let tries = 0; tries < 1000 && !commandLine(pid).startsWith(argv[0]!); tries++)
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    return pid;
   }
 
   /** Starts an idle process for a restore to begin from. */

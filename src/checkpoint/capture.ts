@@ -64,7 +64,7 @@ export function captureImage(
   const pending = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
   const pageBytes = pages.reduce((sum, { start, end }) => sum + (end - start), 0n);
   const image = {
-    platform: capturePlatform(facts, threads[0]!.extendedState),
+    platform: capturePlatform(pid, facts, threads[0]!.extendedState),
     process: captureProcess(pid, main.status, answers.own),
     memory: { ...addressSpace, pageBytes },
     signals: { actions: answers.actions, pending },

@@ -24,6 +24,15 @@ export function findProcessProblems(pid: number): string[] {
       break;
     default:
   }
+  const pidInside = status.innermost('NSpid');
+  for (const [line, name] of [
+    ['NSsid', 'session'],
+    ['NSpgid', 'process group'],
+  ] as const) {
+    const leader = status.innermost(line);
+    // 0: a process outside the sandbox leads it.
+    if (leader !== 0 && leader !== pidInside) problems.push(`it is in the ${name} of process ${leader}`);
+  }
   if (readStat(pid).text(TTY_FIELD) !== '0') problems.push('it has a controlling terminal');
   if (problems.length === 0 && !is64Bit(pid)) problems.push('it is a 32-bit program');
   return problems;
@@ -40,7 +49,8 @@ function is64Bit(pid: number): boolean {
   }
 }
 
-const OWN_NAMESPACES = ['net', 'mnt', 'uts', 'ipc', 'user', 'pid', 'cgroup', 'time'] as const;
+/** Not the time namespace: a process that was moved here has one of its own. */
+const OWN_NAMESPACES = ['net', 'mnt', 'uts', 'ipc', 'user', 'pid', 'cgroup'] as const;
 /** Those that a thread can change for itself alone. */
 const THREAD_NAMESPACES = ['net', 'mnt', 'uts', 'ipc', 'cgroup'] as const;
 

@@ -7,6 +7,7 @@ import { readProc, readProcLink, type StatusFile } from '../linux/procfs.ts';
 import { getLimits } from '../linux/scheduling.ts';
 import { readFilters } from '../linux/seccomp.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
+import { readClockOffsets } from '../linux/time-namespace.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import type { Question } from './question.ts';
 
@@ -92,7 +93,8 @@ function captureFilters(pid: number, status: StatusFile): Buffer[] {
 const STATE_MASK_OFFSET = 464;
 
 /** @param extendedState of any thread of the process. */
-export function capturePlatform(facts: KernelFacts, extendedState: Uint8Array): PlatformImage {
+export function capturePlatform(pid: number, facts: KernelFacts, extendedState: Uint8Array): PlatformImage {
+  const offsets = readClockOffsets(pid);
   const bytes = Buffer.from(extendedState.buffer, extendedState.byteOffset, extendedState.byteLength);
   return {
     kernelRelease: facts.release,
@@ -102,7 +104,7 @@ export function capturePlatform(facts: KernelFacts, extendedState: Uint8Array): 
     extendedStateMask: bytes.readBigUInt64LE(STATE_MASK_OFFSET),
     bootId: facts.bootId,
     realtimeNanos: readClockNanos(CLOCK.REALTIME),
-    monotonicNanos: readClockNanos(CLOCK.MONOTONIC),
-    boottimeNanos: readClockNanos(CLOCK.BOOTTIME),
+    monotonicNanos: readClockNanos(CLOCK.MONOTONIC) + offsets.monotonicNanos,
+    boottimeNanos: readClockNanos(CLOCK.BOOTTIME) + offsets.boottimeNanos,
   };
 }

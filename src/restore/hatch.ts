@@ -7,6 +7,8 @@ import { parseMaps, readProc, readStatus } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
 import { SIGNAL } from '../linux/signals.ts';
+import { SYS } from '../linux/syscall-numbers.ts';
+import { type ClockOffsets, writeClockOffsets } from '../linux/time-namespace.ts';
 import { TracedProcess, Tracee } from '../linux/tracee.ts';
 import { readVdso } from '../linux/vdso.ts';
 import { type WaitStatus, waitThread } from '../linux/wait.ts';
@@ -35,11 +37,16 @@ export const BUILDING = TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION
  * Makes the process. The hatchery goes on as it was.
  *
  * @param pid what the new process is called inside the hatchery's PID namespace.
+ * @param clocks what its clocks are ahead of the machine's; null: they are those of the hatchery.
  * @returns a copy of the hatchery, stopped before its first instruction, that ends when this program does; the caller closes
  *   the process and the pidfd.
  * @throws ComicranError migration.refused: the PID is taken.
  */
-export function hatch(hatcheryPid: number, pid: number): { process: TracedProcess; pidfd: number; thread: Tracee } {
+export function hatch(
+  hatcheryPid: number,
+  pid: number,
+  clocks: ClockOffsets | null,
+): { process: TracedProcess; pidfd: number; thread: Tracee } {
   ptrace.seize(hatcheryPid, TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.FORK);
   ptrace.interrupt(hatcheryPid);
   expectStop(hatcheryPid, waitThread(hatcheryPid));
@@ -49,6 +56,7 @@ export function hatch(hatcheryPid: number, pid: number): { process: TracedProces
     const vdso = readVdso(parseMaps(readProc(hatcheryPid, 'maps')), hatchery.memory);
     hatchery.syscallSite = vdso.syscallSite;
     const thread = new Tracee(hatchery, hatcheryPid);
+    if (clocks !== null) giveClocks(thread, clocks);
     const at = (thread.registers.get('rsp') - STACK_DISTANCE) & ~15n;
     hatchery.memory.write(at, encodeCloneArguments(at, CLONE.PARENT, pid));
     child = thread.clone(`make process ${pid}`, at, CLONE_ARGUMENTS_BYTES);
@@ -66,6 +74,19 @@ export function hatch(hatcheryPid: number, pid: number): { process: TracedProces
   ptrace.setOptions(child, BUILDING);
   const process = new TracedProcess(child, hatchery.syscallSite);
   return { process, pidfd: openPidfd(child), thread: new Tracee(process, child) };
+}
+
+/** Puts the hatchery's next child into a time namespace of its own. */
+function giveClocks(hatchery: Tracee, clocks: ClockOffsets): void {
+  try {
+    hatchery.call('make a time namespace', SYS.unshare, CLONE.NEWTIME);
+    writeClockOffsets(hatchery.tid, clocks);
+  } catch (cause) {
+    throw new ComicranError('needs.kernel', "the process's clocks cannot go on from where they stand", {
+      cause,
+      hint: 'The machines have not been up for the same time; that needs time namespaces (Linux 5.6, CONFIG_TIME_NS).',
+    });
+  }
 }
 
 /** A new or interrupted tracee stops in just this way. */

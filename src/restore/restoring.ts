@@ -25,6 +25,7 @@ import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { reapThreads } from '../linux/wait.ts';
 import { lockCalls, mapAreas, setFields } from './address-space.ts';
+import { offsetsFor, readMachineClocks } from './clocks.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
 import { filterCalls, missingFilters } from './filters.ts';
@@ -111,7 +112,8 @@ export class RestoringProcess {
       // The engine and the one that it works on take turns: on one CPU that takes half the time.
       const cpu = singleCpu(currentCpu());
       beUrgent(this.#facts.scheduling, cpu);
-      const { process, pidfd, thread: main } = hatch(hatcheryPid, this.#image.process.pid);
+      const clocks = offsetsFor(this.#image.platform, readMachineClocks());
+      const { process, pidfd, thread: main } = hatch(hatcheryPid, this.#image.process.pid, clocks);
       this.#process = process;
       this.#pidfd = pidfd;
       this.#state = 'building';
@@ -207,6 +209,7 @@ export class RestoringProcess {
     if (this.#state === 'building' || this.#state === 'stopped') this.#kill(this.#state === 'building');
     this.#state = 'gone';
     this.#release();
+    beNormal(this.#facts.scheduling);
   }
 
   #kill(traced: boolean): void {
@@ -236,7 +239,8 @@ export class RestoringProcess {
       if (!(cause instanceof KernelError)) throw cause;
       throw new ComicranError('process.trace', `the process cannot be restored: ${cause.message}`, { cause });
     } finally {
-      beNormal(this.#facts.scheduling);
+      // Until it is complete, the source may be standing still.
+      if (this.#state !== 'building') beNormal(this.#facts.scheduling);
     }
   }
 

@@ -1,13 +1,13 @@
 /** Needs root. Everything that a process is made of is the same after a move, one kind after the other. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { decodeProcessImage } from '../../src/image/codec.ts';
+import { decodeProcessImage, encodeProcessImage } from '../../src/image/codec.ts';
 import { readStatus } from '../../src/linux/procfs.ts';
 import { beginRestore } from '../../src/restore/restoring.ts';
 import { needs } from '../support/needs.ts';
 import { Cage, PYTHON, program } from './support/cage.ts';
 import { describeProcess } from './support/describe.ts';
-import { facts, files, open, Resident, restore, untilStopped } from './support/engine.ts';
+import { facts, files, open, Resident, readAllPages, restore, untilStopped } from './support/engine.ts';
 
 const skip = needs('root', 'unshare', 'nsenter', 'python3', 'ip');
 const PORT = 7102;
@@ -78,6 +78,39 @@ describe('the state of a process', { skip }, () => {
     assert.equal(ignored(restoring.pid), ignored(resident.pid));
     restoring.destroy();
     frozen.resume();
+  });
+
+  test('clocks, on a machine that has been up for another time', async () => {
+    const monotonic = (): number => Number(ask('time.monotonic()'));
+    const deadline = '(ctypes.c_long * 2)(int(time.monotonic()) + 3, 0)';
+    assert.equal(
+      ask(`until = ${deadline}\nbackground("sleep", lambda: c("clock_nanosleep", 1, 1, until, None))`),
+      'None',
+    );
+    const before = monotonic();
+    const next = await Cage.make();
+    await using moved = Resident.in(next);
+    const hatchery = await next.hatchery();
+    using source = open(resident.pid);
+    const frozen = source.freeze();
+    // As if the source had been up for an hour longer than it has.
+    const whole = decodeProcessImage(frozen.image);
+    const hour = 3_600_000_000_000n;
+    const { monotonicNanos, boottimeNanos } = whole.platform;
+    const platform = { ...whole.platform, monotonicNanos: monotonicNanos + hour, boottimeNanos: boottimeNanos + hour };
+    const restoring = beginRestore(encodeProcessImage({ ...whole, platform }), hatchery, { facts, files });
+    restoring.writePages(frozen.pages, readAllPages(frozen));
+    restoring.finish();
+    restoring.run();
+    frozen.kill();
+    const passed = (): number => Number(next.ask(PORT, 'time.monotonic()')) - before - 3600;
+    assert.ok(passed() > 0 && passed() < 5, `${passed()} s`);
+    assert.equal(next.ask(PORT, 'results["sleep"][0]'), '0');
+    // From here on by themselves.
+    moved.pid = restoring.pid;
+    await moved.move();
+    const later = Number(moved.cage.ask(PORT, 'time.monotonic()')) - before - 3600;
+    assert.ok(later > 0 && later < 10, `${later} s`);
   });
 
   test('limits, nice value, OOM score, personality, timer slack, subreaper, dumpable', () =>

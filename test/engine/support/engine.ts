@@ -48,6 +48,11 @@ export class Resident {
     this.pid = pid;
   }
 
+  /** For a process that comes to be in a cage in another way; its PID is set later. */
+  static in(cage: Cage): Resident {
+    return new Resident(cage, 0);
+  }
+
   static async start(argv: readonly string[], options: StartOptions = {}): Promise<Resident> {
     const cage = await Cage.make();
     return new Resident(cage, await cage.start(argv, options));

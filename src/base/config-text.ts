@@ -13,6 +13,8 @@ export type ConfigTextOptions<T> = {
   /** What one key alone cannot say; called with a value that the schema has accepted. */
   readonly check?: (value: T) => readonly Problem[];
   readonly maxBytes: number;
+  /** Recognises another kind of file that somebody may give by mistake: one sentence then, instead of many problems. */
+  readonly insteadOf?: (value: unknown) => { readonly is: string; readonly hint: string } | undefined;
 };
 
 const SHOWN_PROBLEMS = 50;
@@ -32,6 +34,10 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
   const json = tryJson(text);
   const source = json === undefined ? new YamlSource(text, options) : undefined;
   const value = json === undefined ? source!.value() : json.value;
+
+  const other = options.insteadOf?.(value);
+  if (other !== undefined)
+    throw new ComicranError('config.invalid', `${options.fileName} is ${other.is}`, { hint: other.hint });
 
   const problems: Problem[] = [];
   const result = options.schema.read(value, [], (problem) => problems.push(problem));

@@ -167,6 +167,12 @@ test('a mapping that contains itself is read as far as the schema goes', () => {
   assert.ok(problemsOf('&a {id: *a, process: *a, network: *a}').length > 5);
 });
 
+test('a base configuration is told by name, with what to do', () => {
+  assert.throws(() => parseFullConfig('id: square\nprocess: {executable: /bin/x}\n', 'square.yaml'), {
+    message: 'square.yaml is a base configuration, and a full one is needed',
+  });
+});
+
 test('any text is a configuration or one ComicranError', () => {
   fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => void problemsOf(text)));
   const fragment = fc.constantFrom(

@@ -79,8 +79,20 @@ export function parseFullConfig(text: string, fileName: string): FullConfig {
     what: 'a full configuration',
     schema: FULL_CONFIG_SCHEMA,
     check: fullConfigProblems,
+    insteadOf: baseConfig,
     maxBytes: MAX_BYTES,
   });
+}
+
+/** Every full configuration has a version and hashed files, a base configuration never has the first. */
+function baseConfig(value: unknown): { is: string; hint: string } | undefined {
+  if (typeof value !== 'object' || value === null || Object.hasOwn(value, 'version')) return undefined;
+  const { id, process } = value as { readonly id?: unknown; readonly process?: unknown };
+  if (typeof id !== 'string' || typeof process !== 'object') return undefined;
+  return {
+    is: 'a base configuration, and a full one is needed',
+    hint: "Make it with 'comicran configer BASE.yaml -o FULL.yaml', and give FULL.yaml here.",
+  };
 }
 
 /** What the schema alone cannot say of a full configuration. */

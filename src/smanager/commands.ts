@@ -71,6 +71,50 @@ export function addCommands(program: Command, context: CommandContext): void {
     });
 
   program
+    .command('services')
+    .description('list the services of the SDN node, with counters of requests')
+    .option('--json', 'as a JSON array')
+    .action(async (options: { json?: boolean }) => {
+      const rows = await operations.listServices(await context.fleet());
+      if (options.json) json(rows);
+      else print(render.renderServices(rows));
+    });
+
+  program
+    .command('locations')
+    .description('list who owns which sandbox, as the sdn has it on record')
+    .option('--json', 'as a JSON array')
+    .action(async (options: { json?: boolean }) => {
+      const rows = await operations.listLocations(await context.fleet());
+      if (options.json) json(rows);
+      else print(render.renderLocations(rows));
+    });
+
+  program
+    .command('set-service')
+    .description('lead a port of the SDN node to a port of a sandbox')
+    .argument('<port>', 'port of the SDN node', parseCount)
+    .argument('<sandbox>')
+    .argument('<sandbox-port>', 'port in the sandbox', parseCount)
+    .option('--protocol <protocol>', 'udp or tcp', 'udp')
+    .addHelpText('after', '\nExample:\n  set-service 6000 square 5006')
+    .action(async (port: number, sandbox: string, sandboxPort: number, options: { protocol: string }) => {
+      const { protocol } = options;
+      await operations.setService(await context.fleet(), { port, protocol, sandbox, sandboxPort });
+      print(`port ${port}/${protocol} leads to '${sandbox}' port ${sandboxPort}\n`);
+    });
+
+  program
+    .command('unset-service')
+    .description('take a service away')
+    .argument('<port>', 'port of the SDN node', parseCount)
+    .option('--protocol <protocol>', 'udp or tcp', 'udp')
+    .action(async (port: number, options: { protocol: string }) => {
+      await operations.unsetService(await context.fleet(), port, options.protocol);
+      print(`port ${port}/${options.protocol} leads nowhere\n`);
+    });
+
+  program
     .command('start')
     .description('start a sandbox from a full configuration')
     .argument('<file>', 'full configuration (YAML or JSON), as configer writes it')
@@ -114,7 +158,6 @@ export function addCommands(program: Command, context: CommandContext): void {
       if (!MODES.some((mode) => mode === options.mode)) {
         throw new ComicranError('usage', `there is no mode '${options.mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
       }
-      progress(`moving '${name}' to ${options.to}\n`);
       const result = await operations.migrateSandbox(
         await context.fleet(),
         name,

@@ -30,7 +30,8 @@ function tryRead(file: string): string | undefined {
     return readFileSync(file, 'utf8');
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
-    throw new ComicranError('config.missing-file', `cannot read ${file}`, { cause });
+    const hint = 'The lab belongs to root: run this as root, for example with sudo.';
+    throw new ComicranError('config.missing-file', `cannot read ${file}`, { cause, hint });
   }
 }
 
@@ -42,7 +43,10 @@ export function loadManagerConfig(sources: ConfigSources): ManagerConfig {
     const text = tryRead(file);
     if (text !== undefined) return parseManagerConfig(text, file);
   }
-  if (asked !== undefined) throw new ComicranError('config.missing-file', `${asked} does not exist`);
+  if (asked !== undefined)
+    throw new ComicranError('config.missing-file', `${asked} does not exist`, {
+      hint: 'Name another file with --config or COMICRAN_CONFIG, or none for a running lab.',
+    });
   throw new ComicranError('config.missing-file', `no machines are known: neither ${candidates.join(' nor ')} exists`, {
     hint: "Start a lab with 'comicran lab up', or name a file with --config or COMICRAN_CONFIG.",
   });

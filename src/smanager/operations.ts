@@ -28,6 +28,23 @@ export async function listSandboxes(fleet: Fleet): Promise<SandboxRow[]> {
   return mergeSandboxes(locations.locations, services.services, answers);
 }
 
+export type ServiceRow = {
+  readonly service: string;
+  readonly protocol: string;
+  readonly sandbox: string;
+  readonly leadsTo: string;
+  readonly packets: number;
+  readonly bytes: number;
+};
+
+export type LocationRow = {
+  readonly sandbox: string;
+  readonly address: string;
+  readonly vm: string;
+  readonly via: string;
+  readonly epoch: number;
+};
+
 export type VmRow = {
   readonly name: string;
   readonly endpoint: string;
@@ -52,6 +69,43 @@ export async function listVms(fleet: Fleet): Promise<VmRow[]> {
       }
     }),
   );
+}
+
+/** What the SDN node leads where, with how many requests have come. */
+export async function listServices(fleet: Fleet): Promise<ServiceRow[]> {
+  const { services } = await fleet.sdn().listServices({});
+  return services.map((service) => ({
+    service: `${service.address}:${service.port}`,
+    protocol: service.protocol,
+    sandbox: service.sandbox,
+    leadsTo: `${service.sandboxAddress}:${service.sandboxPort}`,
+    packets: Number(service.packets),
+    bytes: Number(service.bytes),
+  }));
+}
+
+/** The sdn's record of who owns which sandbox. */
+export async function listLocations(fleet: Fleet): Promise<LocationRow[]> {
+  const { locations } = await fleet.sdn().listLocations({});
+  return locations.map(({ sandbox, address, vm, vmAddress, epoch }) => ({
+    ...{ sandbox, address, vm, via: vmAddress, epoch: Number(epoch) },
+  }));
+}
+
+export type ServiceChange = {
+  readonly port: number;
+  readonly protocol: string;
+  readonly sandbox: string;
+  readonly sandboxPort: number;
+};
+
+/** Leads a port of the SDN node to a sandbox. @throws ComicranError service.in-use, sandbox.unknown */
+export async function setService(fleet: Fleet, service: ServiceChange): Promise<void> {
+  await fleet.sdn().setService({ service });
+}
+
+export async function unsetService(fleet: Fleet, port: number, protocol: string): Promise<void> {
+  await fleet.sdn().unsetService({ port, protocol });
 }
 
 /** The machine that owns the sandbox, or else the one that still has it (it has ended). */
@@ -119,7 +173,8 @@ export async function migrateSandbox(
         return event.event.value;
       case 'failure': {
         const { code, message, hint, runsOn } = event.event.value;
-        const where = runsOn === '' ? '' : ` (it runs on ${runsOn})`;
+        // Most messages of a migration say it themselves.
+        const where = runsOn === '' || message.includes(`at ${runsOn}`) ? '' : ` (it runs on ${runsOn})`;
         throw new ComicranError(isErrorCode(code) ? code : 'migration.failed', `${message}${where}`, {
           ...(hint === '' ? {} : { hint }),
         });

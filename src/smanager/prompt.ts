@@ -16,7 +16,7 @@ const GREETING = "COMIC-RAN manager. 'help' lists the commands, 'quit' or Ctrl-D
 
 /** A fresh command tree for each line: commander keeps option values from one parse to the next. */
 function commandTree(context: CommandContext): Command {
-  const program = new Command('').exitOverride().helpCommand('help [command]', 'explain a command');
+  const program = new Command('comicran>').exitOverride().helpCommand('help [command]', 'explain a command');
   program.configureOutput({ writeOut: context.print, writeErr: context.print });
   addCommands(program, context);
   for (const command of program.commands)
@@ -31,10 +31,12 @@ export function completions(line: string, commands: readonly string[], names: re
   const words = line.split(/\s+/);
   const last = words.at(-1) ?? '';
   const candidates = words.length <= 1 ? commands : names;
-  return [candidates.filter((candidate) => candidate.startsWith(last)), last];
+  const fitting = candidates.filter((candidate) => candidate.startsWith(last));
+  // With the only one comes the space behind it, so that the next word can follow.
+  return [fitting.length === 1 ? [`${fitting[0]} `] : fitting, last];
 }
 
-/** @returns the number of commands that failed: a script that is piped in can see that not all went well. */
+/** @returns the number of commands that failed: a script that is piped in can tell from it that not all went well. */
 export async function runPrompt(context: CommandContext, streams: PromptStreams): Promise<number> {
   const names = async (): Promise<string[]> => {
     const fleet = await context.fleet();
@@ -48,24 +50,61 @@ export async function runPrompt(context: CommandContext, streams: PromptStreams)
     completer: async (line: string) => completions(line, commands, await names().catch(() => [])),
   });
   let failures = 0;
+  let ended = false;
+  let running: AbortController | undefined;
+  lines.once('close', () => {
+    ended = true;
+  });
+  // Ctrl-C ends what goes on and on (logs --follow), or clears the line that is being typed.
+  lines.on('SIGINT', () => {
+    if (running !== undefined) {
+      running.abort();
+      return;
+    }
+    streams.output.write('^C\n');
+    lines.write(null, { ctrl: true, name: 'u' });
+    lines.prompt();
+  });
+  const run = async (words: readonly string[]): Promise<void> => {
+    running = new AbortController();
+    const { signal } = running;
+    try {
+      await commandTree({ ...context, interrupted: () => signal }).parseAsync([...words], { from: 'user' });
+    } catch (thrown) {
+      if (!(thrown instanceof CommanderError)) context.print(`${describeError(thrown)}\n`);
+      // Asking for help is no failure, though commander leaves through an error.
+      if (!(thrown instanceof CommanderError && thrown.exitCode === 0)) failures++;
+    } finally {
+      running = undefined;
+    }
+  };
+  // Piped input may have come to its end while a command is still carried out.
+  const prompt = (): void => {
+    if (!ended) lines.prompt();
+  };
   if (streams.isTerminal) context.print(GREETING);
   lines.setPrompt(streams.isTerminal ? 'comicran> ' : '');
-  lines.prompt();
+  prompt();
   try {
     for await (const line of lines) {
-      try {
-        const words = splitWords(line);
-        if (words[0] === 'quit' || words[0] === 'exit') break;
-        if (words.length > 0) await commandTree(context).parseAsync(words, { from: 'user' });
-      } catch (thrown) {
-        if (!(thrown instanceof CommanderError)) context.print(`${describeError(thrown)}\n`);
-        // Asking for help is no failure, though commander leaves through an error.
-        if (!(thrown instanceof CommanderError && thrown.exitCode === 0)) failures++;
-      }
-      lines.prompt();
+      const words = wordsOf(line, (problem) => context.print(`${problem}\n`));
+      if (words === undefined) failures++;
+      else if (words[0] === 'quit' || words[0] === 'exit') break;
+      else if (words.length > 0) await run(words);
+      prompt();
     }
   } finally {
     lines.close();
   }
   return failures;
+}
+
+/** @returns undefined where the line cannot be split; what is wrong has been told. */
+function wordsOf(line: string, tell: (problem: string) => void): string[] | undefined {
+  try {
+    return splitWords(line);
+  } catch (thrown) {
+    tell(describeError(thrown));
+    return undefined;
+  }
 }

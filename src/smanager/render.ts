@@ -2,7 +2,7 @@
 import type { LogLine, MigrationEvent, MigrationResult } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
 import { formatAge, formatBytes, formatMicros } from '../base/units.ts';
-import type { VmRow } from './operations.ts';
+import type { LocationRow, ServiceRow, VmRow } from './operations.ts';
 import type { SandboxRow } from './sandbox-list.ts';
 
 export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number): string {
@@ -34,6 +34,34 @@ export function renderVms(rows: readonly VmRow[]): string {
       { title: 'address', cell: (row) => row.address ?? '-' },
       { title: 'sandboxes', cell: (row) => (row.sandboxes === null ? '-' : String(row.sandboxes)), align: 'right' },
       { title: 'kernel', cell: (row) => row.kernel ?? '-' },
+    ],
+    rows,
+  );
+}
+
+export function renderServices(rows: readonly ServiceRow[]): string {
+  if (rows.length === 0) return 'no services\n';
+  return formatTable<ServiceRow>(
+    [
+      { title: 'service', cell: (row) => `${row.service}/${row.protocol}` },
+      { title: 'sandbox', cell: (row) => row.sandbox },
+      { title: 'leads to', cell: (row) => row.leadsTo },
+      { title: 'packets', cell: (row) => String(row.packets), align: 'right' },
+      { title: 'bytes', cell: (row) => String(row.bytes), align: 'right' },
+    ],
+    rows,
+  );
+}
+
+export function renderLocations(rows: readonly LocationRow[]): string {
+  if (rows.length === 0) return 'no sandboxes\n';
+  return formatTable<LocationRow>(
+    [
+      { title: 'sandbox', cell: (row) => row.sandbox },
+      { title: 'address', cell: (row) => row.address },
+      { title: 'vm', cell: (row) => row.vm },
+      { title: 'via', cell: (row) => row.via },
+      { title: 'epoch', cell: (row) => String(row.epoch), align: 'right' },
     ],
     rows,
   );

@@ -56,13 +56,20 @@ export function register(command: Command): void {
   };
   addCommands(command, context);
   command.hook('postAction', fleet.close);
-  command.action(async () => {
+  command.argument('[command]').action(async (word: string | undefined) => {
+    if (word !== undefined) {
+      const known = command.commands.map((each) => each.name()).join(', ');
+      throw new ComicranError('usage', `'${word}' is not a command of smanager`, {
+        hint: `The commands are ${known}.`,
+      });
+    }
     const { runPrompt } = await import('../../smanager/prompt.ts');
     const failures = await runPrompt(context, {
       input: process.stdin,
       output: process.stdout,
       isTerminal: process.stdin.isTTY && process.stdout.isTTY,
     });
-    process.exitCode = failures > 0 ? 1 : 0;
+    // A person has seen what failed; a script that was piped in has not.
+    process.exitCode = failures > 0 && !process.stdin.isTTY ? 1 : 0;
   });
 }

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import type { Fleet } from './fleet.ts';
+import { completions, runPrompt } from './prompt.ts';
+
+/** A prompt whose daemons know no sandbox. */
+function prompted(input: PassThrough) {
+  let printed = '';
+  const nothing = async () => ({ locations: [], services: [], sandboxes: [] });
+  const fleet = {
+    vmNames: () => ['vm1'],
+    endpointOf: () => '10.0.0.1:1',
+    sdn: () => ({ listLocations: nothing, listServices: nothing, locate: async () => ({}) }),
+    vm: () => ({ list: nothing }),
+    close: () => undefined,
+  } as unknown as Fleet;
+  const print = (text: string): void => {
+    printed += text;
+  };
+  const failures = runPrompt(
+    {
+      fleet: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return fleet;
+      },
+      print,
+      progress: print,
+      nowUnixMs: () => 0,
+      interrupted: () => new AbortController().signal,
+    },
+    { input, output: new PassThrough(), isTerminal: false },
+  );
+  return { failures, printed: () => printed };
+}
+
+test('every line of piped input is carried out, though the input ends while the first one is', async () => {
+  const input = new PassThrough();
+  const { failures, printed } = prompted(input);
+  input.end('ps\nservices\nlocations\n');
+  assert.equal(await failures, 0);
+  assert.match(printed(), /no sandboxes; start one[\s\S]*no services[\s\S]*no sandboxes\n$/);
+});
+
+test('what fails is said and counted, and the next line is carried out', async () => {
+  const input = new PassThrough();
+  const { failures, printed } = prompted(input);
+  input.end(`nonsense\nterminate square\nstart "x\nservices\nquit\nps\n`);
+  assert.equal(await failures, 3);
+  assert.match(
+    printed(),
+    /unknown command 'nonsense'[\s\S]*no sandbox 'square' is known[\s\S]*not closed[\s\S]*no services\n$/,
+  );
+});
+
+test('the first word completes to commands, the others to names; a single one with the space behind it', () => {
+  const commands = ['migrate', 'ps', 'prune'];
+  assert.deepEqual(completions('mig', commands, ['square']), [['migrate '], 'mig']);
+  assert.deepEqual(completions('p', commands, []), [['ps', 'prune'], 'p']);
+  assert.deepEqual(completions('migrate s', commands, ['square', 'vm1']), [['square '], 's']);
+});

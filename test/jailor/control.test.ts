@@ -30,7 +30,7 @@ import {
 } from '../../src/linux/rtnetlink/index.ts';
 import { type Inventory, leftBehind } from '../support/inventory.ts';
 import { hatch } from './hatch.ts';
-import { becomeVm, makeStateDirectory, needs, takeSandboxInventory, testConfig } from './support.ts';
+import { becomeVm, largeConfig, makeStateDirectory, needs, takeSandboxInventory, testConfig } from './support.ts';
 
 const ID = 'jailtest';
 const HATCHERY_PID = 31_000;
@@ -88,6 +88,15 @@ describe('a sandbox in the background', { skip: needs, timeout: 180_000 }, () =>
   async function logged(line: string): Promise<void> {
     while (!log().some((one) => one.line === line)) await sleep(5);
   }
+
+  test('starts with a configuration that no pipe takes at once', async () => {
+    const config = { ...largeConfig(300_000), process: testConfig({ script: 'ls /data/00000' }).process };
+    assert.ok(JSON.stringify(config).length > 300_000);
+    const client = await startSandbox({ stateDirectory: state.path, config });
+    jailors.add(client.state.jailor);
+    const exited = await client.waitFor(({ phase }) => phase === 'exited');
+    assert.deepEqual(exited.exit, { reason: 'ended', code: 0, signal: null });
+  });
 
   test('runs, says so in its state file, logs, and can be terminated', async () => {
     const client = await start('echo out; echo err >&2; exec sleep 1000');

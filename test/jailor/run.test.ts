@@ -1,16 +1,21 @@
 /** `comicran jailor run` in the foreground. Needs root. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findLink, listRoutes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
 import { type Inventory, leftBehind } from '../support/inventory.ts';
 import {
   becomeVm,
+  largeConfig,
   makeStateDirectory,
   needs,
+  PROGRAM,
   runForeground,
   startForeground,
   takeSandboxInventory,
@@ -257,5 +262,26 @@ describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
     assert.match(text.stdout, /^make the root directory .*\n[\s\S]*\nrun \/bin\/sh -c true\ncome back/);
     const json = await startForeground(state.path, testConfig({}), ['--dry-run', '--json']).finished;
     assert.equal(JSON.parse(json.stdout)[0].kind, 'make-root');
+  });
+
+  test('a configuration on standard input may be large, and come late and in pieces', async () => {
+    const config = largeConfig(1 << 20);
+    const child = spawn(PROGRAM, ['jailor', 'run', '-', '--dry-run', '--state', state.path], { stdio: 'pipe' });
+    const output = Promise.all([text(child.stdout), text(child.stderr)]);
+    const written = JSON.stringify(config);
+    assert.ok(written.length >= 1 << 20);
+    await sleep(300);
+    child.stdin.write(written.slice(0, written.length >> 1));
+    await sleep(100);
+    child.stdin.end(written.slice(written.length >> 1));
+    const [stdout, stderr] = await output;
+    assert.equal(stderr, '');
+    assert.match(stdout, /\nrun \/bin\/sh -c true\ncome back/);
+  });
+
+  test('a configuration on standard input that is none is called by that name', async () => {
+    const child = spawn(PROGRAM, ['jailor', 'run', '-', '--dry-run'], { stdio: 'pipe' });
+    child.stdin.end('{');
+    assert.match(await text(child.stderr), /^comicran: the configuration on standard input is not a full config/);
   });
 });

@@ -96,6 +96,18 @@ export function testConfig({
   };
 }
 
+/** {@link testConfig} with so many names for one file that it is `bytes` long as JSON, or a little longer. */
+export function largeConfig(bytes: number): FullConfig {
+  const config = testConfig({});
+  const file = { ...fileEntry('/bin/cat'), mode: 0o644 };
+  const each = JSON.stringify({ ...file, path: '/data/00000' }).length;
+  const files = Array.from({ length: Math.ceil(bytes / each) }, (_, n) => ({
+    ...file,
+    path: `/data/${String(n).padStart(5, '0')}`,
+  }));
+  return { ...config, files: [...config.files, ...files] };
+}
+
 /** A state directory of the test's own. */
 export function makeStateDirectory(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'comicran-jailor-'));

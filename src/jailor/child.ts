@@ -15,8 +15,12 @@ export type Child = {
   readonly hostPid: number;
   /** Resolves when it has been reaped; never rejects. */
   readonly ended: Promise<Ending>;
-  /** Does nothing once it has ended: the PID may be another process's by then. */
-  kill(signal: NodeJS.Signals): void;
+  /**
+   * Does nothing once it has ended: the PID may be another process's by then.
+   *
+   * @param whom `group`: every process of the process group that it leads; nobody where it leads none.
+   */
+  kill(signal: NodeJS.Signals, whom?: 'process' | 'group'): void;
 };
 
 /** Enough for a process that dumps its memory to a slow disk. */
@@ -37,8 +41,8 @@ export function spawnedChild(spawned: ChildProcess, hostPid: number): Child {
         resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
       });
     }),
-    kill: (signal) => {
-      if (spawned.exitCode === null && spawned.signalCode === null) signalProcess(hostPid, signal);
+    kill: (signal, whom) => {
+      if (spawned.exitCode === null && spawned.signalCode === null) signalProcess(target(hostPid, whom), signal);
     },
   };
 }
@@ -63,8 +67,8 @@ export function adoptedChild(hostPid: number): Child {
   return {
     hostPid,
     ended,
-    kill: (signal) => {
-      if (!over) signalProcess(hostPid, signal);
+    kill: (signal, whom) => {
+      if (!over) signalProcess(target(hostPid, whom), signal);
     },
   };
 }
@@ -112,7 +116,11 @@ export async function killed(child: Child): Promise<void> {
   }
 }
 
-/** A process that has just gone is no failure. */
+function target(pid: number, whom: 'process' | 'group' = 'process'): number {
+  return whom === 'group' ? -pid : pid;
+}
+
+/** A process that has just gone is no failure. @param pid as for kill(2): negative for a process group. */
 export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

@@ -24,6 +24,11 @@ const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGUSR2',
   'SIGWINCH',
 ];
+/**
+ * Those that a terminal sends to the whole foreground job. The sandbox is no part of jailor's job: its root process leads a
+ * session and a process group of its own, so jailor does for that group what the terminal has done for jailor's.
+ */
+const OF_TERMINALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGWINCH']);
 const DEFAULT_UMASK = 0o022;
 const FIRST_INHERITED_FD = 3;
 
@@ -62,7 +67,8 @@ export async function runInForeground(config: FullConfig, options: RunOptions): 
   await supervisor.claim();
   for (const signal of FORWARDED) {
     process.on(signal, () => {
-      if (supervisor.state.process !== null) supervisor.signal(signal);
+      const whom = OF_TERMINALS.has(signal) ? 'group' : 'process';
+      if (supervisor.state.process !== null) supervisor.signal(signal, whom);
       else void supervisor.terminate(signal, 0);
     });
   }

@@ -201,11 +201,14 @@ export class Supervisor {
     return this.#state.phase === 'running' ? this.#construction?.process : undefined;
   }
 
-  /** @throws ComicranError sandbox.not-running */
-  signal(signal: NodeJS.Signals): void {
+  /**
+   * @param whom `group`: every process of the process group that the root process leads, as a terminal does it.
+   * @throws ComicranError sandbox.not-running
+   */
+  signal(signal: NodeJS.Signals, whom: 'process' | 'group' = 'process'): void {
     const root = this.#root();
     if (root === undefined) throw this.#notRunning('signalled');
-    root.kill(signal);
+    root.kill(signal, whom);
   }
 
   /**

@@ -150,6 +150,25 @@ describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
     assert.equal((await sandbox.finished).code, 3);
   });
 
+  test('what a terminal sends to a job reaches every process of it', async () => {
+    // Without a trap the shell waits for its child first, and then dies by the signal itself.
+    const waiting = startForeground(state.path, testConfig({ script: 'echo ready; sleep 1000; echo survived' }));
+    await waiting.printed(/ready/);
+    waiting.child.kill('SIGINT');
+    const { code, stdout } = await waiting.finished;
+    assert.deepEqual({ code, stdout }, { code: 128 + 2, stdout: 'ready\n' });
+    const trapping = startForeground(
+      state.path,
+      testConfig({
+        script:
+          'trap "exit 7" INT; sh -c \'trap "echo child; exit" INT; echo ready; while :; do sleep 0.05; done\'; exit 1',
+      }),
+    );
+    await trapping.printed(/ready/);
+    trapping.child.kill('SIGINT');
+    assert.deepEqual(await trapping.finished.then((done) => [done.code, done.stdout]), [7, 'ready\nchild\n']);
+  });
+
   test('SIGTERM for jailor ends a process that does not care, and everything else in the sandbox', async () => {
     const sandbox = startForeground(state.path, testConfig({ script: 'sleep 1000 & sleep 1000 & echo ready; wait' }));
     await sandbox.printed(/ready/);

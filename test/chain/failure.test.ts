@@ -80,6 +80,46 @@ test('failures in a lab', { skip }, async (t) => {
     }
   });
 
+  await t.test('a root file that the destination does not have', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'comicran-test-'));
+    try {
+      const file = join(directory, 'greeting');
+      writeFileSync(file, 'hello');
+      const base = join(directory, 'reader.yaml');
+      writeFileSync(
+        base,
+        'id: reader\nprocess: {executable: /usr/bin/sleep, arguments: [infinity]}\n' +
+          `network: {address: 10.88.0.7}\nfiles: [{source: ${file}, path: /greeting}]\n`,
+      );
+      await start(base, 'vm1');
+      rmSync(file);
+      await assert.rejects(migrate('reader', 'vm2'), /greeting/);
+      assert.equal((await find('reader'))?.vm, 'vm1');
+    } finally {
+      await runComicran(['smanager', 'terminate', 'reader']);
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  await t.test('a process that has what cannot be moved is refused by name, and goes on', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'comicran-test-'));
+    try {
+      const base = join(directory, 'parent.yaml');
+      writeFileSync(
+        base,
+        'id: parent\nprocess: {executable: /bin/sh, arguments: ["-c", "sleep 1000 & wait"]}\n' +
+          'network: {address: 10.88.0.7}\nexecutables: [/usr/bin/sleep]\n',
+      );
+      await start(base, 'vm1');
+      await assert.rejects(migrate('parent', 'vm2'), /child process/);
+      const parent = await find('parent');
+      assert.deepEqual([parent?.vm, parent?.state], ['vm1', 'running']);
+    } finally {
+      await runComicran(['smanager', 'terminate', 'parent', '--grace', '200']);
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   await t.test('a machine that is down', async () => {
     killDaemon('vm2');
     await refused(['migrate', 'square', '--to', 'vm2'], /vm2/);

@@ -4,6 +4,7 @@
 export const CAPTURE_FAULTS = [
   'inspect.process',
   'inspect.descriptors',
+  'freeze.surveyed',
   'freeze.seized',
   'freeze.stopped',
   'freeze.complete',

@@ -117,6 +117,7 @@ export class Source {
       const { process, surveyor, restarted, facts, faults } = this.#tools;
       surveyor.prepare();
       restarted.prepare();
+      faults.reach('freeze.surveyed');
       beUrgent(facts.scheduling, null);
       const threads = this.#stopAll(process, faults);
       const frozen = new FrozenSource(this.#tools, threads);

@@ -19,13 +19,13 @@
  */
 import { assert } from '../base/assert.ts';
 import type { ProcessMemory } from './memory.ts';
+import { CALL_BYTES, encodeCalls, RESULT_OFFSET, type RemoteCall } from './remote-call.ts';
 
 const TABLE = 0x1000n;
 const FRAME = 0x6000n;
 const SCRATCH = 0xa000n;
 /** Bytes of the frame area. */
 export const FRAME_BYTES = Number(SCRATCH - FRAME);
-export const CALL_BYTES = 64;
 /** How many calls one run of the batch loop takes. */
 export const CALLS = Number(FRAME - TABLE) / CALL_BYTES;
 /** The least size of an agent that leaves some scratch. */
@@ -117,6 +117,17 @@ export class Agent {
     const address = this.reserve(bytes.length);
     this.#memory.write(address, bytes);
     return address;
+  }
+
+  /** At most {@link CALLS}. */
+  writeCalls(calls: readonly RemoteCall[]): void {
+    this.#memory.write(this.tableAddress, encodeCalls(calls));
+  }
+
+  /** What the calls gave when they had been made: a value or a negative errno. */
+  readResults(count: number): bigint[] {
+    const table = this.#memory.read(this.tableAddress, count * CALL_BYTES);
+    return Array.from({ length: count }, (_, index) => table.readBigInt64LE(index * CALL_BYTES + RESULT_OFFSET));
   }
 
   mark(): ScratchMark {

@@ -21,10 +21,11 @@ export function continueQuietly(pid: number): void {
     const status = readStatus(pid, tid);
     return hasSignal(status.hex('SigCgt') | status.hex('SigBlk'), SIGNAL.CONT);
   });
-  if (!noticed || readStatus(pid).text('State')[0] !== 'T') {
-    sendSignal(pid, SIGNAL.CONT);
-    return;
-  }
+  if (noticed && readStatus(pid).text('State')[0] === 'T') continueTraced(pid, tids);
+  else sendSignal(pid, SIGNAL.CONT);
+}
+
+function continueTraced(pid: number, tids: readonly number[]): void {
   const traced: number[] = [];
   try {
     for (const tid of tids) {

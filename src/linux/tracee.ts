@@ -6,29 +6,20 @@
  */
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
-import { AGENT_BYTES, Agent, CALL_BYTES, CALLS } from './agent.ts';
+import { AGENT_BYTES, Agent, CALLS } from './agent.ts';
 import { KernelError } from './errno.ts';
-import { ProcessMemory } from './memory.ts';
 import * as ptrace from './ptrace.ts';
 import { REGISTER_SET, TRACE_EVENT } from './ptrace.ts';
 import { type RegisterName, Registers } from './registers.ts';
+import type { RemoteArgument, RemoteCall } from './remote-call.ts';
 import { encodeSignalFrame } from './signal-frame.ts';
 import { SIGNAL } from './signals.ts';
 import { SYS } from './syscall-numbers.ts';
+import type { TracedProcess } from './traced-process.ts';
 import { type WaitStatus, waitThread } from './wait.ts';
 
-/** A number, or an address in the tracee. */
-export type RemoteArgument = number | bigint;
-
-/** A system call for {@link Tracee.batch}. */
-export type RemoteCall = {
-  /** What is being done and to what, for the error: `open /etc/hosts`. */
-  readonly what: string;
-  readonly number: number;
-  readonly args: readonly RemoteArgument[];
-  /** A failure is an answer: its negative errno is returned. */
-  readonly mayFail?: boolean;
-};
+export type { RemoteArgument, RemoteCall } from './remote-call.ts';
+export { TracedProcess } from './traced-process.ts';
 
 const ARGUMENT_REGISTERS: readonly RegisterName[] = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'];
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
@@ -39,41 +30,6 @@ const MAP_FIXED_NOREPLACE = 0x100000;
 
 /** The extended state with every component of today's CPUs is 11,008 bytes. */
 const extendedState = Buffer.alloc(1 << 16);
-
-/** What the threads of one traced process share. The tracer has seized it with TRACE_OPTION.SYSGOOD. */
-export class TracedProcess {
-  readonly pid: number;
-  /** Replaced after an execve: {@link reopen}. */
-  memory: ProcessMemory;
-  /** Address of a `syscall` instruction in the process, usable before there is an agent. */
-  syscallSite: bigint;
-  /** The signal that ends an injected call; the process must not have a handler for it, nor block it, nor wait for it. */
-  doorbell: number = SIGNAL.URG;
-  agent: Agent | null = null;
-  /** Whether a thread that is in an injected call when this program dies goes on as if nothing had been. */
-  readonly outlivesTracer: boolean;
-  /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
-  stopRequested = false;
-
-  constructor(pid: number, syscallSite: bigint, outlivesTracer = false) {
-    this.pid = pid;
-    this.memory = new ProcessMemory(pid);
-    this.syscallSite = syscallSite;
-    this.outlivesTracer = outlivesTracer;
-  }
-
-  /** After an execve: the old address space, and the agent in it, are gone. */
-  reopen(syscallSite: bigint): void {
-    this.memory.close();
-    this.memory = new ProcessMemory(this.pid);
-    this.syscallSite = syscallSite;
-    this.agent = null;
-  }
-
-  close(): void {
-    this.memory.close();
-  }
-}
 
 /** A thread in a ptrace stop. */
 export class Tracee {
@@ -271,23 +227,15 @@ export class Tracee {
 
   #batchPart(calls: readonly RemoteCall[]): bigint[] {
     const { agent } = this;
-    const table = Buffer.alloc(calls.length * CALL_BYTES);
-    calls.forEach(({ number, args }, index) => {
-      table.writeUInt32LE(number, index * CALL_BYTES);
-      args.forEach((argument, position) => {
-        writeWord(table, index * CALL_BYTES + 8 + position * 8, argument);
-      });
-    });
-    this.process.memory.write(agent.tableAddress, table);
+    agent.writeCalls(calls);
     this.#work.copyFrom(this.registers).set('rip', agent.batchAddress);
     this.#work.set('rbx', agent.tableAddress).set('r12', calls.length);
     this.#finishPrepare();
     this.#injected(() => this.#runToDoorbell());
-    this.process.memory.readInto(agent.tableAddress, table);
-    return calls.map(({ what, mayFail }, index) => {
-      const result = table.readBigInt64LE(index * CALL_BYTES + 56);
-      return mayFail === true ? result : this.#checked(what, result);
-    });
+    const results = agent.readResults(calls.length);
+    return calls.map(({ what, mayFail }, index) =>
+      mayFail === true ? results[index]! : this.#checked(what, results[index]!),
+    );
   }
 
   /** Runs the thread with the prepared registers; puts its own ones and its signal mask back, whatever happens. */
@@ -353,9 +301,4 @@ export class Tracee {
       `thread ${this.tid} stopped in an unforeseen way: ${JSON.stringify(status)} at 0x${this.#work.get('rip').toString(16)}`,
     );
   }
-}
-
-function writeWord(into: Buffer, offset: number, value: RemoteArgument): void {
-  if (typeof value === 'number' && value >= 0 && value <= 0xffff_ffff) into.writeUInt32LE(value, offset);
-  else into.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), offset);
 }

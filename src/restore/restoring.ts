@@ -198,9 +198,17 @@ export class RestoringProcess {
   run(): void {
     if (this.#state === 'running') return;
     assert(this.#state === 'stopped', 'a process that is not finished is to run');
-    continueQuietly(this.pid);
+    if (this.#noticesContinue()) continueQuietly(this.pid);
+    else signalProcess(this.#pidfd, SIGNAL.CONT);
     this.#state = 'running';
     this.#release();
+  }
+
+  /** Whether the process has a handler for SIGCONT or may wait for it. */
+  #noticesContinue(): boolean {
+    const { signals, threads } = this.#image;
+    const handler = signals.actions.subarray((SIGNAL.CONT - 1) * 32, (SIGNAL.CONT - 1) * 32 + 8);
+    return handler.some((byte) => byte !== 0) || threads.some(({ signalMask }) => hasSignal(signalMask, SIGNAL.CONT));
   }
 
   /** Nothing of it is left. May be called at any moment before run, and more than once. */

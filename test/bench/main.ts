@@ -5,6 +5,7 @@
  * `npm run bench -- jailor` runs the sections whose name contains a word.
  */
 import { formatTable } from '../../src/base/table.ts';
+import { engineFigures } from './engine.ts';
 import { type Figure, judge } from './figure.ts';
 import { jailorFigures } from './jailor-start.ts';
 import { stopcopyFigures } from './stopcopy.ts';
@@ -12,6 +13,7 @@ import { stopcopyFigures } from './stopcopy.ts';
 const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   jailor: jailorFigures,
   stopcopy: stopcopyFigures,
+  engine: engineFigures,
 };
 
 const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));

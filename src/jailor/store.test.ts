@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { placeFromStore, removeAbandoned } from './store.ts';
+import { placeFromStore, removeAbandoned, removeUnused } from './store.ts';
 
 describe('the store', () => {
   let directory = '';
@@ -72,5 +72,18 @@ describe('the store', () => {
       [mine],
     );
     removeAbandoned(join(directory, 'absent'));
+  });
+
+  test('what nobody uses is removed, counted, and taken in again when it is needed', () => {
+    const own = join(directory, 'own-store');
+    assert.deepEqual(removeUnused(own), { files: 0, bytes: 0 });
+    placeFromStore(own, wanted(0o755), join(directory, 'used'));
+    placeFromStore(own, wanted(0o700), join(directory, 'unused'));
+    rmSync(join(directory, 'unused'));
+    writeFileSync(join(own, 'incoming-1-1-x'), 'another jailor is at it');
+    assert.deepEqual(removeUnused(own), { files: 1, bytes: content.length });
+    assert.equal(readdirSync(own).length, 2);
+    placeFromStore(own, wanted(0o700), join(directory, 'unused'));
+    assert.deepEqual(removeUnused(own), { files: 0, bytes: 0 });
   });
 });

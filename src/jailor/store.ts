@@ -27,6 +27,9 @@ import type { FileEntry } from '../base/sandbox-config.ts';
 import { identifyProcess, isAlive } from '../linux/process-identity.ts';
 
 const CHUNK_BYTES = 1 << 20;
+/** Who cleans the store may come in between, but not again and again. */
+const PLACE_ATTEMPTS = 5;
+const OBJECT = /^[0-9a-f]{64}\.[0-7]{4}$/;
 const INCOMING = /^incoming-(\d+)-(\d+)-/;
 
 type Wanted = Pick<FileEntry, 'source' | 'sha256' | 'size' | 'mode'>;
@@ -44,7 +47,20 @@ function objectPath(store: string, file: Wanted): string {
  */
 export function placeFromStore(store: string, file: Wanted, target: string): void {
   const object = objectPath(store, file);
-  if (!isStored(object, file.size)) takeIn(store, file, object);
+  for (let attempt = 1; ; attempt++) {
+    if (!isStored(object, file.size)) takeIn(store, file, object);
+    try {
+      place(object, file, target);
+      return;
+    } catch (thrown) {
+      // Removed as unused since it was looked at or taken in; otherwise it is the target that cannot be.
+      const removed = codeOf(thrown) === 'ENOENT' && !isStored(object, file.size);
+      if (!removed || attempt === PLACE_ATTEMPTS) throw thrown;
+    }
+  }
+}
+
+function place(object: string, file: Wanted, target: string): void {
   try {
     linkSync(object, target);
   } catch (thrown) {
@@ -114,17 +130,41 @@ function changed(file: Wanted, how: string): ComicranError {
   });
 }
 
+export type Removed = { readonly files: number; readonly bytes: number };
+
+/**
+ * Removes the stored files that no sandbox has a hard link to. A jailor that places one of them at this moment takes it in
+ * once more.
+ */
+export function removeUnused(store: string): Removed {
+  let files = 0;
+  let bytes = 0;
+  for (const name of namesIn(store)) {
+    if (!OBJECT.test(name)) continue;
+    const path = join(store, name);
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined || stat.nlink > 1) continue;
+    rmSync(path, { force: true });
+    files++;
+    bytes += stat.size;
+  }
+  return { files, bytes };
+}
+
 /** Removes what a jailor that was killed had begun to take in. */
 export function removeAbandoned(store: string): void {
-  let names: string[];
-  try {
-    names = readdirSync(store);
-  } catch {
-    return; // no store yet
-  }
-  for (const name of names) {
+  for (const name of namesIn(store)) {
     const match = INCOMING.exec(name);
     if (match === null || isAlive({ pid: Number(match[1]), startTicks: Number(match[2]) })) continue;
     rmSync(join(store, name), { force: true });
+  }
+}
+
+function namesIn(store: string): string[] {
+  try {
+    return readdirSync(store);
+  } catch (thrown) {
+    if (codeOf(thrown) === 'ENOENT') return []; // no store yet
+    throw thrown;
   }
 }

@@ -1,10 +1,23 @@
 /** The executable `comicran`: finds the verb, loads that verb's file alone, and reports a failure once. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ComicranError, describeError } from '../base/errors.ts';
+import { explainPermission } from './root.ts';
 import { VERBS, type VerbName } from './verbs.ts';
 
 function isVerb(name: string): name is VerbName {
   return Object.hasOwn(VERBS, name);
+}
+
+/** Programs that anybody may run: what they may not read or write is no reason to become root. */
+const FOR_ANYBODY: ReadonlySet<string | undefined> = new Set(['configer', 'client', 'server']);
+
+const verbOf = (argv: readonly string[]): string | undefined => argv.find((word) => !word.startsWith('-'));
+
+function version(): string {
+  const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -13,7 +26,8 @@ async function main(argv: readonly string[]): Promise<void> {
     .configureHelp({ showGlobalOptions: true })
     .exitOverride();
   // Only the verb that is asked for is loaded: jailor starts in a third of the time that everything would take.
-  const wanted = argv.find((word) => !word.startsWith('-'));
+  const wanted = verbOf(argv);
+  if (wanted === undefined) program.version(version(), '--version', 'print the version');
   for (const [name, verb] of Object.entries(VERBS)) {
     if (name === wanted) {
       const { register } = await verb.load();
@@ -47,7 +61,8 @@ try {
     // commander has said what was wrong, on the right stream.
     process.exitCode = thrown.exitCode === 0 ? 0 : 1;
   } else {
-    process.stderr.write(`comicran: ${describeError(thrown)}\n`);
+    const failure = FOR_ANYBODY.has(verbOf(process.argv.slice(2))) ? thrown : explainPermission(thrown);
+    process.stderr.write(`comicran: ${describeError(failure)}\n`);
     // Connections of the failed command may still be open; nothing is left to wait for.
     process.exit(1);
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { needRoot } from '../root.ts';
 
 export function register(command: Command): void {
   command
@@ -12,6 +13,7 @@ export function register(command: Command): void {
       '\nExamples:\n  npm run demo\n  npm run demo -- --json\n  comicran demo --migrations 10 --rate 5000\n',
     )
     .action(async (options: { json?: boolean; rate: number; migrations: number; mode: string; keep?: boolean }) => {
+      needRoot('the demonstration needs root: it makes network namespaces and sandboxes');
       const { runDemo } = await import('../../lab/demo/demo.ts');
       const { holds, renderReport, reportJson } = await import('../../lab/demo/report.ts');
       const report = await runDemo({

@@ -4,6 +4,7 @@ import type { FullConfig } from '../../base/sandbox-config.ts';
 import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
 import type { PlanOptions } from '../../jailor/plan.ts';
 import type { RunOptions } from '../../jailor/run.ts';
+import { needRoot } from '../root.ts';
 
 const DEFAULT_HATCHERY_PID = 32_000;
 
@@ -81,16 +82,38 @@ async function printPlan(config: FullConfig, options: PlanOptions, json: boolean
   );
 }
 
-async function clean(flags: { readonly state: string; readonly json?: true }): Promise<void> {
+type CleanFlags = { readonly state: string; readonly store?: true; readonly json?: true };
+
+async function clean(flags: CleanFlags): Promise<void> {
+  needRoot('jailor removes sandboxes, which needs root');
   const { cleanStale } = await import('../../jailor/clean.ts');
   const { cleaned, failures } = await cleanStale(flags.state, { forget: true });
-  if (flags.json === true) process.stdout.write(`${JSON.stringify(cleaned)}\n`);
-  else for (const { id } of cleaned) process.stdout.write(`removed what was left of ${id}\n`);
+  // Afterwards: what the sandboxes that are removed now had of the store is unused, too.
+  const removed = flags.store === true ? await cleanStore(flags.state) : undefined;
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(removed === undefined ? cleaned : { cleaned, store: removed })}\n`);
+  } else {
+    for (const { id } of cleaned) process.stdout.write(`removed what was left of ${id}\n`);
+    if (removed !== undefined) {
+      const { formatBytes } = await import('../../base/units.ts');
+      process.stdout.write(
+        `removed ${removed.files} stored files that no sandbox uses: ${formatBytes(removed.bytes)}\n`,
+      );
+    }
+  }
   if (failures.length > 0) {
     throw new ComicranError('sandbox.setup-failed', failures.map(messageOf).join('; '), {
       hint: 'See what holds it, and clean again.',
     });
   }
+}
+
+async function cleanStore(stateDirectory: string) {
+  const [{ removeUnused }, { storeDirectory }] = await Promise.all([
+    import('../../jailor/store.ts'),
+    import('../../jailor/naming.ts'),
+  ]);
+  return removeUnused(storeDirectory(stateDirectory));
 }
 
 export function register(command: Command): void {
@@ -105,11 +128,18 @@ export function register(command: Command): void {
     .option('--outcome-fd <fd>', 'with --background: where to tell, as a line of JSON, how the start went', descriptor)
     .option('--skeleton', 'a sandbox without its process, for one that is about to be restored')
     .option('--hatchery-pid <pid>', 'PID inside of what the restored process comes out of', pid, DEFAULT_HATCHERY_PID)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  comicran jailor run square.full.yaml\n' +
+        '  comicran configer examples/square.yaml | comicran jailor run - --dry-run\n',
+    )
     .action(run);
   command
     .command('clean')
     .description('remove what jailors that were killed have left')
     .option('--state <directory>', 'where the store and the sandboxes are', DEFAULT_STATE_DIRECTORY)
+    .option('--store', 'remove stored files that no sandbox of this state directory uses, too')
     .option('--json', 'print what was removed as JSON')
+    .addHelpText('after', '\nSandboxes that run are not touched.\n\nExample:\n  comicran jailor clean --store\n')
     .action(clean);
 }

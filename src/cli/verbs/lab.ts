@@ -1,5 +1,9 @@
 import type { Command } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
+import { needRoot as needRootFor } from '../root.ts';
+
+/** As systemctl says it of a unit that is not active. */
+const NOT_UP = 3;
 
 const say = (text: string): void => void process.stderr.write(text);
 
@@ -10,10 +14,7 @@ async function loadLayout() {
 
 function needRoot(): void {
   if (process.platform !== 'linux') throw new ComicranError('needs.linux', 'the lab needs Linux');
-  if (process.getuid?.() === 0) return;
-  throw new ComicranError('needs.root', 'the lab needs root: it makes network namespaces', {
-    hint: 'Run the same command as root, for example with sudo.',
-  });
+  needRootFor('the lab needs root: it makes network namespaces');
 }
 
 async function up(): Promise<void> {
@@ -33,6 +34,7 @@ async function status(options: { readonly json?: boolean }): Promise<void> {
   const { labStatus, renderStatus } = await import('../../lab/status.ts');
   const found = await labStatus(await loadLayout());
   process.stdout.write(options.json === true ? `${JSON.stringify(found)}\n` : renderStatus(found));
+  if (!found.up) process.exitCode = NOT_UP;
 }
 
 async function exec(node: string, command: readonly string[]): Promise<void> {
@@ -62,15 +64,37 @@ export function register(command: Command): void {
   );
   // So that `exec` can leave what stands behind its node alone.
   command.enablePositionalOptions();
-  command.command('up').description('make the lab, or heal it').action(up);
-  command.command('down').description('take everything of the lab away').action(down);
-  command.command('status').description('how the lab is').option('--json', 'as one line of JSON').action(status);
+  command
+    .command('up')
+    .description('make the lab, or heal it')
+    .addHelpText('after', '\nExample:\n  comicran lab up && comicran lab status\n')
+    .action(up);
+  command
+    .command('down')
+    .description('take everything of the lab away')
+    .addHelpText('after', '\nExample:\n  comicran lab down                        also after a crash\n')
+    .action(down);
+  command
+    .command('status')
+    .description('how the lab is')
+    .option('--json', 'as one line of JSON')
+    .addHelpText(
+      'after',
+      `\nExit code: 0 when the lab is up and whole, ${NOT_UP} when it is not.\n` +
+        '\nExample:\n  comicran lab status --json | jq .nodes\n',
+    )
+    .action(status);
   command
     .command('exec')
     .description('run a command in a node')
     .argument('<node>', 'ue, sdn, vm1 or vm2')
     .argument('<command...>', 'the command, best behind --')
     .passThroughOptions()
+    .addHelpText('after', '\nExample:\n  comicran lab exec ue -- comicran client 10.70.0.1:5006 --rate 1000\n')
     .action(exec);
-  command.command('env').description('print what smanager needs, as NAME=VALUE').action(env);
+  command
+    .command('env')
+    .description('print what smanager needs, as NAME=VALUE')
+    .addHelpText('after', '\nExample:\n  export $(comicran lab env)\n')
+    .action(env);
 }

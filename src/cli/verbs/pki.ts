@@ -59,6 +59,7 @@ export function register(command: Command): void {
     .option('--vm <name>', 'name of a virtual machine; can be repeated', collect)
     .option('--valid-days <days>', 'how long the certificates are good', parseDays, 825)
     .option('--force', 'replace an authority that is there')
+    .addHelpText('after', '\nExample:\n  comicran pki init /etc/comicran/pki --vm vm1 --vm vm2\n')
     .action(init);
   command
     .command('add-vm')
@@ -67,11 +68,13 @@ export function register(command: Command): void {
     .argument('<names...>')
     .option('--valid-days <days>', 'how long the certificates are good', parseDays, 825)
     .option('--force', 'replace a certificate that is there')
+    .addHelpText('after', '\nExample:\n  comicran pki add-vm /etc/comicran/pki vm3\n')
     .action(addVm);
   command
     .command('show')
     .description('list the certificates: names, validity')
     .argument('<directory>')
     .option('--json', 'as JSON')
+    .addHelpText('after', '\nExample:\n  comicran pki show /etc/comicran/pki\n')
     .action(show);
 }

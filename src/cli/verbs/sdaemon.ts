@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { needRoot } from '../root.ts';
 
 type Options = { name?: string; address?: string; listen: string; state: string; pki?: string; sdn?: string };
 
@@ -20,6 +21,7 @@ export function register(command: Command): void {
       const { parseFault } = await import('../../sdaemon/migration/faults.ts');
       const fault = process.env['COMICRAN_FAULT'];
       const checked = checkOptions({ ...options, ...(fault ? { fault: parseFault(fault) } : {}) });
+      needRoot('sdaemon makes sandboxes and moves processes, which needs root');
       const { startDaemon } = await import('../../sdaemon/daemon.ts');
       const { stderrLog } = await import('../../sdaemon/log.ts');
       const daemon = await startDaemon(

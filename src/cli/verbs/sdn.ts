@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
+import { needRoot } from '../root.ts';
 
 type Options = {
   readonly listen?: string;
@@ -23,13 +24,7 @@ function required(options: Options): { listen: string; state: string; pki: strin
   return { listen, state, pki, serviceAddress };
 }
 
-function requireRoot(): void {
-  if (process.getuid?.() !== 0) {
-    throw new ComicranError('needs.root', 'the sdn sets routes and nftables, which needs root', {
-      hint: 'Run it as root, for example with sudo.',
-    });
-  }
-}
+const requireRoot = (): void => needRoot('the sdn sets routes and nftables, which needs root');
 
 const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} sdn: ${line}\n`);
 

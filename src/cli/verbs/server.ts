@@ -9,7 +9,11 @@ export function register(command: Command): void {
     .option('--memory <size>', 'hold this much memory, for example 64M')
     .option('--touch <pages>', 'write this many pages of that memory for each request')
     .option('--count', 'answer "N*N COUNT", where COUNT is how many requests have been served')
-    .addHelpText('after', '\nThe datagram "7" is answered "49"; anything that is not an integer "error: …".')
+    .addHelpText(
+      'after',
+      '\nThe datagram "7" is answered "49"; anything that is not an integer "error: …".\n\nExample:\n' +
+        '  comicran server --port 5006 --count --memory 64M --touch 16\n',
+    )
     .action(async (raw: RawServerOptions) => {
       const options = ((): ReturnType<typeof serverOptions> => {
         try {

@@ -9,6 +9,8 @@ export type RunOptions = {
   /** Told each piece of the program's stderr (its progress). */
   readonly onProgress?: (text: string) => void;
   readonly signal?: AbortSignal;
+  /** Exit codes that are no failure, beside 0. */
+  readonly accept?: readonly number[];
 };
 
 /** Runs `comicran` with `args` to its end. @returns its stdout. @throws with its stderr when it fails. */
@@ -30,7 +32,7 @@ export async function runComicran(args: readonly string[], options: RunOptions =
     child.once('error', reject);
     child.once('close', (code, signal) => resolve(code ?? signal));
   });
-  if (status === 0) return out;
+  if (status === 0 || options.accept?.some((code) => code === status)) return out;
   throw new ComicranError('lab.state', `'comicran ${args.join(' ')}' failed (${status}): ${err.trim() || out.trim()}`);
 }
 

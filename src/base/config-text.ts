@@ -24,7 +24,8 @@ const MAX_ALIASES = 100;
 /**
  * Reads a configuration. JSON is read without loading a YAML parser (20 ms), unless there is a problem to locate.
  *
- * @throws ComicranError config.invalid that lists every problem, one a line: `file:line:column: key: found: allowed`.
+ * @throws ComicranError config.invalid that lists every problem, in the order of the text, one a line:
+ * `file:line:column: key: found: allowed`.
  */
 export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): T {
   const bytes = Buffer.byteLength(text);
@@ -45,9 +46,13 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
   if (result !== undefined && problems.length === 0) return result;
 
   const located = source ?? new YamlSource(text, options);
-  const lines = problems.slice(0, SHOWN_PROBLEMS).map((problem) => {
+  const inOrder = problems
+    .map((problem) => ({ problem, offset: located.offset(problem) }))
+    // Stable: of several at one place, the order of the schema.
+    .toSorted((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
+  const lines = inOrder.slice(0, SHOWN_PROBLEMS).map(({ problem, offset }) => {
     const key = pathText(problem.path);
-    return `${located.position(problem)}: ${key === '' ? '' : `${key}: `}${problem.found}: ${problem.allowed}`;
+    return `${located.at(offset)}: ${key === '' ? '' : `${key}: `}${problem.found}: ${problem.allowed}`;
   });
   if (lines.length < problems.length) lines.push(`and ${problems.length - lines.length} more`);
   throw invalid(options, lines);
@@ -106,7 +111,7 @@ class YamlSource {
       // The parser reports that its own stack was exhausted as an error of the text.
       const deep = wrong.message.includes('call stack');
       const message = deep ? 'nested too deeply' : wrong.message.split('\n')[0];
-      throw invalid(this.#options, [`${this.#at(wrong.pos[0])}: ${message}`]);
+      throw invalid(this.#options, [`${this.at(wrong.pos[0])}: ${message}`]);
     }
     try {
       return this.#document.toJS({ maxAliasCount: MAX_ALIASES });
@@ -116,8 +121,8 @@ class YamlSource {
     }
   }
 
-  /** `file:line:column` of a problem; of the mapping that lacks it where a key is missing. */
-  position(problem: Problem): string {
+  /** Where a problem is in the text; of the mapping that lacks it where a key is missing. */
+  offset(problem: Problem): number | undefined {
     const { isMap, isSeq, isNode } = this.#yaml;
     let node: Node | null | undefined = this.#document.contents;
     let offset = node?.range?.[0];
@@ -127,7 +132,7 @@ class YamlSource {
       let next: unknown;
       if (isMap(node)) {
         const pair = node.items.find(({ key }) => String(this.#plain(key)) === String(step));
-        if (last && problem.at === 'key' && isNode(pair?.key)) return this.#at(pair.key.range?.[0]);
+        if (last && problem.at === 'key' && isNode(pair?.key)) return pair.key.range?.[0];
         next = pair?.value ?? pair?.key;
       } else if (isSeq(node)) {
         next = node.items[Number(step)];
@@ -136,7 +141,7 @@ class YamlSource {
       node = next;
       offset = node.range?.[0] ?? offset;
     }
-    return this.#at(offset);
+    return offset;
   }
 
   #resolved(node: Node | null | undefined): Node | null | undefined {
@@ -147,7 +152,8 @@ class YamlSource {
     return this.#yaml.isScalar(key) ? key.value : key;
   }
 
-  #at(offset: number | undefined): string {
+  /** `file:line:column` of an offset. */
+  at(offset: number | undefined): string {
     if (offset === undefined) return this.#options.fileName;
     const { line, col } = this.#lines.linePos(offset);
     return line === 0 ? this.#options.fileName : `${this.#options.fileName}:${line}:${col}`;

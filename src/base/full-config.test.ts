@@ -78,13 +78,13 @@ test('every problem is reported at once, with file, line, column, key, value and
     .replace('  workingDirectory: /srv', '  workingDirectory: ../srv')
     .replace('    size: 10\n', '');
   assert.deepEqual(problemsOf(text), [
-    'full.yaml:21:1: writeable: unknown key: one of version, id, root, process, network, files, symlinks, directories, ' +
-      'writable; did you mean writable?',
     'full.yaml:2:5: id: "Square": a name of 1 to 32 of a-z, 0-9 and -, with a letter first',
     'full.yaml:7:21: process.workingDirectory: "../srv": an absolute path without . and .. and double slashes',
     'full.yaml:9:12: network.address: "10.88.0.555": an IPv4 address that can be given to a sandbox, such as 10.88.0.5',
     'full.yaml:11:14: network.ports[0].port: 70000: a port from 1 to 65535',
     'full.yaml:13:5: files[0].size: missing: a number of bytes from 0 to 9007199254740991',
+    'full.yaml:21:1: writeable: unknown key: one of version, id, root, process, network, files, symlinks, directories, ' +
+      'writable; did you mean writable?',
   ]);
 });
 

@@ -27,7 +27,7 @@ import {
   text,
 } from '../base/schema.ts';
 
-const MAX_BYTES = 4 * 1024 * 1024;
+export const MAX_BYTES = 4 * 1024 * 1024;
 
 type ValueOf<S> = S extends Schema<infer T> ? T : never;
 

@@ -11,10 +11,15 @@ export function readTextFile(path: string): string {
     const why = systemCode(cause) === 'ENOENT' ? 'does not exist' : `cannot be read: ${systemCode(cause)}`;
     throw new ComicranError('config.missing-file', `${path} ${why}`, { hint: 'Name a base configuration.', cause });
   }
+  return decodeText(bytes, path);
+}
+
+/** @param name as it stands in messages. @throws ComicranError config.invalid where it is not UTF-8. */
+export function decodeText(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new ComicranError('config.invalid', `${path} is not text in UTF-8`, {
+    throw new ComicranError('config.invalid', `${name} is not text in UTF-8`, {
       hint: 'A configuration is YAML or JSON; save it in UTF-8.',
       cause,
     });

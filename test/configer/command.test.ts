@@ -46,6 +46,30 @@ test('relative sources start at the configuration file, wherever the command is 
   assert.equal(parseFullConfig(stdout, 'x').files.find(({ path }) => path === '/server')?.source, tree.at('server'));
 });
 
+test('- is standard input, and relative sources start at the working directory', () => {
+  using tree = newTree();
+  const run = (input: string) =>
+    spawnSync(join(home, 'bin/comicran'), ['configer', '-'], { encoding: 'utf8', cwd: tree.root, input });
+  const { status, stdout, stderr } = run(BASE);
+  assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
+  assert.match(stdout, /^# Written by comicran configer from standard input/);
+  assert.equal(parseFullConfig(stdout, 'x').files.find(({ path }) => path === '/server')?.source, tree.at('server'));
+  assert.match(
+    run('id: [').stderr,
+    /^comicran: standard input is not a base configuration:\n {2}standard input:1:\d+: /,
+  );
+});
+
+test('problems stand in the order of the text', () => {
+  using tree = newTree();
+  tree.add({ 'bad.yaml': `wrong: 1\n${BASE.replace('box', 'BOX!')}${'\n'.repeat(7)}other: 2\nwritable: 5\n` });
+  const places = [...configer(tree.at('bad.yaml')).stderr.matchAll(/bad\.yaml:(\d+):/g)].map(([, line]) =>
+    Number(line),
+  );
+  assert.ok(places.length === 4);
+  assert.deepEqual(places, [1, 2, 12, 13]);
+});
+
 test('a failure is one message with the next step, exit code 1, and leaves no file', () => {
   using tree = newTree();
   tree.add({ 'bad.yaml': BASE.replace('server,', 'none,'), 'worse.yaml': 'id: [', 'binary.yaml': Buffer.from([0xff]) });

@@ -210,6 +210,18 @@ test('with --hiccups the latencies outside platform stalls stand beside all late
   assert.equal((await comicran(t, ['no-such-host.invalid:1', '--hiccups']))[0], 1);
 });
 
+test('where nothing at all was answered, the exit code and a sentence say so beside the report', async (t) => {
+  const silent = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(silent, 'listening');
+  t.after(() => silent.close());
+  const target = `127.0.0.1:${silent.address().port}`;
+  const words = [target, '--rate', '50', '--duration', '0.1', '--grace', '0.1', '--json'];
+  const [code, out, err] = await comicran(t, words);
+  assert.equal(code, 1);
+  assert.equal(JSON.parse(out).answered, 0);
+  assert.match(err, new RegExp(`^comicran: ${target} answered none of \\d+ requests\n {2}next: `));
+});
+
 test('bad arguments are said in one sentence, with exit code 1', async (t) => {
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
     [['127.0.0.1'], /^comicran: '127\.0\.0\.1' is not HOST:PORT\n {2}next: /],

@@ -36,6 +36,15 @@ async function disturbance(meter: HiccupMeter, { report, record }: ClientRun) {
   return { platform: summary, undisturbed: undisturbed(record, stalls) };
 }
 
+/** @returns the exit code. A run of which something is known is a success, whatever was lost; this one has shown nothing. */
+function tellSilence(target: string, sent: number): number {
+  process.stderr.write(
+    `comicran: ${target} answered none of ${sent} requests\n` +
+      "  next: See that the server runs and that it is this address; for a sandbox, 'comicran smanager ps' says which.\n",
+  );
+  return 1;
+}
+
 async function run(target: string, raw: Options): Promise<void> {
   const { clientOptions } = await import('../../traffic/client/options.ts');
   const { runClient } = await import('../../traffic/client/client.ts');
@@ -58,6 +67,7 @@ async function run(target: string, raw: Options): Promise<void> {
     const { writeTimeline } = await import('../../traffic/client/timeline.ts');
     writeTimeline(raw.timeline, record, report.startUnixUs);
   }
+  if (report.sent > 0 && report.answered === 0) process.exitCode = tellSilence(report.target, report.sent);
   if (raw.json === true) {
     process.stdout.write(`${JSON.stringify({ ...report, ...disturbed })}\n`);
     return;
@@ -83,7 +93,8 @@ export function register(command: Command): void {
     .option('--json', 'print the report as one line of JSON')
     .addHelpText(
       'after',
-      '\nInterrupted (Ctrl-C), it reports what it has seen so far.\n\nExamples:\n' +
+      '\nInterrupted (Ctrl-C), it reports what it has seen so far. The exit code is 1 when nothing at all was\n' +
+        'answered; requests that were lost are in the report and do not change it.\n\nExamples:\n' +
         '  comicran client 10.70.0.1:5006 --rate 1000 --duration 10\n' +
         '  comicran client 10.70.0.1:5006 --rate 20000 --duration 5 --json\n',
     )

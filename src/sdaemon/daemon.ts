@@ -5,7 +5,7 @@ import { Sdaemon, Sdn } from '../api/gen/comicran_pb.ts';
 import { loadIdentity } from '../api/identity.ts';
 import { serve } from '../api/server.ts';
 import { Cleanup } from '../base/cleanup.ts';
-import { messageOf } from '../base/errors.ts';
+import { ComicranError, messageOf } from '../base/errors.ts';
 import { probeKernel } from '../linux/kernel-facts.ts';
 import { raiseReceiveBuffers } from './dataplane/receive-buffers.ts';
 import { describeBug, sdaemonRoutes } from './handlers.ts';
@@ -75,7 +75,11 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
       },
       {
         ...{ firstPauseMs: 250, longestPauseMs: 5_000, signal: stopping.signal },
-        onFailure: (thrown) => log(`waiting for the sdn at ${options.sdn}: ${messageOf(thrown)}`),
+        onFailure: (thrown) => {
+          const silent = thrown instanceof ComicranError && ['sdn.unreachable', 'deadline'].includes(thrown.code);
+          if (!silent) throw thrown;
+          log(`waiting for the sdn at ${options.sdn}: ${messageOf(thrown)}`);
+        },
       },
     );
     const handlers = { vm, address, version: ownVersion(), stateDirectory, registry, lifecycle, outgoing, incoming };

@@ -60,6 +60,7 @@ function resultMessage(result: MovedResult, fromVm: string, toVm: string): Migra
     bytes: BigInt(result.pageBytes + result.imageBytes),
     datagramsCarried: BigInt(result.datagrams.carried),
     datagramsDropped: BigInt(result.datagrams.dropped),
+    datagramsConfirmed: result.datagrams.confirmed,
     epoch: result.epoch,
     phases: result.phases.map(({ phase, startMicros, durationMicros }) =>
       create(PhaseTimeSchema, { phase, startUs: micros(startMicros), durationUs: micros(durationMicros) }),
@@ -165,8 +166,10 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
       requireActsFor(context, request.fromVm);
       return await incoming.prepare(request);
     },
-    keepLog({ name, log }) {
+    async keepLog({ name, log }) {
       checkName(name);
+      // Its answer tells the source that the sandbox is wholly here.
+      await incoming.settled(name);
       registry.get(name);
       keepCarriedLog(sandboxPaths(stateDirectory, name).log, log);
       return {};

@@ -82,6 +82,9 @@ export function renderResult(name: string, result: MigrationResult): string {
     took: formatMicros(Number(phase.durationUs)),
   }));
   const dropped = result.datagramsDropped > 0n ? `, ${result.datagramsDropped} DROPPED (receive queue full)` : '';
+  const unconfirmed = result.datagramsConfirmed
+    ? ''
+    : '\nWARNING: the destination has not confirmed the datagrams that came while nobody ran: they may be lost';
   return (
     formatTable(
       [
@@ -93,7 +96,7 @@ export function renderResult(name: string, result: MigrationResult): string {
     ) +
     `'${name}' runs on ${result.toVm} (mode ${result.mode}): stopped for ${formatMicros(Number(result.stopUs))}, ` +
     `${formatMicros(Number(result.totalUs))} in all, ${result.pages} pages, ${formatBytes(Number(result.bytes))} sent, ` +
-    `${result.datagramsCarried} waiting datagrams carried${dropped}\n`
+    `${result.datagramsCarried} waiting datagrams carried${dropped}${unconfirmed}\n`
   );
 }
 
@@ -110,6 +113,7 @@ export function resultJson(name: string, result: MigrationResult): object {
     bytes: Number(result.bytes),
     datagramsCarried: Number(result.datagramsCarried),
     datagramsDropped: Number(result.datagramsDropped),
+    datagramsConfirmed: result.datagramsConfirmed,
     epoch: Number(result.epoch),
     phases: result.phases.map(({ phase, startUs, durationUs }) => ({
       phase,

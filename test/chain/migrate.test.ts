@@ -80,6 +80,24 @@ test('in a lab', { skip }, async (t) => {
     assert.match(log, /listening on/);
   });
 
+  await t.test('when a migration has been reported the next one can begin, and an abort is heard', async () => {
+    for (let round = 0; round < 4; round++) await thereAndBack('square');
+    const moving = migrate('square', 'vm2');
+    const settled = moving.then(
+      () => 'vm2',
+      () => 'vm1',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 350));
+    const aborted = await runComicran(['smanager', 'abort', 'square']).then(
+      () => true,
+      () => false,
+    );
+    const where = await settled;
+    assert.equal((await find('square'))?.vm, where);
+    assert.ok(aborted || where === 'vm2', 'a migration that nobody aborted has failed');
+    if (where === 'vm2') await migrate('square', 'vm1');
+  });
+
   await t.test('terminate ends it, wherever it is, and its address is free again', async () => {
     await runComicran(['smanager', 'terminate', 'square']);
     assert.deepEqual(await ps(), []);

@@ -7,7 +7,7 @@ import { carry } from './carried-error.ts';
 import { withFaults } from './faults.ts';
 import { packetsOf } from './held-packets.ts';
 import type { DestinationJob, JobOutcome } from './job.ts';
-import { JournalFiles } from './journal-files.ts';
+import { JournalFiles, UntilAdopted } from './journal-files.ts';
 import { destinationOutcome } from './outcomes.ts';
 import { SourceListener } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
@@ -37,12 +37,13 @@ export async function runDestinationJob(
         destroy: async () => restoring.destroy(),
       };
     };
+    const untilAdopted = new UntilAdopted(journal);
     const ports: DestinationPorts = {
       engine: { begin },
       packets,
       accept: (timeoutMs) => listener.accept(timeoutMs),
       ownership: world.ownership,
-      journal,
+      journal: untilAdopted,
       clock: WORKER_CLOCK,
     };
     world.post({ type: 'listening', port: listener.port });
@@ -51,7 +52,8 @@ export async function runDestinationJob(
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });
-    journal.forgetNote(migration.id);
+    // Where it owns, the daemon clears it when jailor has adopted the process.
+    if (outcome.outcome === 'discarded' && untilAdopted.isOver) journal.clear(migration.id);
     return destinationOutcome(outcome, hostPid);
   } catch (thrown) {
     // Only what comes before the role can throw: nothing has been built.

@@ -106,6 +106,7 @@ export class Engine {
     cleanup.defer('abort', () => calls.signal?.removeEventListener('abort', abort));
     worker.thread.ref();
     worker.post({ type: 'job', job });
+    if (calls.signal?.aborted) abort();
     let broken = true;
     try {
       const outcome = await promise;

@@ -14,6 +14,7 @@ import type { Jail } from '../sandboxes/jailors.ts';
 import { checkName } from '../sandboxes/lifecycle.ts';
 import { uncarry } from './carried-error.ts';
 import type { ChannelAddress } from './job.ts';
+import { JournalFiles } from './journal-files.ts';
 import { checkPlatform, type Platform, platformOf } from './platform.ts';
 import { takeOwnership } from './record.ts';
 import type { MigrationWorld } from './world.ts';
@@ -24,7 +25,12 @@ const KEY_BYTES = 32;
 /** The source freezes soon after it has been answered; without a word for so long it will not come. */
 const DEADLINE_MS = 60_000;
 
-type UnderWay = { readonly controller: AbortController; readonly ended: Promise<void> };
+type UnderWay = {
+  readonly sandbox: string;
+  readonly source: string;
+  readonly controller: AbortController;
+  readonly ended: Promise<void>;
+};
 
 export class Incoming {
   readonly #world: IncomingWorld;
@@ -52,6 +58,8 @@ export class Incoming {
       ...{ id: request.migrationId, sandbox: id, mode, epoch: request.epoch },
       ...{ source: request.fromVm, destination: vm },
     };
+    await this.#replace(id, request.fromVm);
+    this.#world.publisher.check(id, config.network);
     const cleanup = new Cleanup();
     const { epoch } = request;
     const previous = registry.find(id);
@@ -76,6 +84,18 @@ export class Incoming {
     const underWay = this.#underWay.get(migrationId);
     underWay?.controller.abort();
     await underWay?.ended;
+  }
+
+  /** Resolves when no migration of this sandbox to this machine is under way any more. */
+  async settled(sandbox: string): Promise<void> {
+    for (const underWay of this.#underWay.values()) if (underWay.sandbox === sandbox) await underWay.ended;
+  }
+
+  /** A source that asks again has given up what it prepared before, though it may not have lived to say so. */
+  async #replace(sandbox: string, source: string): Promise<void> {
+    for (const [id, underWay] of this.#underWay) {
+      if (underWay.sandbox === sandbox && underWay.source === source) await this.discard(id);
+    }
   }
 
   /** Starts the worker's job. @returns when it listens. */
@@ -105,7 +125,7 @@ export class Incoming {
         if (outcome.outcome === 'owned') {
           const phases = outcome.phases.map(({ phase, durationMicros }) => `${phase} ${formatMicros(durationMicros)}`);
           log(`${migration.sandbox}: migration ${migration.id} as its destination: ${phases.join(', ')}`);
-          await this.#arrived(config, jail, outcome.hostPid, outcome.epoch);
+          await this.#arrived(migration.id, config, jail, outcome.hostPid, outcome.epoch);
         }
         if (outcome.outcome === 'halted') {
           // Whether it owns is not known: taking it down could end the only one. The journal keeps it for the recovery.
@@ -118,22 +138,24 @@ export class Incoming {
         await this.#remove(migration.sandbox, jail);
       })
       .finally(() => this.#underWay.delete(migration.id));
-    this.#underWay.set(migration.id, { controller, ended });
+    const { sandbox, source } = migration;
+    this.#underWay.set(migration.id, { sandbox, source, controller, ended });
     return { address, port: await listening.promise, key };
   }
 
-  async #arrived(config: FullConfig, jail: Jail, hostPid: number, epoch: bigint): Promise<void> {
+  async #arrived(migrationId: string, config: FullConfig, jail: Jail, hostPid: number, epoch: bigint): Promise<void> {
     const { registry, publisher, lifecycle, log } = this.#world;
-    registry.set(config.id, { state: 'running', config, jail, epoch });
-    lifecycle.watch(config.id, jail);
     try {
       await jail.adopt(hostPid);
     } catch (thrown) {
-      // It has come here, and ended at once: jailor notices that nobody is in the sandbox, as with any other.
       log(`${config.id}: has arrived and ended: ${messageOf(thrown)}`);
-      await lifecycle.lost(config.id, jail);
+      await lifecycle.lost(config, jail, epoch);
       return;
+    } finally {
+      new JournalFiles(this.#world.stateDirectory).clear(migrationId);
     }
+    registry.set(config.id, { state: 'running', config, jail, epoch });
+    lifecycle.watch(config.id, jail);
     log(`${config.id}: has arrived, process ${hostPid}, epoch ${epoch}`);
     await publisher.publish(config.id, config.network).catch((thrown: unknown) => {
       log(`${config.id}: its ports are not published here: ${messageOf(thrown)}`);

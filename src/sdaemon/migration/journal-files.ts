@@ -1,6 +1,7 @@
 /** The journal of migrations: one file an entry, in a directory of the daemon's state. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from '../../base/errors.ts';
 import { type JournalEntry, journalFromText, journalToText } from '../../migration/journal.ts';
 import type { Journal } from '../../migration/ports.ts';
 import type { ChannelAddress } from './job.ts';
@@ -56,12 +57,20 @@ export class JournalFiles implements Journal {
     return { hostPid, startTicks, channel: { ...channel, key: Buffer.from(channel.key, 'hex') } };
   }
 
-  /** Entries of migrations that have not been ended on this side. @throws ComicranError migration.journal */
-  readAll(): JournalEntry[] {
-    return readdirSync(this.#directory)
-      .filter((name) => name.endsWith(SUFFIX))
-      .toSorted()
-      .map((name) => journalFromText(readFileSync(join(this.#directory, name), 'utf8'), join(this.#directory, name)));
+  /** Entries of migrations that have not been ended on this side, and what is wrong with those that cannot be read. */
+  readAll(): { readonly entries: readonly JournalEntry[]; readonly failures: readonly Error[] } {
+    const entries: JournalEntry[] = [];
+    const failures: Error[] = [];
+    for (const name of readdirSync(this.#directory).toSorted()) {
+      if (!name.endsWith(SUFFIX)) continue;
+      const path = join(this.#directory, name);
+      try {
+        entries.push(journalFromText(readFileSync(path, 'utf8'), path));
+      } catch (cause) {
+        failures.push(new Error(messageOf(cause), { cause }));
+      }
+    }
+    return { entries, failures };
   }
 
   #put(path: string, text: string): void {
@@ -76,6 +85,29 @@ export class JournalFiles implements Journal {
 
   #notePath(migrationId: string): string {
     return join(this.#directory, `${safeName(migrationId)}.process`);
+  }
+}
+
+/** The journal for a destination's role: that jailor has the process comes after its end, and the entry goes only then. */
+export class UntilAdopted implements Journal {
+  readonly #journal: JournalFiles;
+  #over = false;
+
+  constructor(journal: JournalFiles) {
+    this.#journal = journal;
+  }
+
+  /** The role has nothing left to decide. */
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  write(entry: JournalEntry): void {
+    this.#journal.write(entry);
+  }
+
+  clear(): void {
+    this.#over = true;
   }
 }
 

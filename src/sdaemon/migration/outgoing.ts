@@ -120,6 +120,13 @@ export class Outgoing {
     const looked = await engine.run({ side: 'inspect', hostPid, inherited, stateDirectory }, { signal });
     if (looked.outcome !== 'inspected') throw failureOf(looked);
     const channel = await this.#prepare(destination, migration, config, looked);
+    if (signal.aborted) {
+      await destination.discardMigration({ migrationId: migration.id });
+      throw new ComicranError(
+        'aborted',
+        `the migration of '${migration.sandbox}' was aborted before it touched anything`,
+      );
+    }
     log(`${migration.sandbox}: migration ${migration.id} to ${request.toVm} (${migration.mode})`);
     const deadlineMs = request.deadlineMs;
     const outcome = await engine.run(

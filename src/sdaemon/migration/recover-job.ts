@@ -10,7 +10,7 @@ import { DrainedSockets } from '../dataplane/drain.ts';
 import { carry } from './carried-error.ts';
 import { packetsOf } from './held-packets.ts';
 import type { JobOutcome, RecoverJob } from './job.ts';
-import { JournalFiles } from './journal-files.ts';
+import { JournalFiles, UntilAdopted } from './journal-files.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
@@ -71,16 +71,19 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
 
 async function endAsDestination(job: Recover, entry: DestinationEntry, world: JobWorld): Promise<JobOutcome> {
   using packets = job.skeleton === undefined ? undefined : packetsOf(job.skeleton);
+  const journal = new JournalFiles(job.stateDirectory);
+  const untilAdopted = new UntilAdopted(journal);
   const recovery = await recoverDestination(
     {
       process: leftProcess(job.hostPid),
       packets: packets ?? NO_LINK,
       ownership: world.ownership,
-      journal: new JournalFiles(job.stateDirectory),
+      journal: untilAdopted,
       clock: WORKER_CLOCK,
     },
     entry,
   );
+  if (recovery.outcome === 'discarded' && untilAdopted.isOver) journal.clear(entry.migration.id);
   return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
 }
 

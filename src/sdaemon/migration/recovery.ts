@@ -28,12 +28,19 @@ export type RecoveryWorld = {
  */
 export async function recoverMigrations(world: RecoveryWorld): Promise<void> {
   const journal = new JournalFiles(world.stateDirectory);
-  const entries = journal.readAll();
+  const { entries, failures } = journal.readAll();
+  for (const failure of failures) world.log(`an operator is needed: ${failure.message}`);
   if (entries.length === 0) return;
   const { living } = await world.jailors.findAll();
   for (const entry of entries) {
     const jail = living.find(({ id }) => id === entry.migration.sandbox);
-    await recoverOne(world, journal, entry, jail);
+    try {
+      await recoverOne(world, journal, entry, jail);
+    } catch (thrown) {
+      world.log(
+        `${entry.migration.sandbox}: its migration cannot be ended, an operator is needed: ${messageOf(thrown)}`,
+      );
+    }
   }
 }
 
@@ -68,7 +75,11 @@ async function recoverOne(
   if (end === 'halted' && hostPid === undefined) journal.clear(id);
   if (jail === undefined) return;
   try {
-    if (end === 'owned' && hostPid !== undefined) await jail.adopt(hostPid);
+    if (end === 'owned' && hostPid !== undefined) {
+      // A daemon may have been killed between the adoption and the end of the entry.
+      if (jail.state().phase === 'ready') await jail.adopt(hostPid);
+      journal.clear(id);
+    }
     if (end === 'moved' || end === 'discarded') {
       await jail.release();
       await jailors.forget(sandbox);

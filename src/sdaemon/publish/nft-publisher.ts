@@ -20,15 +20,19 @@ export class NftPublisher implements PortPublisher {
     }
   }
 
-  async publish(id: string, network: NetworkSpec): Promise<void> {
-    const ports = publishedPorts(network);
-    for (const { key } of ports) {
+  check(id: string, network: NetworkSpec): void {
+    for (const { key } of publishedPorts(network)) {
       const holder = this.#holders.get(key);
       if (holder === undefined || holder === id) continue;
       throw new ComicranError('service.in-use', `port ${key} of this machine is published for '${holder}'`, {
         hint: `Choose another 'publish' port for '${id}', or none.`,
       });
     }
+  }
+
+  async publish(id: string, network: NetworkSpec): Promise<void> {
+    this.check(id, network);
+    const ports = publishedPorts(network);
     await this.unpublish(id);
     if (ports.length === 0) return;
     this.#nftables.applyText(`publish the ports of '${id}'`, publishRuleset(id, network, this.#address));

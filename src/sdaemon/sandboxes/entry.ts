@@ -6,6 +6,7 @@ import type { Jail } from './jailors.ts';
  * A sandbox as this machine has it.
  *
  *     creating ──► running ◄──► migrating ──► (gone: it runs somewhere else)
+ *                     ├──► ending ──► (gone)   it has been told to end
  *                     │
  *     arriving ───────┤                       arriving: the destination of a migration; silent, owned by another
  *        └─► (gone)   └──► stopped            it has ended by itself; kept to be looked at, until forgotten
@@ -13,6 +14,7 @@ import type { Jail } from './jailors.ts';
 export type Entry =
   | { readonly state: 'creating'; readonly config: FullConfig }
   | { readonly state: 'running'; readonly config: FullConfig; readonly jail: Jail; readonly epoch: bigint }
+  | { readonly state: 'ending'; readonly config: FullConfig; readonly jail: Jail; readonly epoch: bigint }
   | { readonly state: 'migrating'; readonly config: FullConfig; readonly jail: Jail; readonly epoch: bigint }
   | { readonly state: 'arriving'; readonly config: FullConfig; readonly jail: Jail | undefined; readonly epoch: bigint }
   | {

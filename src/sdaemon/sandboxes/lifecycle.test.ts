@@ -4,6 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import {
   ClaimResponseSchema,
+  ListLocationsResponseSchema,
   LocateResponseSchema,
   ReleaseResponseSchema,
   type Sdn,
@@ -27,8 +28,13 @@ const config: FullConfig = {
 };
 
 /** A machine whose jailor, sdn and ports are lists of what was asked of them. */
-function machine(failing: Partial<Record<'claim' | 'start' | 'publish', ComicranError>> = {}, owner = 'vm1') {
+function machine(
+  failing: Partial<Record<'claim' | 'start' | 'publish', ComicranError>> = {},
+  owner = 'vm1',
+  found = false,
+) {
   const did: string[] = [];
+  let claimed = found;
   const step = (name: 'claim' | 'start' | 'publish'): void => {
     did.push(name);
     if (failing[name] !== undefined) throw failing[name];
@@ -60,15 +66,19 @@ function machine(failing: Partial<Record<'claim' | 'start' | 'publish', Comicran
   const sdn = {
     async claim() {
       step('claim');
+      claimed = true;
       return create(ClaimResponseSchema, { location });
     },
     async release() {
       did.push('release');
+      claimed = false;
       return create(ReleaseResponseSchema);
     },
-    locate: async () => create(LocateResponseSchema, { location }),
+    locate: async () => create(LocateResponseSchema, claimed ? { location } : {}),
+    listLocations: async () => create(ListLocationsResponseSchema),
   } as Partial<Client<typeof Sdn>> as Client<typeof Sdn>;
   const publisher = {
+    check: () => undefined,
     publish: async () => step('publish'),
     unpublish: async () => void did.push('unpublish'),
   };
@@ -123,10 +133,10 @@ test('a sandbox that ends by itself stays to be looked at, and its name is free 
 });
 
 test('a daemon that starts again takes over what it owns and takes down what another machine owns', async () => {
-  const own = machine();
+  const own = machine({}, 'vm1', true);
   await own.lifecycle.adoptAll();
   assert.equal(own.registry.get('square').state, 'running');
-  const other = machine({}, 'vm2');
+  const other = machine({}, 'vm2', true);
   await other.lifecycle.adoptAll();
   assert.equal(other.registry.find('square'), undefined);
   assert.deepEqual(other.did, ['take down', 'forget']);
@@ -136,4 +146,28 @@ test('names that would lead out of a directory are no names', () => {
   for (const name of ['../x', '', 'A', 'a/b', 'a'.repeat(33)])
     assert.throws(() => checkName(name), { code: 'sandbox.unknown' });
   checkName('square-2');
+});
+
+test('a start that fails over a record that was there before does not take the record back', async () => {
+  const { lifecycle, did } = machine({ start: new ComicranError('sandbox.exists', 'there') }, 'vm1', true);
+  await assert.rejects(lifecycle.start(config), { code: 'sandbox.exists' });
+  assert.deepEqual(did, ['claim', 'start']);
+});
+
+test('a record in this machine’s name of a sandbox that it does not have is released by terminate and at the start', async () => {
+  const { lifecycle, did } = machine({}, 'vm1', true);
+  await lifecycle.terminate('square', 15, 0);
+  assert.deepEqual(did, ['release']);
+  await assert.rejects(lifecycle.terminate('square', 15, 0), { code: 'sandbox.unknown' });
+});
+
+test('a sandbox that is being ended cannot be given anything else to do', async () => {
+  const { lifecycle, registry } = machine();
+  await lifecycle.start(config);
+  const ended = lifecycle.terminate('square', 15, 0);
+  await new Promise((resolve) => setImmediate(resolve));
+  if (registry.find('square') !== undefined) {
+    assert.throws(() => registry.expect('square', 'running'), { code: 'sandbox.not-running' });
+  }
+  await ended;
 });

@@ -4,7 +4,7 @@ import type { Sdn } from '../../api/gen/comicran_pb.ts';
 import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
-import type { Exit } from '../../jailor/state.ts';
+import type { Exit, SandboxState } from '../../jailor/state.ts';
 import type { Log } from '../log.ts';
 import type { PortPublisher } from '../publish/publisher.ts';
 import { retry } from '../retry.ts';
@@ -31,6 +31,8 @@ const BUFFER_DELAYS_MS = [200, 1_000, 5_000];
 
 export class Lifecycle {
   readonly #world: LifecycleWorld;
+  /** Releases that the sdn has not answered yet, by sandbox. A new start must not be hit by an old one. */
+  readonly #releasing = new Map<string, { readonly stop: AbortController; readonly over: Promise<void> }>();
 
   constructor(world: LifecycleWorld) {
     this.#world = world;
@@ -46,6 +48,9 @@ export class Lifecycle {
     cleanup.defer(`forget ${id}`, () => registry.remove(id));
     try {
       if (previous !== undefined) await jailors.forget(id);
+      await this.#stopReleasing(id);
+      // A record that was there before is not this start's to take back.
+      const { location: known } = await sdn.locate({ sandbox: id });
       const claim = await sdn.claim({
         sandbox: id,
         address: config.network.address,
@@ -54,7 +59,9 @@ export class Lifecycle {
         ports: portMessages(config.network.ports),
       });
       const epoch = claim.location?.epoch ?? 0n;
-      cleanup.defer(`release ${id} at the sdn`, async () => void (await sdn.release({ sandbox: id, vm, epoch })));
+      if (known === undefined) {
+        cleanup.defer(`release ${id} at the sdn`, async () => void (await sdn.release({ sandbox: id, vm, epoch })));
+      }
       const jail = await jailors.start(config, 'process');
       cleanup.defer(`end ${id}`, async () => void (await jail.terminate(9, 0)));
       await publisher.publish(id, config.network);
@@ -72,18 +79,37 @@ export class Lifecycle {
   /** @returns how it ended. Afterwards nothing of the sandbox is left, its log neither. */
   async terminate(id: string, signal: number, graceMs: number): Promise<Exit> {
     const { registry, jailors } = this.#world;
+    if (registry.find(id) === undefined && (await this.#releaseOrphan(id))) {
+      return { reason: 'jailor-lost', code: null, signal: null };
+    }
     const entry = registry.get(id);
     if (entry.state === 'stopped') {
       await jailors.forget(id);
       registry.remove(id);
       return entry.exit;
     }
-    const { jail, epoch } = registry.expect(id, 'running');
-    const exit = await jail.terminate(signal, graceMs);
-    await this.#ended(id, epoch);
-    await jailors.forget(id);
-    registry.remove(id);
-    return exit;
+    const { config, jail, epoch } = registry.expect(id, 'running');
+    registry.set(id, { state: 'ending', config, jail, epoch });
+    try {
+      const exit = await jail.terminate(signal, graceMs);
+      await this.#ended(id, epoch);
+      await jailors.forget(id);
+      registry.remove(id);
+      return exit;
+    } catch (thrown) {
+      registry.set(id, { state: 'running', config, jail, epoch });
+      throw thrown;
+    }
+  }
+
+  /** A record in this machine's name of a sandbox that it does not have: what is left of a start that broke off. */
+  async #releaseOrphan(id: string): Promise<boolean> {
+    const { sdn, vm, log } = this.#world;
+    const { location } = await sdn.locate({ sandbox: id });
+    if (location === undefined || location.vm !== vm) return false;
+    await this.#release(id, location.epoch);
+    log(`${id}: was on record here and is not there: the record is released`);
+    return true;
   }
 
   /** Soon, when the process has bound its sockets, so that the time before a migration is like the time in it. */
@@ -104,12 +130,11 @@ export class Lifecycle {
   }
 
   /** A sandbox of this machine whose process is gone, though nobody asked for its end. */
-  async lost(id: string, jail: Jail): Promise<void> {
+  async lost(config: FullConfig, jail: Jail, epoch: bigint): Promise<void> {
     const { registry } = this.#world;
-    const { config, epoch } = registry.expect(id, 'running');
     await jail.release();
-    registry.set(id, { state: 'stopped', config, last: jail.state(), exit: await jail.exited });
-    await this.#ended(id, epoch);
+    registry.set(config.id, { state: 'stopped', config, last: jail.state(), exit: await jail.exited });
+    await this.#ended(config.id, epoch);
   }
 
   /** Notes the end of a sandbox that ends by itself; it stays to be looked at. */
@@ -139,8 +164,16 @@ export class Lifecycle {
       await this.#release(id, epoch);
     } catch (thrown) {
       log(`${id}: at the sdn: ${messageOf(thrown)}`);
-      void this.#releaseLater(id, epoch);
+      const stop = new AbortController();
+      this.#releasing.set(id, { stop, over: this.#releaseLater(id, epoch, stop.signal) });
     }
+  }
+
+  async #stopReleasing(id: string): Promise<void> {
+    const releasing = this.#releasing.get(id);
+    this.#releasing.delete(id);
+    releasing?.stop.abort();
+    await releasing?.over;
   }
 
   async #release(id: string, epoch: bigint): Promise<void> {
@@ -154,36 +187,66 @@ export class Lifecycle {
     }
   }
 
-  async #releaseLater(id: string, epoch: bigint): Promise<void> {
-    const pauses = { firstPauseMs: 500, longestPauseMs: 10_000, signal: this.#world.stopping };
+  async #releaseLater(id: string, epoch: bigint, stop: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([this.#world.stopping, stop]);
+    const pauses = { firstPauseMs: 500, longestPauseMs: 10_000, signal };
     await retry(() => this.#release(id, epoch), { ...pauses, onFailure: () => undefined }).catch(() => undefined);
   }
 
-  /** At the daemon's start: what ran before it goes on under it. Unfinished migrations have been ended before. */
+  /**
+   * At the daemon's start: what ran before it goes on under it. Unfinished migrations have been ended before. One sandbox
+   * that makes trouble does not keep the others from being found.
+   * @throws ComicranError sdn.unreachable: to be tried again
+   */
   async adoptAll(): Promise<void> {
-    const { registry, jailors, sdn, publisher, vm, log } = this.#world;
+    const { jailors, sdn, vm, registry } = this.#world;
     const { living, ended } = await jailors.findAll();
-    for (const state of ended) {
-      const exit = state.exit ?? { reason: 'jailor-lost', code: null, signal: null };
-      registry.set(state.id, { state: 'stopped', config: jailors.readConfig(state.id), last: state, exit });
-      const { location } = await sdn.locate({ sandbox: state.id });
-      if (location?.vm === vm) await this.#ended(state.id, location.epoch);
+    for (const state of ended) await this.#contained(state.id, () => this.#findEnded(state));
+    for (const jail of living) await this.#contained(jail.id, () => this.#findLiving(jail));
+    const { locations } = await sdn.listLocations({});
+    const known = new Set([...ended.map(({ id }) => id), ...living.map(({ id }) => id)]);
+    for (const { sandbox, vm: owner } of locations) {
+      if (owner !== vm || known.has(sandbox) || registry.find(sandbox) !== undefined) continue;
+      await this.#contained(sandbox, async () => void (await this.#releaseOrphan(sandbox)));
     }
-    for (const jail of living) {
-      const config = jailors.readConfig(jail.id);
-      const { location } = await sdn.locate({ sandbox: jail.id });
-      if (location === undefined || location.vm !== vm) {
-        const owner = location === undefined ? 'nobody' : location.vm;
-        log(`${jail.id}: is here, but ${owner} owns it: taking it down`);
-        await jail.release();
-        await jailors.forget(jail.id);
-        continue;
-      }
-      registry.set(jail.id, { state: 'running', config, jail, epoch: location.epoch });
-      await publisher.publish(jail.id, config.network);
-      this.watch(jail.id, jail);
-      log(`${jail.id}: found again, process ${jail.state().process?.pid ?? '?'}, epoch ${location.epoch}`);
+  }
+
+  async #contained(id: string, step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (thrown) {
+      if (thrown instanceof ComicranError && ['sdn.unreachable', 'deadline'].includes(thrown.code)) throw thrown;
+      this.#world.log(`${id}: cannot be taken over, an operator is needed: ${messageOf(thrown)}`);
     }
+  }
+
+  async #findEnded(state: SandboxState): Promise<void> {
+    const { registry, jailors, sdn, vm } = this.#world;
+    const { location } = await sdn.locate({ sandbox: state.id });
+    if (location !== undefined && location.vm !== vm) {
+      // It has moved on since; nothing of it is to be looked at here.
+      await jailors.forget(state.id);
+      return;
+    }
+    const exit = state.exit ?? { reason: 'jailor-lost', code: null, signal: null };
+    registry.set(state.id, { state: 'stopped', config: jailors.readConfig(state.id), last: state, exit });
+    if (location !== undefined) await this.#ended(state.id, location.epoch);
+  }
+
+  async #findLiving(jail: Jail): Promise<void> {
+    const { registry, jailors, sdn, publisher, vm, log } = this.#world;
+    const { location } = await sdn.locate({ sandbox: jail.id });
+    if (location === undefined || location.vm !== vm) {
+      log(`${jail.id}: is here, but ${location?.vm ?? 'nobody'} owns it: taking it down`);
+      await jail.release();
+      await jailors.forget(jail.id);
+      return;
+    }
+    const config = jailors.readConfig(jail.id);
+    registry.set(jail.id, { state: 'running', config, jail, epoch: location.epoch });
+    this.watch(jail.id, jail);
+    log(`${jail.id}: found again, process ${jail.state().process?.pid ?? '?'}, epoch ${location.epoch}`);
+    await publisher.publish(jail.id, config.network);
   }
 }
 

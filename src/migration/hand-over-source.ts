@@ -31,8 +31,10 @@ export async function endGiven(
   phases.enter('hand-over');
   await leftovers.tidy('noting that the destination owns', () => ports.journal.write(advance(entry, 'given')));
   let handedOver: HandedOver = { carried: 0, dropped: 0, confirmed: false, failures: [] };
-  if (verdict.line === undefined) leftovers.add('handing over datagrams', `${migration.destination} cannot be reached`);
-  else handedOver = await handOver(context, verdict.line, verdict.first);
+  if (verdict.line === undefined) {
+    leftovers.add('handing over datagrams', `${migration.destination} cannot be reached`);
+    handedOver = await countLost(context);
+  } else handedOver = await handOver(context, verdict.line, verdict.first);
   for (const failure of handedOver.failures) leftovers.add('handing over datagrams', failure);
   phases.enter('end');
   // Where the process is still there, so is the entry: the next daemon ends it.
@@ -49,6 +51,23 @@ type HandedOver = {
   /** Why it is not confirmed, or the sockets could not be read to the end. */
   readonly failures: readonly unknown[];
 };
+
+/** Nobody takes what waits in the sockets: it goes with the process, and is told as dropped. */
+async function countLost({ ports, deadlines }: SourceAfter): Promise<HandedOver> {
+  let lost = 0;
+  const count = (): void => {
+    lost++;
+  };
+  const drainMs = deadlines.handOverMs / 4;
+  const failures: unknown[] = [];
+  const dropped = await within(ports.clock, drainMs * 2, 'draining the sockets', ports.packets.drain(count, drainMs))
+    .then((drained) => drained.dropped)
+    .catch((error: unknown) => {
+      failures.push(error);
+      return 0;
+    });
+  return { carried: 0, dropped: dropped + lost, confirmed: false, failures };
+}
 
 /**
  * Drains the process's sockets into the destination. The destination owns.

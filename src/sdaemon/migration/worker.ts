@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { defined } from '../../base/assert.ts';
 import { FileLooks } from '../../linux/file-digest.ts';
 import { type KernelFacts, probeKernel } from '../../linux/kernel-facts.ts';
+import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
 import { Readiness } from '../readiness.ts';
@@ -32,6 +33,9 @@ export type JobWorld = {
 };
 
 type PendingTake = PromiseWithResolvers<OwnershipRecord>;
+
+/** Of nice(2); children do not inherit it. */
+const HURRIED_NICE = -15;
 
 function serveJobs(port: MessagePort): void {
   // The main thread signals it behind each message, for this thread blocks in poll(2) most of the time.
@@ -83,6 +87,16 @@ function serveJobs(port: MessagePort): void {
     warmEngine(facts, files);
   } catch {
     // The first migration says what is the matter, if it is anything that matters to one.
+  }
+  hurry();
+}
+
+/** Above what else the machine has to do: while this thread works, a process stands still for it. */
+function hurry(): void {
+  try {
+    setScheduling(0, { ...getScheduling(0), nice: HURRIED_NICE, resetOnFork: true });
+  } catch {
+    // Without CAP_SYS_NICE it takes its turn like everybody.
   }
 }
 

@@ -10,16 +10,16 @@ function output(command: string, args: readonly string[]): string[] {
   return lines(execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
 }
 
-/** Command lines of this project's processes and of what it starts in sandboxes, by pid. */
+/** Command lines, by pid, of this project's processes and of what runs in its sandboxes, which have cgroups of their own. */
 function processes(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap((pid) => {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
-        return /comicran|sleep infinity|src\/cli\/main/.test(command) && !/scripts\/test/.test(command)
-          ? [`${pid} ${command}`]
-          : [];
+        const ours = /src\/cli\/main|dist\/cli\/main/.test(command);
+        const inSandbox = /\/comicran-[0-9a-f]{8}/.test(readFileSync(`/proc/${pid}/cgroup`, 'latin1'));
+        return ours || inSandbox ? [`${pid} ${command}`] : [];
       } catch {
         return []; // ended meanwhile
       }

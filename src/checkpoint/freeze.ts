@@ -8,6 +8,7 @@ import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
 import { Registers } from '../linux/registers.ts';
 import { SIGNAL } from '../linux/signals.ts';
+import { sleepMicros } from '../linux/sleep.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import { type TracedProcess, Tracee } from '../linux/tracee.ts';
 import { pollThread, reapThreads } from '../linux/wait.ts';
@@ -24,8 +25,7 @@ export type FreezeOptions = {
 
 /** Polls of a thread that follow each other without a pause: a running thread stops within microseconds. */
 const SPINS = 400;
-const PAUSE_NANOS = 100_000n;
-const pause = Buffer.alloc(16);
+const PAUSE_MICROS = 100;
 
 const nowMicros = (): number => Number(process.hrtime.bigint() / 1000n);
 
@@ -171,8 +171,7 @@ function sleep(deadline: number, tid: number): void {
     throw new ComicranError('deadline', `thread ${tid} did not stop in time`, {
       hint: 'It waits in the kernel for something that cannot be interrupted, a disk for example. Try again.',
     });
-  pause.writeBigInt64LE(PAUSE_NANOS, 8);
-  trySyscall(SYS.nanosleep, pause, null);
+  sleepMicros(PAUSE_MICROS);
 }
 
 /**

@@ -2,6 +2,7 @@
 import { ComicranError } from '../base/errors.ts';
 import { ECHILD, EINTR, KernelError } from './errno.ts';
 import { trySyscall } from './libc.ts';
+import { sleepMicros } from './sleep.ts';
 import { SYS } from './syscall-numbers.ts';
 
 const WALL = 0x40000000;
@@ -35,7 +36,8 @@ export function waitThread(tid: number): WaitStatus {
   }
 }
 
-const REAP_POLLS = 20_000;
+const REAP_POLLS = 10_000;
+const REAP_PAUSE_MICROS = 50;
 
 /**
  * Takes note of the end of traced threads that have been killed: until their tracer has, they stay zombies, and their PID
@@ -47,19 +49,13 @@ export function reapThreads(tids: readonly number[]): void {
   for (const tid of tids) {
     for (let polls = 0; polls < REAP_POLLS; polls++) {
       const status = trySyscall(SYS.wait4, tid, found, WALL | WNOHANG, 0);
-      if (status === 0) pauseBriefly();
+      if (status === 0) sleepMicros(REAP_PAUSE_MICROS);
       else if (status !== tid || (found.readUInt32LE(0) & 0xff) !== STOPPED) break;
     }
   }
 }
 
 const found = Buffer.alloc(4);
-const FIFTY_MICROS = Buffer.alloc(16);
-FIFTY_MICROS.writeBigInt64LE(50_000n, 8);
-
-function pauseBriefly(): void {
-  trySyscall(SYS.nanosleep, FIFTY_MICROS, null);
-}
 
 function wait(tid: number, options: number): WaitStatus | null {
   for (;;) {

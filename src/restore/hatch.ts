@@ -7,6 +7,7 @@ import { parseMaps, readProc, readStatus } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
 import { SIGNAL } from '../linux/signals.ts';
+import { sleepMicros } from '../linux/sleep.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import { type ClockOffsets, writeClockOffsets } from '../linux/time-namespace.ts';
 import { TracedProcess, Tracee } from '../linux/tracee.ts';
@@ -17,6 +18,8 @@ import { type WaitStatus, waitThread } from '../linux/wait.ts';
 export const CLONE_ARGUMENTS_BYTES = 88;
 const SET_TID = 64;
 const SET_TID_SIZE = 72;
+const CLONE_TRIES = 40;
+const CLONE_PAUSE_MICROS = 3000;
 /** Below the stack pointer, clear of the red zone of the ABI. */
 const STACK_DISTANCE = 4096n;
 
@@ -59,9 +62,9 @@ export function hatch(
     if (clocks !== null) giveClocks(thread, clocks);
     const at = (thread.registers.get('rsp') - STACK_DISTANCE) & ~15n;
     hatchery.memory.write(at, encodeCloneArguments(at, CLONE.PARENT, pid));
-    child = thread.clone(`make process ${pid}`, at, CLONE_ARGUMENTS_BYTES);
+    child = cloneWithPatience(thread, pid, at);
   } catch (cause) {
-    if (!(cause instanceof KernelError) || cause.errno !== EEXIST) throw cause;
+    if (!isTaken(cause)) throw cause;
     throw new ComicranError('migration.refused', `process id ${pid} is taken in the sandbox of the destination`, {
       cause,
       hint: `The hatchery itself has ${readStatus(hatcheryPid).innermost('NSpid')}: it must have one that no process of the image has.`,
@@ -74,6 +77,22 @@ export function hatch(
   ptrace.setOptions(child, BUILDING);
   const process = new TracedProcess(child, hatchery.syscallSite);
   return { process, pidfd: openPidfd(child), thread: new Tracee(process, child) };
+}
+
+/** A process that has just ended keeps its PID for a little longer than it can be seen, on a busy machine for milliseconds. */
+function cloneWithPatience(thread: Tracee, pid: number, at: bigint): number {
+  for (let tries = 1; ; tries++) {
+    try {
+      return thread.clone(`make process ${pid}`, at, CLONE_ARGUMENTS_BYTES);
+    } catch (error) {
+      if (!isTaken(error) || tries === CLONE_TRIES) throw error;
+      sleepMicros(CLONE_PAUSE_MICROS);
+    }
+  }
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof KernelError && error.errno === EEXIST;
 }
 
 /** Puts the hatchery's next child into a time namespace of its own. */

@@ -117,10 +117,8 @@ describe('refused', { skip }, () => {
   });
 
   test('a process that has ended', async () => {
-    await using resident = await Resident.start(['/usr/bin/true']).catch(() =>
-      Resident.start(['/usr/bin/sleep', '0.01']),
-    );
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await using resident = await Resident.start(['/usr/bin/sleep', '0.05']);
+    await new Promise((resolve) => setTimeout(resolve, 100));
     assert.match(refusal(resident.pid, resident.cage.init).code, /^process\.(gone|unsupported)$/);
   });
 

@@ -55,7 +55,12 @@ export class Resident {
 
   static async start(argv: readonly string[], options: StartOptions = {}): Promise<Resident> {
     const cage = await Cage.make();
-    return new Resident(cage, await cage.start(argv, options));
+    try {
+      return new Resident(cage, await cage.start(argv, options));
+    } catch (error) {
+      await cage.remove();
+      throw error;
+    }
   }
 
   /** Freezes it, rebuilds it in a new cage, ends it here, and lets it run there. */

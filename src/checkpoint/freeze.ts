@@ -50,7 +50,7 @@ export function freezeThreads(process: TracedProcess, options: FreezeOptions): F
       const fresh = listThreads(process.pid).filter((tid) => !stopped.includes(tid));
       if (fresh.length === 0) break;
       for (const tid of fresh) {
-        if (!trySeize(tid, traceOptions)) continue;
+        if (!trySeize(process.pid, tid, traceOptions)) continue;
         pending.add(tid);
         ptrace.interrupt(tid);
       }
@@ -113,13 +113,15 @@ function letGo(pid: number, tid: number, signal = 0): void {
 }
 
 /** @returns false when the thread has ended meanwhile. */
-function trySeize(tid: number, traceOptions: number): boolean {
+function trySeize(pid: number, tid: number, traceOptions: number): boolean {
   try {
     ptrace.seize(tid, traceOptions);
     return true;
   } catch (cause) {
     if (!(cause instanceof KernelError)) throw cause;
     if (cause.errno === ESRCH) return false;
+    // The kernel says so of a thread that is ending, too.
+    if (cause.errno === EPERM && isEnding(pid, tid)) return false;
     if (cause.errno === EPERM)
       throw new ComicranError('process.unsupported', `thread ${tid} cannot be traced`, {
         cause,
@@ -127,6 +129,21 @@ function trySeize(tid: number, traceOptions: number): boolean {
       });
     throw cause;
   }
+}
+
+/** @throws ComicranError when it is the main thread: process.gone, or process.unsupported where others live on. */
+function isEnding(pid: number, tid: number): boolean {
+  let state = 'X';
+  try {
+    state = readStatus(pid, tid).text('State')[0]!;
+  } catch {
+    // Not there any more.
+  }
+  if (state !== 'X' && state !== 'Z') return false;
+  if (tid !== pid) return true;
+  if (state === 'Z' && listThreads(pid).length > 1)
+    throw new ComicranError('process.unsupported', `the main thread of process ${pid} has ended`);
+  throw new ComicranError('process.gone', `process ${pid} has ended`);
 }
 
 /** @returns false when the thread has ended meanwhile. */

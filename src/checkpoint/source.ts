@@ -157,7 +157,7 @@ export class Source {
 }
 
 /** Failures of the kernel's become failures of the capture, with the process named. */
-export function translated<T>(pid: number, run: () => T): T {
+function translated<T>(pid: number, run: () => T): T {
   try {
     return run();
   } catch (cause) {

@@ -2,10 +2,10 @@
 import type { ByteReader } from '../base/bytes.ts';
 
 /** Size of a siginfo_t. */
-export const SIGINFO_BYTES = 128;
-export const MAX_PID = 1 << 22;
+const SIGINFO_BYTES = 128;
+const MAX_PID = 1 << 22;
 /** Linux keeps at most this many in a queue unless told otherwise; RLIMIT_SIGPENDING can be raised. */
-export const MAX_PENDING = 1 << 16;
+const MAX_PENDING = 1 << 16;
 /** End of the user half of the address space with four-level page tables. */
 const USER_SPACE_END = 1n << 47n;
 const PAGE = 4096n;

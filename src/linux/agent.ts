@@ -24,8 +24,6 @@ import { CALL_BYTES, encodeCalls, RESULT_OFFSET, type RemoteCall } from './remot
 const TABLE = 0x1000n;
 const FRAME = 0x6000n;
 const SCRATCH = 0xa000n;
-/** Bytes of the frame area. */
-export const FRAME_BYTES = Number(SCRATCH - FRAME);
 /** How many calls one run of the batch loop takes. */
 export const CALLS = Number(FRAME - TABLE) / CALL_BYTES;
 /** The least size of an agent that leaves some scratch. */

@@ -10,14 +10,12 @@ import { SYS } from './syscall-numbers.ts';
 /** Requests, from linux/ptrace.h. */
 const REQUEST = {
   CONT: 7,
-  SINGLESTEP: 9,
   GETREGS: 12,
   SETREGS: 13,
   DETACH: 17,
   SYSCALL: 24,
   SETOPTIONS: 0x4200,
   GETEVENTMSG: 0x4201,
-  GETSIGINFO: 0x4202,
   GETREGSET: 0x4204,
   SETREGSET: 0x4205,
   SEIZE: 0x4206,
@@ -78,10 +76,6 @@ export function resume(tid: number, signal = 0): void {
 /** Runs to the next system call's entry or exit. */
 export function resumeToSyscall(tid: number): void {
   request('SYSCALL', tid);
-}
-
-export function singleStep(tid: number): void {
-  request('SINGLESTEP', tid);
 }
 
 /** Lets go of a stopped thread, which runs on. */
@@ -156,7 +150,7 @@ export function getRseq(tid: number): RseqRegistration {
 }
 
 /** Size of a siginfo_t. */
-export const SIGINFO_BYTES = 128;
+const SIGINFO_BYTES = 128;
 const PEEKSIGINFO_SHARED = 1;
 const peekArguments = Buffer.alloc(16);
 const peeked = Buffer.alloc(32 * SIGINFO_BYTES);
@@ -176,11 +170,4 @@ export function peekSignals(tid: number, shared: boolean): Buffer[] {
       found.push(Buffer.from(peeked.subarray(index * SIGINFO_BYTES, (index + 1) * SIGINFO_BYTES)));
     if (count < 32) return found;
   }
-}
-
-/** siginfo_t of the signal whose delivery stopped the thread. */
-export function stopSignalInfo(tid: number): Buffer {
-  const info = Buffer.alloc(SIGINFO_BYTES);
-  request('GETSIGINFO', tid, 0, info);
-  return info;
 }

@@ -38,7 +38,7 @@ const OFFSET = Object.fromEntries(ORDER.map((name, index) => [name, index * 8]))
   Record<RegisterName, number>
 >;
 
-export const REGISTERS_BYTES = ORDER.length * 8;
+const REGISTERS_BYTES = ORDER.length * 8;
 
 /** A view of a register block; values are unsigned unless read by {@link getSigned}. */
 export class Registers {

@@ -8,9 +8,9 @@ const PR_SET_NO_NEW_PRIVS = 38;
 const PTRACE_SECCOMP_GET_FILTER = 0x420c;
 
 /** struct sock_filter of linux/filter.h: code, jump if true, jump if false, constant. */
-export const FILTER_INSTRUCTION_BYTES = 8;
+const FILTER_INSTRUCTION_BYTES = 8;
 /** struct sock_fprog: length, padding, pointer. */
-export const FILTER_PROGRAM_BYTES = 16;
+const FILTER_PROGRAM_BYTES = 16;
 /** BPF_MAXINSNS. */
 const MAX_INSTRUCTIONS = 4096;
 

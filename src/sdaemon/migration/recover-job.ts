@@ -1,5 +1,6 @@
 /** Ends a migration that an earlier run of the daemon left unfinished: the record at the sdn decides how. */
 import { ComicranError } from '../../base/errors.ts';
+import { continueQuietly } from '../../linux/continue.ts';
 import { sendSignal } from '../../linux/pidfd.ts';
 import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
 import { SIGNAL } from '../../linux/signals.ts';
@@ -32,7 +33,7 @@ type Recover = RecoverJob & { readonly stateDirectory: string };
 function leftProcess(hostPid: number | undefined): StoppedProcess & RestoredProcess {
   const resume = (): void => {
     if (hostPid === undefined) throw new ComicranError('process.gone', 'there is no process that could run');
-    sendSignal(hostPid, SIGNAL.CONT);
+    continueQuietly(hostPid);
   };
   const kill = async (): Promise<void> => {
     const identity = hostPid === undefined ? undefined : identifyProcess(hostPid);

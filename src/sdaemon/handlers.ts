@@ -43,17 +43,17 @@ type EventInit = MessageInitShape<typeof MigrationEventSchema>;
 const micros = (value: number): bigint => BigInt(Math.round(value));
 
 function progressEvent(progress: JobProgress): EventInit {
-  const { atMicros, doneBytes, totalBytes, note } = progress;
-  const phase = note === undefined ? progress.phase : `${progress.phase}: ${note}`;
-  const value = { phase, atUs: micros(atMicros), doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes) };
+  const { phase, atMicros, doneBytes, totalBytes, note = '' } = progress;
+  const value = { phase, atUs: micros(atMicros), doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes), note };
   return { event: { case: 'phase', value: create(PhaseEventSchema, value) } };
 }
 
-function resultMessage(result: MovedResult, fromVm: string, toVm: string): MigrationResult {
+function resultMessage(result: MovedResult, fromVm: string, request: MigrateRequest): MigrationResult {
   return create(MigrationResultSchema, {
     mode: result.mode,
+    requestedMode: request.mode,
     fromVm,
-    toVm,
+    toVm: request.toVm,
     totalUs: micros(result.totalMicros),
     stopUs: micros(result.stopMicros),
     pages: BigInt(result.pages),
@@ -94,7 +94,7 @@ async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGene
       wake.resolve();
     })
     .then(
-      (result): EventInit => ({ event: { case: 'result', value: resultMessage(result, world.vm, request.toVm) } }),
+      (result): EventInit => ({ event: { case: 'result', value: resultMessage(result, world.vm, request) } }),
       (thrown: unknown): EventInit => {
         if (thrown instanceof MigrationFailure) return failureEvent(thrown);
         throw thrown;
@@ -118,7 +118,7 @@ async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGene
 
 export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void {
   const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming } = world;
-  const message = (name: string) => sandboxMessage(name, registry.get(name));
+  const message = (name: string) => sandboxMessage(name, registry.get(name), outgoing.underWay(name));
   router.service(Sdaemon, {
     info: () => ({ vm, address, version, kernel: release(), sandboxes: registry.all().length }),
     async start({ configJson }) {
@@ -134,7 +134,7 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
         ...(exit.signal === null ? {} : { exitSignal: exit.signal }),
       };
     },
-    list: () => ({ sandboxes: registry.all().map(([name, entry]) => sandboxMessage(name, entry)) }),
+    list: () => ({ sandboxes: registry.all().map(([name]) => message(name)) }),
     inspect({ name }) {
       checkName(name);
       const entry = registry.get(name);
@@ -156,6 +156,10 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
     migrate: (request) => {
       checkName(request.name);
       return migrate(world, request);
+    },
+    async planMigration(request) {
+      checkName(request.name);
+      return await outgoing.plan(request);
     },
     abortMigration({ name }) {
       checkName(name);

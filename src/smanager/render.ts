@@ -70,9 +70,9 @@ export function renderLocations(rows: readonly LocationRow[]): string {
 /** A line for an event of a migration, or undefined where there is nothing new to say. */
 export function renderEvent(event: MigrationEvent): string | undefined {
   if (event.event.case !== 'phase') return undefined;
-  const { phase, atUs, doneBytes, totalBytes } = event.event.value;
+  const { phase, atUs, doneBytes, totalBytes, note } = event.event.value;
   const share = totalBytes > 0n ? `  ${formatBytes(Number(doneBytes))} of ${formatBytes(Number(totalBytes))}` : '';
-  return `  ${formatMicros(Number(atUs)).padStart(9)}  ${phase}${share}\n`;
+  return `  ${formatMicros(Number(atUs)).padStart(9)}  ${phase}${note === '' ? '' : `: ${note}`}${share}\n`;
 }
 
 export function renderResult(name: string, result: MigrationResult): string {

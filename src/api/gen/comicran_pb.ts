@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file comicran.proto.
  */
 export const file_comicran: GenFile = /*@__PURE__*/
-  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIiMKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI2Cg1TdGFydFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCLjAQoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSJlCg5NaWdyYXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXRvX3ZtGAIgASgJEhMKC3RvX2VuZHBvaW50GAMgASgJEgwKBG1vZGUYBCABKAkSEwoLZGVhZGxpbmVfbXMYBSABKA0inAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSABCBwoFZXZlbnQiUwoKUGhhc2VFdmVudBINCgVwaGFzZRgBIAEoCRINCgVhdF91cxgCIAEoBBISCgpkb25lX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEIkEKCVBoYXNlVGltZRINCgVwaGFzZRgBIAEoCRIQCghzdGFydF91cxgCIAEoBBITCgtkdXJhdGlvbl91cxgDIAEoBCKKAgoPTWlncmF0aW9uUmVzdWx0EgwKBG1vZGUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIQCgh0b3RhbF91cxgEIAEoBBIPCgdzdG9wX3VzGAUgASgEEg0KBXBhZ2VzGAYgASgEEg0KBWJ5dGVzGAcgASgEEhkKEWRhdGFncmFtc19jYXJyaWVkGAggASgEEhkKEWRhdGFncmFtc19kcm9wcGVkGAkgASgEEg0KBWVwb2NoGAogASgEEiYKBnBoYXNlcxgLIAMoCzIWLmNvbWljcmFuLnYxLlBoYXNlVGltZRIbChNkYXRhZ3JhbXNfY29uZmlybWVkGAwgASgIIlcKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSDwoHcnVuc19vbhgEIAEoCRIOCgZjYXVzZXMYBSADKAkiJQoVQWJvcnRNaWdyYXRpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkiGAoWQWJvcnRNaWdyYXRpb25SZXNwb25zZSKfAQoXUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSEwoLY29uZmlnX2pzb24YAyABKAkSDAoEbW9kZRgEIAEoCRINCgVlcG9jaBgFIAEoBBIUCgxtZW1vcnlfYnl0ZXMYBiABKAQSFQoNcGxhdGZvcm1fanNvbhgHIAEoCSJGChhQcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEgsKA2tleRgDIAEoDCIvChdEaXNjYXJkTWlncmF0aW9uUmVxdWVzdBIUCgxtaWdyYXRpb25faWQYASABKAkiGgoYRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlIisKDktlZXBMb2dSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDbG9nGAIgASgMIhEKD0tlZXBMb2dSZXNwb25zZSJbCghMb2NhdGlvbhIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRINCgVlcG9jaBgFIAEoBCKaAQoHU2VydmljZRIPCgdhZGRyZXNzGAEgASgJEgwKBHBvcnQYAiABKA0SEAoIcHJvdG9jb2wYAyABKAkSDwoHc2FuZGJveBgEIAEoCRIXCg9zYW5kYm94X2FkZHJlc3MYBSABKAkSFAoMc2FuZGJveF9wb3J0GAYgASgNEg8KB3BhY2tldHMYByABKAQSDQoFYnl0ZXMYCCABKAQicgoMQ2xhaW1SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEiAKBXBvcnRzGAUgAygLMhEuY29taWNyYW4udjEuUG9ydCJgCg1DbGFpbVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24SJgoIc2VydmljZXMYAiADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlInAKD1NldE93bmVyUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhYKDmV4cGVjdGVkX2Vwb2NoGAIgASgEEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSFAoMbWlncmF0aW9uX2lkGAUgASgJIkwKEFNldE93bmVyUmVzcG9uc2USDwoHY2hhbmdlZBgBIAEoCBInCghsb2NhdGlvbhgCIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIjwKDlJlbGVhc2VSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSCgoCdm0YAiABKAkSDQoFZXBvY2gYAyABKAQiEQoPUmVsZWFzZVJlc3BvbnNlIiAKDUxvY2F0ZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCSI5Cg5Mb2NhdGVSZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhYKFExpc3RMb2NhdGlvbnNSZXF1ZXN0IkEKFUxpc3RMb2NhdGlvbnNSZXNwb25zZRIoCglsb2NhdGlvbnMYASADKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIVChNMaXN0U2VydmljZXNSZXF1ZXN0Ij4KFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEiYKCHNlcnZpY2VzGAEgAygLMhQuY29taWNyYW4udjEuU2VydmljZSI6ChFTZXRTZXJ2aWNlUmVxdWVzdBIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI7ChJTZXRTZXJ2aWNlUmVzcG9uc2USJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiNQoTVW5zZXRTZXJ2aWNlUmVxdWVzdBIMCgRwb3J0GAEgASgNEhAKCHByb3RvY29sGAIgASgJIhYKFFVuc2V0U2VydmljZVJlc3BvbnNlMssGCgdTZGFlbW9uEjsKBEluZm8SGC5jb21pY3Jhbi52MS5JbmZvUmVxdWVzdBoZLmNvbWljcmFuLnYxLkluZm9SZXNwb25zZRI+CgVTdGFydBIZLmNvbWljcmFuLnYxLlN0YXJ0UmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0YXJ0UmVzcG9uc2USSgoJVGVybWluYXRlEh0uY29taWNyYW4udjEuVGVybWluYXRlUmVxdWVzdBoeLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlc3BvbnNlEk0KBExpc3QSIS5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZRJECgdJbnNwZWN0EhsuY29taWNyYW4udjEuSW5zcGVjdFJlcXVlc3QaHC5jb21pY3Jhbi52MS5JbnNwZWN0UmVzcG9uc2USOAoETG9ncxIYLmNvbWljcmFuLnYxLkxvZ3NSZXF1ZXN0GhQuY29taWNyYW4udjEuTG9nTGluZTABEkUKB01pZ3JhdGUSGy5jb21pY3Jhbi52MS5NaWdyYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLk1pZ3JhdGlvbkV2ZW50MAESWQoOQWJvcnRNaWdyYXRpb24SIi5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlcXVlc3QaIy5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlc3BvbnNlEl8KEFByZXBhcmVNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXNwb25zZRJfChBEaXNjYXJkTWlncmF0aW9uEiQuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVzcG9uc2USRAoHS2VlcExvZxIbLmNvbWljcmFuLnYxLktlZXBMb2dSZXF1ZXN0GhwuY29taWNyYW4udjEuS2VlcExvZ1Jlc3BvbnNlMugECgNTZG4SPgoFQ2xhaW0SGS5jb21pY3Jhbi52MS5DbGFpbVJlcXVlc3QaGi5jb21pY3Jhbi52MS5DbGFpbVJlc3BvbnNlEkcKCFNldE93bmVyEhwuY29taWNyYW4udjEuU2V0T3duZXJSZXF1ZXN0Gh0uY29taWNyYW4udjEuU2V0T3duZXJSZXNwb25zZRJECgdSZWxlYXNlEhsuY29taWNyYW4udjEuUmVsZWFzZVJlcXVlc3QaHC5jb21pY3Jhbi52MS5SZWxlYXNlUmVzcG9uc2USQQoGTG9jYXRlEhouY29taWNyYW4udjEuTG9jYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLkxvY2F0ZVJlc3BvbnNlElYKDUxpc3RMb2NhdGlvbnMSIS5jb21pY3Jhbi52MS5MaXN0TG9jYXRpb25zUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXNwb25zZRJTCgxMaXN0U2VydmljZXMSIC5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXF1ZXN0GiEuY29taWNyYW4udjEuTGlzdFNlcnZpY2VzUmVzcG9uc2USTQoKU2V0U2VydmljZRIeLmNvbWljcmFuLnYxLlNldFNlcnZpY2VSZXF1ZXN0Gh8uY29taWNyYW4udjEuU2V0U2VydmljZVJlc3BvbnNlElMKDFVuc2V0U2VydmljZRIgLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlcXVlc3QaIS5jb21pY3Jhbi52MS5VbnNldFNlcnZpY2VSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIiMKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI2Cg1TdGFydFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCKWAgoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEEjEKCXVuZGVyX3dheRgKIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5QgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIm0KEU1pZ3JhdGlvblVuZGVyV2F5EgwKBG1vZGUYASABKAkSDQoFdG9fdm0YAiABKAkSDQoFcGhhc2UYAyABKAkSDQoFYXRfdXMYBCABKAQSHQoDbGFnGAUgASgLMhAuY29taWNyYW4udjEuTGFnIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSKmAQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0izAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIoABCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWciYAoNRmFsbGJhY2tFdmVudBIRCglmcm9tX21vZGUYASABKAkSDwoHdG9fbW9kZRgCIAEoCRIMCgRjb2RlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRINCgVhdF91cxgFIAEoBCJBCglQaGFzZVRpbWUSDQoFcGhhc2UYASABKAkSEAoIc3RhcnRfdXMYAiABKAQSEwoLZHVyYXRpb25fdXMYAyABKAQi1AUKD01pZ3JhdGlvblJlc3VsdBIMCgRtb2RlGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSDQoFdG9fdm0YAyABKAkSEAoIdG90YWxfdXMYBCABKAQSDwoHc3RvcF91cxgFIAEoBBINCgVwYWdlcxgGIAEoBBINCgVieXRlcxgHIAEoBBIZChFkYXRhZ3JhbXNfY2FycmllZBgIIAEoBBIZChFkYXRhZ3JhbXNfZHJvcHBlZBgJIAEoBBINCgVlcG9jaBgKIAEoBBImCgZwaGFzZXMYCyADKAsyFi5jb21pY3Jhbi52MS5QaGFzZVRpbWUSGwoTZGF0YWdyYW1zX2NvbmZpcm1lZBgMIAEoCBIWCg5yZXF1ZXN0ZWRfbW9kZRgNIAEoCRITCgtyZWFzb25fY29kZRgOIAEoCRIOCgZyZWFzb24YDyABKAkSFgoJZnJlZXplX3VzGBAgASgESACIAQESFwoKY3V0b3Zlcl91cxgRIAEoBEgBiAEBEhwKD2lucHV0c19yZXBsYXllZBgSIAEoBEgCiAEBEh0KEG91dHB1dHNfY29tcGFyZWQYEyABKARIA4gBARIdChBvdXRwdXRzX3JlbGVhc2VkGBQgASgESASIAQESFwoKc3RyYWdnbGVycxgVIAEoBEgFiAEBEhgKC3BhZ2VfZmF1bHRzGBYgASgESAaIAQESEwoGcm91bmRzGBcgASgESAeIAQESFAoHbGFnX21heBgYIAEoBEgIiAEBEg8KB2F0X3Jpc2sYGSABKARCDAoKX2ZyZWV6ZV91c0INCgtfY3V0b3Zlcl91c0ISChBfaW5wdXRzX3JlcGxheWVkQhMKEV9vdXRwdXRzX2NvbXBhcmVkQhMKEV9vdXRwdXRzX3JlbGVhc2VkQg0KC19zdHJhZ2dsZXJzQg4KDF9wYWdlX2ZhdWx0c0IJCgdfcm91bmRzQgoKCF9sYWdfbWF4IlcKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSDwoHcnVuc19vbhgEIAEoCRIOCgZjYXVzZXMYBSADKAkiVgoUUGxhbk1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJInwKFVBsYW5NaWdyYXRpb25SZXNwb25zZRInCgVtb2RlcxgBIAMoCzIYLmNvbWljcmFuLnYxLlBsYW5uZWRNb2RlEhQKDG1lbW9yeV9ieXRlcxgCIAEoBBIPCgd0aHJlYWRzGAMgASgNEhMKC2Rlc2NyaXB0b3JzGAQgASgNIsYBCgtQbGFubmVkTW9kZRIMCgRtb2RlGAEgASgJEhAKCHBvc3NpYmxlGAIgASgIEgwKBGNvZGUYAyABKAkSDwoHd2h5X25vdBgEIAEoCRIMCgRoaW50GAUgASgJEhYKCWZyZWV6ZV91cxgGIAEoBEgAiAEBEhQKB3N0b3BfdXMYByABKARIAYgBARIVCgh0b3RhbF91cxgIIAEoBEgCiAEBQgwKCl9mcmVlemVfdXNCCgoIX3N0b3BfdXNCCwoJX3RvdGFsX3VzIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2UinwEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkiRgoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSIrCg5LZWVwTG9nUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2xvZxgCIAEoDCIRCg9LZWVwTG9nUmVzcG9uc2UiWwoITG9jYXRpb24SDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSDQoFZXBvY2gYBSABKAQimgEKB1NlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCHByb3RvY29sGAMgASgJEg8KB3NhbmRib3gYBCABKAkSFwoPc2FuZGJveF9hZGRyZXNzGAUgASgJEhQKDHNhbmRib3hfcG9ydBgGIAEoDRIPCgdwYWNrZXRzGAcgASgEEg0KBWJ5dGVzGAggASgEInIKDENsYWltUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIgCgVwb3J0cxgFIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQiYAoNQ2xhaW1SZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uEiYKCHNlcnZpY2VzGAIgAygLMhQuY29taWNyYW4udjEuU2VydmljZSJwCg9TZXRPd25lclJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgCIAEoBBIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEhQKDG1pZ3JhdGlvbl9pZBgFIAEoCSJMChBTZXRPd25lclJlc3BvbnNlEg8KB2NoYW5nZWQYASABKAgSJwoIbG9jYXRpb24YAiABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiI8Cg5SZWxlYXNlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEgoKAnZtGAIgASgJEg0KBWVwb2NoGAMgASgEIhEKD1JlbGVhc2VSZXNwb25zZSIgCg1Mb2NhdGVSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkiOQoOTG9jYXRlUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIWChRMaXN0TG9jYXRpb25zUmVxdWVzdCJBChVMaXN0TG9jYXRpb25zUmVzcG9uc2USKAoJbG9jYXRpb25zGAEgAygLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFQoTTGlzdFNlcnZpY2VzUmVxdWVzdCI+ChRMaXN0U2VydmljZXNSZXNwb25zZRImCghzZXJ2aWNlcxgBIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOgoRU2V0U2VydmljZVJlcXVlc3QSJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOwoSU2V0U2VydmljZVJlc3BvbnNlEiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjUKE1Vuc2V0U2VydmljZVJlcXVlc3QSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCSIWChRVbnNldFNlcnZpY2VSZXNwb25zZTKjBwoHU2RhZW1vbhI7CgRJbmZvEhguY29taWNyYW4udjEuSW5mb1JlcXVlc3QaGS5jb21pY3Jhbi52MS5JbmZvUmVzcG9uc2USPgoFU3RhcnQSGS5jb21pY3Jhbi52MS5TdGFydFJlcXVlc3QaGi5jb21pY3Jhbi52MS5TdGFydFJlc3BvbnNlEkoKCVRlcm1pbmF0ZRIdLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlcXVlc3QaHi5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXNwb25zZRJNCgRMaXN0EiEuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1JlcXVlc3QaIi5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVzcG9uc2USRAoHSW5zcGVjdBIbLmNvbWljcmFuLnYxLkluc3BlY3RSZXF1ZXN0GhwuY29taWNyYW4udjEuSW5zcGVjdFJlc3BvbnNlEjgKBExvZ3MSGC5jb21pY3Jhbi52MS5Mb2dzUmVxdWVzdBoULmNvbWljcmFuLnYxLkxvZ0xpbmUwARJFCgdNaWdyYXRlEhsuY29taWNyYW4udjEuTWlncmF0ZVJlcXVlc3QaGy5jb21pY3Jhbi52MS5NaWdyYXRpb25FdmVudDABElYKDVBsYW5NaWdyYXRpb24SIS5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVxdWVzdBoiLmNvbWljcmFuLnYxLlBsYW5NaWdyYXRpb25SZXNwb25zZRJZCg5BYm9ydE1pZ3JhdGlvbhIiLmNvbWljcmFuLnYxLkFib3J0TWlncmF0aW9uUmVxdWVzdBojLmNvbWljcmFuLnYxLkFib3J0TWlncmF0aW9uUmVzcG9uc2USXwoQUHJlcGFyZU1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEl8KEERpc2NhcmRNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXNwb25zZRJECgdLZWVwTG9nEhsuY29taWNyYW4udjEuS2VlcExvZ1JlcXVlc3QaHC5jb21pY3Jhbi52MS5LZWVwTG9nUmVzcG9uc2Uy6AQKA1NkbhI+CgVDbGFpbRIZLmNvbWljcmFuLnYxLkNsYWltUmVxdWVzdBoaLmNvbWljcmFuLnYxLkNsYWltUmVzcG9uc2USRwoIU2V0T3duZXISHC5jb21pY3Jhbi52MS5TZXRPd25lclJlcXVlc3QaHS5jb21pY3Jhbi52MS5TZXRPd25lclJlc3BvbnNlEkQKB1JlbGVhc2USGy5jb21pY3Jhbi52MS5SZWxlYXNlUmVxdWVzdBocLmNvbWljcmFuLnYxLlJlbGVhc2VSZXNwb25zZRJBCgZMb2NhdGUSGi5jb21pY3Jhbi52MS5Mb2NhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTG9jYXRlUmVzcG9uc2USVgoNTGlzdExvY2F0aW9ucxIhLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1Jlc3BvbnNlElMKDExpc3RTZXJ2aWNlcxIgLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaIS5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXNwb25zZRJNCgpTZXRTZXJ2aWNlEh4uY29taWNyYW4udjEuU2V0U2VydmljZVJlcXVlc3QaHy5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVzcG9uc2USUwoMVW5zZXRTZXJ2aWNlEiAuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVxdWVzdBohLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message comicran.v1.InfoRequest
@@ -238,6 +238,13 @@ export type Sandbox = Message<"comicran.v1.Sandbox"> & {
    * @generated from field: uint64 epoch = 9;
    */
   epoch: bigint;
+
+  /**
+   * Where the state is `migrating`.
+   *
+   * @generated from field: comicran.v1.MigrationUnderWay under_way = 10;
+   */
+  underWay?: MigrationUnderWay | undefined;
 };
 
 /**
@@ -246,6 +253,47 @@ export type Sandbox = Message<"comicran.v1.Sandbox"> & {
  */
 export const SandboxSchema: GenMessage<Sandbox> = /*@__PURE__*/
   messageDesc(file_comicran, 8);
+
+/**
+ * A migration away from this machine, as far as it has got.
+ *
+ * @generated from message comicran.v1.MigrationUnderWay
+ */
+export type MigrationUnderWay = Message<"comicran.v1.MigrationUnderWay"> & {
+  /**
+   * @generated from field: string mode = 1;
+   */
+  mode: string;
+
+  /**
+   * @generated from field: string to_vm = 2;
+   */
+  toVm: string;
+
+  /**
+   * @generated from field: string phase = 3;
+   */
+  phase: string;
+
+  /**
+   * How long it has been going on.
+   *
+   * @generated from field: uint64 at_us = 4;
+   */
+  atUs: bigint;
+
+  /**
+   * @generated from field: comicran.v1.Lag lag = 5;
+   */
+  lag?: Lag | undefined;
+};
+
+/**
+ * Describes the message comicran.v1.MigrationUnderWay.
+ * Use `create(MigrationUnderWaySchema)` to create a new message.
+ */
+export const MigrationUnderWaySchema: GenMessage<MigrationUnderWay> = /*@__PURE__*/
+  messageDesc(file_comicran, 9);
 
 /**
  * @generated from message comicran.v1.Port
@@ -281,7 +329,7 @@ export type Port = Message<"comicran.v1.Port"> & {
  * Use `create(PortSchema)` to create a new message.
  */
 export const PortSchema: GenMessage<Port> = /*@__PURE__*/
-  messageDesc(file_comicran, 9);
+  messageDesc(file_comicran, 10);
 
 /**
  * @generated from message comicran.v1.InspectRequest
@@ -298,7 +346,7 @@ export type InspectRequest = Message<"comicran.v1.InspectRequest"> & {
  * Use `create(InspectRequestSchema)` to create a new message.
  */
 export const InspectRequestSchema: GenMessage<InspectRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 10);
+  messageDesc(file_comicran, 11);
 
 /**
  * @generated from message comicran.v1.InspectResponse
@@ -327,7 +375,7 @@ export type InspectResponse = Message<"comicran.v1.InspectResponse"> & {
  * Use `create(InspectResponseSchema)` to create a new message.
  */
 export const InspectResponseSchema: GenMessage<InspectResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 11);
+  messageDesc(file_comicran, 12);
 
 /**
  * @generated from message comicran.v1.LogsRequest
@@ -356,7 +404,7 @@ export type LogsRequest = Message<"comicran.v1.LogsRequest"> & {
  * Use `create(LogsRequestSchema)` to create a new message.
  */
 export const LogsRequestSchema: GenMessage<LogsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 12);
+  messageDesc(file_comicran, 13);
 
 /**
  * @generated from message comicran.v1.LogLine
@@ -385,7 +433,7 @@ export type LogLine = Message<"comicran.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_comicran, 13);
+  messageDesc(file_comicran, 14);
 
 /**
  * @generated from message comicran.v1.MigrateRequest
@@ -409,14 +457,43 @@ export type MigrateRequest = Message<"comicran.v1.MigrateRequest"> & {
   toEndpoint: string;
 
   /**
+   * replicated, postcopy, precopy, stopcopy; empty: the daemon's default (the first that it offers).
+   *
    * @generated from field: string mode = 4;
    */
   mode: string;
 
   /**
+   * 0: the daemon's default.
+   *
    * @generated from field: uint32 deadline_ms = 5;
    */
   deadlineMs: number;
+
+  /**
+   * What is done when the copy of a `replicated` migration does not answer as the original does, loses an input, does not
+   * catch up, or cannot be made at all: postcopy, precopy, stopcopy, or none (the migration fails, the sandbox runs on
+   * where it is). Empty: precopy, or stopcopy where the daemon does not offer that. Other modes have no fallback.
+   *
+   * @generated from field: string fallback = 6;
+   */
+  fallback: string;
+
+  /**
+   * `replicated`: an answer leaves the source only when the destination has what led to it, so that not even the death of
+   * the source at the moment of the cutover can lose or repeat one. Adds the machines' distance to every answer meanwhile.
+   *
+   * @generated from field: bool output_rule = 7;
+   */
+  outputRule: boolean;
+
+  /**
+   * `replicated`: what the process sends from or to these ports is driven by timers, not by what it receives. It is kept
+   * back at the destination and not compared.
+   *
+   * @generated from field: repeated uint32 uncompared_ports = 8;
+   */
+  uncomparedPorts: number[];
 };
 
 /**
@@ -424,7 +501,7 @@ export type MigrateRequest = Message<"comicran.v1.MigrateRequest"> & {
  * Use `create(MigrateRequestSchema)` to create a new message.
  */
 export const MigrateRequestSchema: GenMessage<MigrateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 14);
+  messageDesc(file_comicran, 15);
 
 /**
  * @generated from message comicran.v1.MigrationEvent
@@ -451,6 +528,12 @@ export type MigrationEvent = Message<"comicran.v1.MigrationEvent"> & {
      */
     value: Failure;
     case: "failure";
+  } | {
+    /**
+     * @generated from field: comicran.v1.FallbackEvent fallback = 4;
+     */
+    value: FallbackEvent;
+    case: "fallback";
   } | { case: undefined; value?: undefined };
 };
 
@@ -459,7 +542,31 @@ export type MigrationEvent = Message<"comicran.v1.MigrationEvent"> & {
  * Use `create(MigrationEventSchema)` to create a new message.
  */
 export const MigrationEventSchema: GenMessage<MigrationEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 15);
+  messageDesc(file_comicran, 16);
+
+/**
+ * How far the copy of a replicated migration is behind the original, in datagrams. Both 0: it is the same.
+ *
+ * @generated from message comicran.v1.Lag
+ */
+export type Lag = Message<"comicran.v1.Lag"> & {
+  /**
+   * @generated from field: uint64 inputs = 1;
+   */
+  inputs: bigint;
+
+  /**
+   * @generated from field: uint64 outputs = 2;
+   */
+  outputs: bigint;
+};
+
+/**
+ * Describes the message comicran.v1.Lag.
+ * Use `create(LagSchema)` to create a new message.
+ */
+export const LagSchema: GenMessage<Lag> = /*@__PURE__*/
+  messageDesc(file_comicran, 17);
 
 /**
  * @generated from message comicran.v1.PhaseEvent
@@ -486,6 +593,20 @@ export type PhaseEvent = Message<"comicran.v1.PhaseEvent"> & {
    * @generated from field: uint64 total_bytes = 4;
    */
   totalBytes: bigint;
+
+  /**
+   * More about the phase, for people.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+
+  /**
+   * Absent: there is no copy that could be behind.
+   *
+   * @generated from field: comicran.v1.Lag lag = 6;
+   */
+  lag?: Lag | undefined;
 };
 
 /**
@@ -493,7 +614,50 @@ export type PhaseEvent = Message<"comicran.v1.PhaseEvent"> & {
  * Use `create(PhaseEventSchema)` to create a new message.
  */
 export const PhaseEventSchema: GenMessage<PhaseEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 16);
+  messageDesc(file_comicran, 18);
+
+/**
+ * A mode has been given up before anything outside could notice; the migration goes on in another one, from its start.
+ *
+ * @generated from message comicran.v1.FallbackEvent
+ */
+export type FallbackEvent = Message<"comicran.v1.FallbackEvent"> & {
+  /**
+   * @generated from field: string from_mode = 1;
+   */
+  fromMode: string;
+
+  /**
+   * @generated from field: string to_mode = 2;
+   */
+  toMode: string;
+
+  /**
+   * A code of base/errors.ts, and what it was about: for replication.diverged the first output that differed.
+   *
+   * @generated from field: string code = 3;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Since the migration began.
+   *
+   * @generated from field: uint64 at_us = 5;
+   */
+  atUs: bigint;
+};
+
+/**
+ * Describes the message comicran.v1.FallbackEvent.
+ * Use `create(FallbackEventSchema)` to create a new message.
+ */
+export const FallbackEventSchema: GenMessage<FallbackEvent> = /*@__PURE__*/
+  messageDesc(file_comicran, 19);
 
 /**
  * @generated from message comicran.v1.PhaseTime
@@ -520,13 +684,15 @@ export type PhaseTime = Message<"comicran.v1.PhaseTime"> & {
  * Use `create(PhaseTimeSchema)` to create a new message.
  */
 export const PhaseTimeSchema: GenMessage<PhaseTime> = /*@__PURE__*/
-  messageDesc(file_comicran, 17);
+  messageDesc(file_comicran, 20);
 
 /**
  * @generated from message comicran.v1.MigrationResult
  */
 export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
   /**
+   * The one that it was moved with.
+   *
    * @generated from field: string mode = 1;
    */
   mode: string;
@@ -547,7 +713,8 @@ export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
   totalUs: bigint;
 
   /**
-   * From the first thread's interruption at the source to the destination's process being let run.
+   * For how long nobody ran: from the first thread's interruption at the source to the destination's process being let
+   * run. In `replicated` nobody ran twice: freeze_us and cutover_us together.
    *
    * @generated from field: uint64 stop_us = 5;
    */
@@ -593,6 +760,92 @@ export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
    * @generated from field: bool datagrams_confirmed = 12;
    */
   datagramsConfirmed: boolean;
+
+  /**
+   * As it was asked for; empty: the default.
+   *
+   * @generated from field: string requested_mode = 13;
+   */
+  requestedMode: string;
+
+  /**
+   * Why `mode` is another one than was meant, as in FallbackEvent; empty: it is not.
+   *
+   * @generated from field: string reason_code = 14;
+   */
+  reasonCode: string;
+
+  /**
+   * @generated from field: string reason = 15;
+   */
+  reason: string;
+
+  /**
+   * For how long the source's process was stopped to be photographed, after which it went on.
+   *
+   * @generated from field: optional uint64 freeze_us = 16;
+   */
+  freezeUs?: bigint | undefined;
+
+  /**
+   * From the last instruction at the source to the moment from which the destination's answers may leave.
+   *
+   * @generated from field: optional uint64 cutover_us = 17;
+   */
+  cutoverUs?: bigint | undefined;
+
+  /**
+   * Datagrams that were given to the copy, its answers that were compared with the original's, and those answers of its
+   * own that were held and let go at the cutover.
+   *
+   * @generated from field: optional uint64 inputs_replayed = 18;
+   */
+  inputsReplayed?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 outputs_compared = 19;
+   */
+  outputsCompared?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 outputs_released = 20;
+   */
+  outputsReleased?: bigint | undefined;
+
+  /**
+   * Datagrams that reached the source behind the cutover and were passed on.
+   *
+   * @generated from field: optional uint64 stragglers = 21;
+   */
+  stragglers?: bigint | undefined;
+
+  /**
+   * Pages that the destination's process had to wait for (not those that came before it touched them).
+   *
+   * @generated from field: optional uint64 page_faults = 22;
+   */
+  pageFaults?: bigint | undefined;
+
+  /**
+   * How often pages were sent while the source ran.
+   *
+   * @generated from field: optional uint64 rounds = 23;
+   */
+  rounds?: bigint | undefined;
+
+  /**
+   * The most datagrams, inputs and outputs together, that the copy was behind at once.
+   *
+   * @generated from field: optional uint64 lag_max = 24;
+   */
+  lagMax?: bigint | undefined;
+
+  /**
+   * How many answers may have been lost or sent twice because the source's machine died in the cutover; 0 otherwise.
+   *
+   * @generated from field: uint64 at_risk = 25;
+   */
+  atRisk: bigint;
 };
 
 /**
@@ -600,7 +853,7 @@ export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
  * Use `create(MigrationResultSchema)` to create a new message.
  */
 export const MigrationResultSchema: GenMessage<MigrationResult> = /*@__PURE__*/
-  messageDesc(file_comicran, 18);
+  messageDesc(file_comicran, 21);
 
 /**
  * @generated from message comicran.v1.Failure
@@ -643,7 +896,137 @@ export type Failure = Message<"comicran.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_comicran, 19);
+  messageDesc(file_comicran, 22);
+
+/**
+ * @generated from message comicran.v1.PlanMigrationRequest
+ */
+export type PlanMigrationRequest = Message<"comicran.v1.PlanMigrationRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string to_vm = 2;
+   */
+  toVm: string;
+
+  /**
+   * @generated from field: string to_endpoint = 3;
+   */
+  toEndpoint: string;
+
+  /**
+   * Empty: all that the daemon knows.
+   *
+   * @generated from field: string mode = 4;
+   */
+  mode: string;
+};
+
+/**
+ * Describes the message comicran.v1.PlanMigrationRequest.
+ * Use `create(PlanMigrationRequestSchema)` to create a new message.
+ */
+export const PlanMigrationRequestSchema: GenMessage<PlanMigrationRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 23);
+
+/**
+ * @generated from message comicran.v1.PlanMigrationResponse
+ */
+export type PlanMigrationResponse = Message<"comicran.v1.PlanMigrationResponse"> & {
+  /**
+   * In the order in which the daemon would choose: the first possible one is what `migrate` without a mode would use.
+   *
+   * @generated from field: repeated comicran.v1.PlannedMode modes = 1;
+   */
+  modes: PlannedMode[];
+
+  /**
+   * Resident memory of the process: what would be copied.
+   *
+   * @generated from field: uint64 memory_bytes = 2;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * @generated from field: uint32 threads = 3;
+   */
+  threads: number;
+
+  /**
+   * @generated from field: uint32 descriptors = 4;
+   */
+  descriptors: number;
+};
+
+/**
+ * Describes the message comicran.v1.PlanMigrationResponse.
+ * Use `create(PlanMigrationResponseSchema)` to create a new message.
+ */
+export const PlanMigrationResponseSchema: GenMessage<PlanMigrationResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 24);
+
+/**
+ * The times are estimates, from the sizes and from this machine's earlier migrations where there were any.
+ *
+ * @generated from message comicran.v1.PlannedMode
+ */
+export type PlannedMode = Message<"comicran.v1.PlannedMode"> & {
+  /**
+   * @generated from field: string mode = 1;
+   */
+  mode: string;
+
+  /**
+   * @generated from field: bool possible = 2;
+   */
+  possible: boolean;
+
+  /**
+   * A code of base/errors.ts, why not, and what could be done about it; empty where it is possible.
+   *
+   * @generated from field: string code = 3;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string why_not = 4;
+   */
+  whyNot: string;
+
+  /**
+   * @generated from field: string hint = 5;
+   */
+  hint: string;
+
+  /**
+   * `replicated` only.
+   *
+   * @generated from field: optional uint64 freeze_us = 6;
+   */
+  freezeUs?: bigint | undefined;
+
+  /**
+   * As in MigrationResult.
+   *
+   * @generated from field: optional uint64 stop_us = 7;
+   */
+  stopUs?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 total_us = 8;
+   */
+  totalUs?: bigint | undefined;
+};
+
+/**
+ * Describes the message comicran.v1.PlannedMode.
+ * Use `create(PlannedModeSchema)` to create a new message.
+ */
+export const PlannedModeSchema: GenMessage<PlannedMode> = /*@__PURE__*/
+  messageDesc(file_comicran, 25);
 
 /**
  * @generated from message comicran.v1.AbortMigrationRequest
@@ -660,7 +1043,7 @@ export type AbortMigrationRequest = Message<"comicran.v1.AbortMigrationRequest">
  * Use `create(AbortMigrationRequestSchema)` to create a new message.
  */
 export const AbortMigrationRequestSchema: GenMessage<AbortMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 20);
+  messageDesc(file_comicran, 26);
 
 /**
  * @generated from message comicran.v1.AbortMigrationResponse
@@ -673,7 +1056,7 @@ export type AbortMigrationResponse = Message<"comicran.v1.AbortMigrationResponse
  * Use `create(AbortMigrationResponseSchema)` to create a new message.
  */
 export const AbortMigrationResponseSchema: GenMessage<AbortMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 21);
+  messageDesc(file_comicran, 27);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationRequest
@@ -724,7 +1107,7 @@ export type PrepareMigrationRequest = Message<"comicran.v1.PrepareMigrationReque
  * Use `create(PrepareMigrationRequestSchema)` to create a new message.
  */
 export const PrepareMigrationRequestSchema: GenMessage<PrepareMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 22);
+  messageDesc(file_comicran, 28);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationResponse
@@ -753,7 +1136,7 @@ export type PrepareMigrationResponse = Message<"comicran.v1.PrepareMigrationResp
  * Use `create(PrepareMigrationResponseSchema)` to create a new message.
  */
 export const PrepareMigrationResponseSchema: GenMessage<PrepareMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 23);
+  messageDesc(file_comicran, 29);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationRequest
@@ -770,7 +1153,7 @@ export type DiscardMigrationRequest = Message<"comicran.v1.DiscardMigrationReque
  * Use `create(DiscardMigrationRequestSchema)` to create a new message.
  */
 export const DiscardMigrationRequestSchema: GenMessage<DiscardMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 24);
+  messageDesc(file_comicran, 30);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationResponse
@@ -783,7 +1166,7 @@ export type DiscardMigrationResponse = Message<"comicran.v1.DiscardMigrationResp
  * Use `create(DiscardMigrationResponseSchema)` to create a new message.
  */
 export const DiscardMigrationResponseSchema: GenMessage<DiscardMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 25);
+  messageDesc(file_comicran, 31);
 
 /**
  * @generated from message comicran.v1.KeepLogRequest
@@ -807,7 +1190,7 @@ export type KeepLogRequest = Message<"comicran.v1.KeepLogRequest"> & {
  * Use `create(KeepLogRequestSchema)` to create a new message.
  */
 export const KeepLogRequestSchema: GenMessage<KeepLogRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 26);
+  messageDesc(file_comicran, 32);
 
 /**
  * @generated from message comicran.v1.KeepLogResponse
@@ -820,7 +1203,7 @@ export type KeepLogResponse = Message<"comicran.v1.KeepLogResponse"> & {
  * Use `create(KeepLogResponseSchema)` to create a new message.
  */
 export const KeepLogResponseSchema: GenMessage<KeepLogResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 27);
+  messageDesc(file_comicran, 33);
 
 /**
  * @generated from message comicran.v1.Location
@@ -859,7 +1242,7 @@ export type Location = Message<"comicran.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_comicran, 28);
+  messageDesc(file_comicran, 34);
 
 /**
  * @generated from message comicran.v1.Service
@@ -913,7 +1296,7 @@ export type Service = Message<"comicran.v1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_comicran, 29);
+  messageDesc(file_comicran, 35);
 
 /**
  * @generated from message comicran.v1.ClaimRequest
@@ -950,7 +1333,7 @@ export type ClaimRequest = Message<"comicran.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 30);
+  messageDesc(file_comicran, 36);
 
 /**
  * @generated from message comicran.v1.ClaimResponse
@@ -972,7 +1355,7 @@ export type ClaimResponse = Message<"comicran.v1.ClaimResponse"> & {
  * Use `create(ClaimResponseSchema)` to create a new message.
  */
 export const ClaimResponseSchema: GenMessage<ClaimResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 31);
+  messageDesc(file_comicran, 37);
 
 /**
  * @generated from message comicran.v1.SetOwnerRequest
@@ -1011,7 +1394,7 @@ export type SetOwnerRequest = Message<"comicran.v1.SetOwnerRequest"> & {
  * Use `create(SetOwnerRequestSchema)` to create a new message.
  */
 export const SetOwnerRequestSchema: GenMessage<SetOwnerRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 32);
+  messageDesc(file_comicran, 38);
 
 /**
  * @generated from message comicran.v1.SetOwnerResponse
@@ -1035,7 +1418,7 @@ export type SetOwnerResponse = Message<"comicran.v1.SetOwnerResponse"> & {
  * Use `create(SetOwnerResponseSchema)` to create a new message.
  */
 export const SetOwnerResponseSchema: GenMessage<SetOwnerResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 33);
+  messageDesc(file_comicran, 39);
 
 /**
  * @generated from message comicran.v1.ReleaseRequest
@@ -1062,7 +1445,7 @@ export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 34);
+  messageDesc(file_comicran, 40);
 
 /**
  * @generated from message comicran.v1.ReleaseResponse
@@ -1075,7 +1458,7 @@ export type ReleaseResponse = Message<"comicran.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 35);
+  messageDesc(file_comicran, 41);
 
 /**
  * @generated from message comicran.v1.LocateRequest
@@ -1092,7 +1475,7 @@ export type LocateRequest = Message<"comicran.v1.LocateRequest"> & {
  * Use `create(LocateRequestSchema)` to create a new message.
  */
 export const LocateRequestSchema: GenMessage<LocateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 36);
+  messageDesc(file_comicran, 42);
 
 /**
  * @generated from message comicran.v1.LocateResponse
@@ -1111,7 +1494,7 @@ export type LocateResponse = Message<"comicran.v1.LocateResponse"> & {
  * Use `create(LocateResponseSchema)` to create a new message.
  */
 export const LocateResponseSchema: GenMessage<LocateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 37);
+  messageDesc(file_comicran, 43);
 
 /**
  * @generated from message comicran.v1.ListLocationsRequest
@@ -1124,7 +1507,7 @@ export type ListLocationsRequest = Message<"comicran.v1.ListLocationsRequest"> &
  * Use `create(ListLocationsRequestSchema)` to create a new message.
  */
 export const ListLocationsRequestSchema: GenMessage<ListLocationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 38);
+  messageDesc(file_comicran, 44);
 
 /**
  * @generated from message comicran.v1.ListLocationsResponse
@@ -1141,7 +1524,7 @@ export type ListLocationsResponse = Message<"comicran.v1.ListLocationsResponse">
  * Use `create(ListLocationsResponseSchema)` to create a new message.
  */
 export const ListLocationsResponseSchema: GenMessage<ListLocationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 39);
+  messageDesc(file_comicran, 45);
 
 /**
  * @generated from message comicran.v1.ListServicesRequest
@@ -1154,7 +1537,7 @@ export type ListServicesRequest = Message<"comicran.v1.ListServicesRequest"> & {
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 40);
+  messageDesc(file_comicran, 46);
 
 /**
  * @generated from message comicran.v1.ListServicesResponse
@@ -1171,7 +1554,7 @@ export type ListServicesResponse = Message<"comicran.v1.ListServicesResponse"> &
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 41);
+  messageDesc(file_comicran, 47);
 
 /**
  * @generated from message comicran.v1.SetServiceRequest
@@ -1188,7 +1571,7 @@ export type SetServiceRequest = Message<"comicran.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 42);
+  messageDesc(file_comicran, 48);
 
 /**
  * @generated from message comicran.v1.SetServiceResponse
@@ -1205,7 +1588,7 @@ export type SetServiceResponse = Message<"comicran.v1.SetServiceResponse"> & {
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 43);
+  messageDesc(file_comicran, 49);
 
 /**
  * @generated from message comicran.v1.UnsetServiceRequest
@@ -1227,7 +1610,7 @@ export type UnsetServiceRequest = Message<"comicran.v1.UnsetServiceRequest"> & {
  * Use `create(UnsetServiceRequestSchema)` to create a new message.
  */
 export const UnsetServiceRequestSchema: GenMessage<UnsetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 44);
+  messageDesc(file_comicran, 50);
 
 /**
  * @generated from message comicran.v1.UnsetServiceResponse
@@ -1240,7 +1623,7 @@ export type UnsetServiceResponse = Message<"comicran.v1.UnsetServiceResponse"> &
  * Use `create(UnsetServiceResponseSchema)` to create a new message.
  */
 export const UnsetServiceResponseSchema: GenMessage<UnsetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 45);
+  messageDesc(file_comicran, 51);
 
 /**
  * The daemon of one virtual machine.
@@ -1307,6 +1690,17 @@ export const Sdaemon: GenService<{
     methodKind: "server_streaming";
     input: typeof MigrateRequestSchema;
     output: typeof MigrationEventSchema;
+  },
+  /**
+   * A dry run: in which modes a sandbox of this machine can be moved to another one, and what that would take. Changes
+   * nothing.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.PlanMigration
+   */
+  planMigration: {
+    methodKind: "unary";
+    input: typeof PlanMigrationRequestSchema;
+    output: typeof PlanMigrationResponseSchema;
   },
   /**
    * @generated from rpc comicran.v1.Sdaemon.AbortMigration

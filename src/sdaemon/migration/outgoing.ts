@@ -1,7 +1,15 @@
 /** A migration away from this machine, as its daemon sees it. The protocol itself runs in a worker (source-job.ts). */
 import { randomUUID } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
-import type { MigrateRequest, Sdaemon } from '../../api/gen/comicran_pb.ts';
+import {
+  type MigrateRequest,
+  type MigrationUnderWay,
+  MigrationUnderWaySchema,
+  type PlanMigrationRequest,
+  type PlanMigrationResponse,
+  type Sdaemon,
+} from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { sandboxPaths } from '../../jailor/index.ts';
@@ -10,7 +18,9 @@ import { MODES, type ModeName } from '../../migration/modes.ts';
 import { logToCarry } from '../logs.ts';
 import type { Jail } from '../sandboxes/jailors.ts';
 import { uncarry } from './carried-error.ts';
-import type { ChannelAddress, InheritedPipe, Inspection, JobOutcome, JobProgress } from './job.ts';
+import { inheritedPipes } from './inherited-pipes.ts';
+import type { ChannelAddress, Inspection, JobOutcome, JobProgress } from './job.ts';
+import { planMigration } from './plan.ts';
 import { takeOwnership } from './record.ts';
 import type { MigrationWorld } from './world.ts';
 
@@ -33,19 +43,16 @@ export class MigrationFailure extends Error {
 
 export type MovedResult = Extract<JobOutcome, { outcome: 'moved' }>;
 
-/** Pipes that lead to jailor; others of the process lead nowhere outside of it. */
-export function inheritedPipes(jail: Jail): InheritedPipe[] {
-  const { stdio } = jail.state();
-  if (stdio === null) return [];
-  return [
-    { name: 'stdout', inode: stdio.stdout },
-    { name: 'stderr', inode: stdio.stderr },
-  ];
-}
+type UnderWay = {
+  readonly controller: AbortController;
+  readonly mode: ModeName;
+  readonly toVm: string;
+  last?: JobProgress;
+};
 
 export class Outgoing {
   readonly #world: OutgoingWorld;
-  readonly #underWay = new Map<string, AbortController>();
+  readonly #underWay = new Map<string, UnderWay>();
 
   constructor(world: OutgoingWorld) {
     this.#world = world;
@@ -53,11 +60,25 @@ export class Outgoing {
 
   /** @throws ComicranError migration.refused where none is under way. */
   abort(name: string): void {
-    const controller = this.#underWay.get(name);
-    if (controller === undefined) {
+    const underWay = this.#underWay.get(name);
+    if (underWay === undefined) {
       throw new ComicranError('migration.refused', `'${name}' is in no migration away from this machine`);
     }
-    controller.abort();
+    underWay.controller.abort();
+  }
+
+  /** How far the migration of a sandbox has got; undefined where there is none. */
+  underWay(name: string): MigrationUnderWay | undefined {
+    const underWay = this.#underWay.get(name);
+    if (underWay === undefined) return undefined;
+    const { mode, toVm, last } = underWay;
+    const atUs = BigInt(Math.round(last?.atMicros ?? 0));
+    return create(MigrationUnderWaySchema, { mode, toVm, phase: last?.phase ?? 'preparing', atUs });
+  }
+
+  /** A dry run. @throws ComicranError */
+  plan(request: PlanMigrationRequest): Promise<PlanMigrationResponse> {
+    return planMigration(this.#world, request);
   }
 
   /**
@@ -67,7 +88,7 @@ export class Outgoing {
   async migrate(request: MigrateRequest, onProgress: (progress: JobProgress) => void): Promise<MovedResult> {
     const { registry, vm } = this.#world;
     const { name, toVm } = request;
-    const mode = checkMode(request.mode);
+    const mode = checkMode(request.mode || MODES[0]);
     const { config, jail, epoch } = registry.expect(name, 'running');
     if (toVm === vm) {
       throw new ComicranError('migration.refused', `'${name}' runs on ${vm} already`, {
@@ -75,12 +96,16 @@ export class Outgoing {
       });
     }
     const controller = new AbortController();
-    this.#underWay.set(name, controller);
+    const underWay: UnderWay = { controller, mode, toVm };
+    this.#underWay.set(name, underWay);
     registry.set(name, { state: 'migrating', config, jail, epoch });
     const migration: Migration = { id: randomUUID(), sandbox: name, mode, source: vm, destination: toVm, epoch };
     let outcome: JobOutcome | undefined;
     try {
-      outcome = await this.#carryOut(migration, request, config, jail, controller.signal, onProgress);
+      outcome = await this.#carryOut(migration, request, config, jail, controller.signal, (progress) => {
+        underWay.last = progress;
+        onProgress(progress);
+      });
     } catch (thrown) {
       throw new MigrationFailure(thrown instanceof Error ? thrown : new Error(messageOf(thrown)), vm);
     } finally {

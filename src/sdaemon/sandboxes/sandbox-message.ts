@@ -1,5 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import { type Port, PortSchema, type Sandbox, SandboxSchema } from '../../api/gen/comicran_pb.ts';
+import {
+  type MigrationUnderWay,
+  type Port,
+  PortSchema,
+  type Sandbox,
+  SandboxSchema,
+} from '../../api/gen/comicran_pb.ts';
 import type { PortSpec } from '../../base/sandbox-config.ts';
 import type { Entry } from './entry.ts';
 
@@ -9,8 +15,8 @@ export function portMessages(ports: readonly PortSpec[]): Port[] {
   );
 }
 
-/** A sandbox as the RPC tells it. */
-export function sandboxMessage(id: string, entry: Entry): Sandbox {
+/** A sandbox as the RPC tells it. @param underWay of a migration away from here. */
+export function sandboxMessage(id: string, entry: Entry, underWay?: MigrationUnderWay): Sandbox {
   const { address, ports } = entry.config.network;
   const known = entry.state === 'stopped' ? entry.last : 'jail' in entry ? entry.jail?.state() : undefined;
   const exit = entry.state === 'stopped' ? entry.exit : undefined;
@@ -22,6 +28,7 @@ export function sandboxMessage(id: string, entry: Entry): Sandbox {
     rootPid: entry.state === 'stopped' ? 0 : (known?.process?.pid ?? 0),
     startedUnixMs: BigInt(Math.round(known?.startedAtMs ?? 0)),
     epoch: 'epoch' in entry ? entry.epoch : 0n,
+    ...(underWay === undefined ? {} : { underWay }),
     ...(exit?.code == null ? {} : { exitCode: exit.code }),
     ...(exit?.signal == null ? {} : { exitSignal: exit.signal }),
   });

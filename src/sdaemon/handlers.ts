@@ -19,6 +19,7 @@ import { sandboxPaths } from '../jailor/index.ts';
 import { keepCarriedLog, readLog } from './logs.ts';
 import type { Incoming } from './migration/incoming.ts';
 import type { JobProgress } from './migration/job.ts';
+import { lagMessage } from './migration/lag-message.ts';
 import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
 import { checkName, type Lifecycle } from './sandboxes/lifecycle.ts';
 import type { Registry } from './sandboxes/registry.ts';
@@ -43,8 +44,11 @@ type EventInit = MessageInitShape<typeof MigrationEventSchema>;
 const micros = (value: number): bigint => BigInt(Math.round(value));
 
 function progressEvent(progress: JobProgress): EventInit {
-  const { phase, atMicros, doneBytes, totalBytes, note = '' } = progress;
-  const value = { phase, atUs: micros(atMicros), doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes), note };
+  const { phase, atMicros, doneBytes, totalBytes, note = '', lag } = progress;
+  const value = {
+    ...{ phase, note, atUs: micros(atMicros), doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes) },
+    ...(lag === undefined ? {} : { lag: lagMessage(lag) }),
+  };
   return { event: { case: 'phase', value: create(PhaseEventSchema, value) } };
 }
 

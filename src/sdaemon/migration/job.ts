@@ -93,6 +93,8 @@ export type JobProgress = {
   readonly doneBytes: number;
   readonly totalBytes: number;
   readonly note?: string;
+  /** How far a silent copy is behind, in datagrams. */
+  readonly lag?: { readonly inputs: number; readonly outputs: number };
 };
 
 /** Given to a worker thread at its start. */

@@ -20,9 +20,13 @@ import type { Jail } from '../sandboxes/jailors.ts';
 import { uncarry } from './carried-error.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import type { ChannelAddress, Inspection, JobOutcome, JobProgress } from './job.ts';
+import { lagMessage } from './lag-message.ts';
 import { planMigration } from './plan.ts';
 import { takeOwnership } from './record.ts';
 import type { MigrationWorld } from './world.ts';
+
+/** Of the whole migration, where the request names none. */
+const DEFAULT_DEADLINE_MS = 60_000;
 
 export type OutgoingWorld = MigrationWorld & {
   readonly peer: (vm: string, endpoint: string) => Client<typeof Sdaemon>;
@@ -73,7 +77,8 @@ export class Outgoing {
     if (underWay === undefined) return undefined;
     const { mode, toVm, last } = underWay;
     const atUs = BigInt(Math.round(last?.atMicros ?? 0));
-    return create(MigrationUnderWaySchema, { mode, toVm, phase: last?.phase ?? 'preparing', atUs });
+    const lag = last?.lag === undefined ? {} : { lag: lagMessage(last.lag) };
+    return create(MigrationUnderWaySchema, { mode, toVm, phase: last?.phase ?? 'preparing', atUs, ...lag });
   }
 
   /** A dry run. @throws ComicranError */
@@ -153,7 +158,7 @@ export class Outgoing {
       );
     }
     log(`${migration.sandbox}: migration ${migration.id} to ${request.toVm} (${migration.mode})`);
-    const deadlineMs = request.deadlineMs;
+    const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
     const outcome = await engine.run(
       { side: 'source', migration, hostPid, route, inherited, channel, deadlineMs, stateDirectory },
       { onProgress, signal, take: (epoch) => takeOwnership(sdn, migration, { vm, address }, epoch) },

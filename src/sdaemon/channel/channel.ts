@@ -1,12 +1,12 @@
 /** A {@link Channel} over an established connection: every message one sealed frame. */
 import { ComicranError, messageOf } from '../../base/errors.ts';
+import { HEADER_BYTES, TAG_BYTES } from '../../base/secure-frames/frames.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { endSending, isBrokenConnection, receiveTcp, TcpWriter } from '../../linux/tcp.ts';
 import type { Channel } from '../../migration/ports.ts';
 import type { Readiness } from '../readiness.ts';
 import type { PeerConnection } from './establish.ts';
-import { HEADER_BYTES, TAG_BYTES } from './frames.ts';
 
 export type MessageCodec<Outgoing, Incoming> = {
   /** In parts, so that large ones need not be copied. */
@@ -80,6 +80,9 @@ export class SecureChannel<Outgoing, Incoming> implements Channel<Outgoing, Inco
       const remaining = deadline - this.#readiness.nowMs();
       if (remaining <= 0)
         throw new ComicranError('deadline', `nothing came from the peer within ${Math.round(timeoutMs)} ms`);
+      // While the peer thinks: what the next frame of each direction needs.
+      this.#connection.sealer.prepare();
+      this.#connection.opener.prepare();
       await this.#readiness.wait(this.#connection.socket, POLL.IN, remaining);
     }
   }

@@ -2,6 +2,17 @@
 import { randomBytes } from 'node:crypto';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { ipv4Text } from '../../base/ipv4.ts';
+import { FrameOpener, FrameSealer, HEADER_BYTES, TAG_BYTES } from '../../base/secure-frames/frames.ts';
+import {
+  ANSWER_BYTES,
+  checkAnswer,
+  checkHello,
+  encodeAnswer,
+  encodeHello,
+  HELLO_BYTES,
+  RANDOM_BYTES,
+  trafficKeys,
+} from '../../base/secure-frames/handshake.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import {
@@ -16,17 +27,6 @@ import {
   TcpWriter,
 } from '../../linux/tcp.ts';
 import type { Readiness } from '../readiness.ts';
-import { FrameOpener, FrameSealer, HEADER_BYTES, TAG_BYTES } from './frames.ts';
-import {
-  ANSWER_BYTES,
-  checkAnswer,
-  checkHello,
-  encodeAnswer,
-  encodeHello,
-  HELLO_BYTES,
-  RANDOM_BYTES,
-  trafficKeys,
-} from './handshake.ts';
 
 /** A connection to the peer. Whoever holds it closes the socket. */
 export type PeerConnection = {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ComicranError } from '../../base/errors.ts';
+import { ComicranError } from '../errors.ts';
 import { FrameOpener, FrameSealer, HEADER_BYTES, TAG_BYTES } from './frames.ts';
 import {
   ANSWER_BYTES,
@@ -32,6 +32,25 @@ test('a message comes out of its frame as it went in, whatever its parts', () =>
       assert.deepEqual(opener.open(frame), Buffer.concat(message));
     }),
   );
+});
+
+test('prepared or not, frames are the same', () => {
+  const { sealer, opener } = pair();
+  for (const [preparesSealer, preparesOpener] of [
+    [true, false],
+    [true, true],
+    [false, true],
+    [false, false],
+  ]) {
+    if (preparesSealer) for (let i = 0; i < 2; i++) sealer.prepare();
+    if (preparesOpener) for (let i = 0; i < 2; i++) opener.prepare();
+    const frame = Buffer.concat(sealer.seal([Buffer.from('hello')]));
+    assert.equal(opener.open(frame).toString(), 'hello');
+  }
+  const prepared = new FrameSealer(key, MAX);
+  prepared.prepare();
+  const frames = [prepared, new FrameSealer(key, MAX)].map((one) => Buffer.concat(one.seal([Buffer.from('x')])));
+  assert.deepEqual(frames[0], frames[1]);
 });
 
 test('a frame that was changed in any bit does not open', () => {

@@ -11,7 +11,7 @@
  * recorded a HELLO. The traffic keys are HKDF-SHA256(key, salt c a), one a direction. Pure: bytes in, bytes out.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
-import { assert } from '../../base/assert.ts';
+import { assert } from '../assert.ts';
 
 /** Of the key that both sides are given, and of the traffic keys (AES-256). */
 export const KEY_BYTES = 32;

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file comicran.proto.
  */
 export const file_comicran: GenFile = /*@__PURE__*/
-  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIiMKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI2Cg1TdGFydFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCKWAgoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEEjEKCXVuZGVyX3dheRgKIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5QgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIm0KEU1pZ3JhdGlvblVuZGVyV2F5EgwKBG1vZGUYASABKAkSDQoFdG9fdm0YAiABKAkSDQoFcGhhc2UYAyABKAkSDQoFYXRfdXMYBCABKAQSHQoDbGFnGAUgASgLMhAuY29taWNyYW4udjEuTGFnIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSKmAQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0izAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIoABCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWciYAoNRmFsbGJhY2tFdmVudBIRCglmcm9tX21vZGUYASABKAkSDwoHdG9fbW9kZRgCIAEoCRIMCgRjb2RlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRINCgVhdF91cxgFIAEoBCJBCglQaGFzZVRpbWUSDQoFcGhhc2UYASABKAkSEAoIc3RhcnRfdXMYAiABKAQSEwoLZHVyYXRpb25fdXMYAyABKAQi1AUKD01pZ3JhdGlvblJlc3VsdBIMCgRtb2RlGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSDQoFdG9fdm0YAyABKAkSEAoIdG90YWxfdXMYBCABKAQSDwoHc3RvcF91cxgFIAEoBBINCgVwYWdlcxgGIAEoBBINCgVieXRlcxgHIAEoBBIZChFkYXRhZ3JhbXNfY2FycmllZBgIIAEoBBIZChFkYXRhZ3JhbXNfZHJvcHBlZBgJIAEoBBINCgVlcG9jaBgKIAEoBBImCgZwaGFzZXMYCyADKAsyFi5jb21pY3Jhbi52MS5QaGFzZVRpbWUSGwoTZGF0YWdyYW1zX2NvbmZpcm1lZBgMIAEoCBIWCg5yZXF1ZXN0ZWRfbW9kZRgNIAEoCRITCgtyZWFzb25fY29kZRgOIAEoCRIOCgZyZWFzb24YDyABKAkSFgoJZnJlZXplX3VzGBAgASgESACIAQESFwoKY3V0b3Zlcl91cxgRIAEoBEgBiAEBEhwKD2lucHV0c19yZXBsYXllZBgSIAEoBEgCiAEBEh0KEG91dHB1dHNfY29tcGFyZWQYEyABKARIA4gBARIdChBvdXRwdXRzX3JlbGVhc2VkGBQgASgESASIAQESFwoKc3RyYWdnbGVycxgVIAEoBEgFiAEBEhgKC3BhZ2VfZmF1bHRzGBYgASgESAaIAQESEwoGcm91bmRzGBcgASgESAeIAQESFAoHbGFnX21heBgYIAEoBEgIiAEBEg8KB2F0X3Jpc2sYGSABKARCDAoKX2ZyZWV6ZV91c0INCgtfY3V0b3Zlcl91c0ISChBfaW5wdXRzX3JlcGxheWVkQhMKEV9vdXRwdXRzX2NvbXBhcmVkQhMKEV9vdXRwdXRzX3JlbGVhc2VkQg0KC19zdHJhZ2dsZXJzQg4KDF9wYWdlX2ZhdWx0c0IJCgdfcm91bmRzQgoKCF9sYWdfbWF4IlcKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSDwoHcnVuc19vbhgEIAEoCRIOCgZjYXVzZXMYBSADKAkiVgoUUGxhbk1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJInwKFVBsYW5NaWdyYXRpb25SZXNwb25zZRInCgVtb2RlcxgBIAMoCzIYLmNvbWljcmFuLnYxLlBsYW5uZWRNb2RlEhQKDG1lbW9yeV9ieXRlcxgCIAEoBBIPCgd0aHJlYWRzGAMgASgNEhMKC2Rlc2NyaXB0b3JzGAQgASgNIsYBCgtQbGFubmVkTW9kZRIMCgRtb2RlGAEgASgJEhAKCHBvc3NpYmxlGAIgASgIEgwKBGNvZGUYAyABKAkSDwoHd2h5X25vdBgEIAEoCRIMCgRoaW50GAUgASgJEhYKCWZyZWV6ZV91cxgGIAEoBEgAiAEBEhQKB3N0b3BfdXMYByABKARIAYgBARIVCgh0b3RhbF91cxgIIAEoBEgCiAEBQgwKCl9mcmVlemVfdXNCCgoIX3N0b3BfdXNCCwoJX3RvdGFsX3VzIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2UinwEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkiRgoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSIrCg5LZWVwTG9nUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2xvZxgCIAEoDCIRCg9LZWVwTG9nUmVzcG9uc2UiWwoITG9jYXRpb24SDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSDQoFZXBvY2gYBSABKAQimgEKB1NlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCHByb3RvY29sGAMgASgJEg8KB3NhbmRib3gYBCABKAkSFwoPc2FuZGJveF9hZGRyZXNzGAUgASgJEhQKDHNhbmRib3hfcG9ydBgGIAEoDRIPCgdwYWNrZXRzGAcgASgEEg0KBWJ5dGVzGAggASgEInIKDENsYWltUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIgCgVwb3J0cxgFIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQiYAoNQ2xhaW1SZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uEiYKCHNlcnZpY2VzGAIgAygLMhQuY29taWNyYW4udjEuU2VydmljZSJwCg9TZXRPd25lclJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgCIAEoBBIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEhQKDG1pZ3JhdGlvbl9pZBgFIAEoCSJMChBTZXRPd25lclJlc3BvbnNlEg8KB2NoYW5nZWQYASABKAgSJwoIbG9jYXRpb24YAiABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiI8Cg5SZWxlYXNlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEgoKAnZtGAIgASgJEg0KBWVwb2NoGAMgASgEIhEKD1JlbGVhc2VSZXNwb25zZSIgCg1Mb2NhdGVSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkiOQoOTG9jYXRlUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIWChRMaXN0TG9jYXRpb25zUmVxdWVzdCJBChVMaXN0TG9jYXRpb25zUmVzcG9uc2USKAoJbG9jYXRpb25zGAEgAygLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFQoTTGlzdFNlcnZpY2VzUmVxdWVzdCI+ChRMaXN0U2VydmljZXNSZXNwb25zZRImCghzZXJ2aWNlcxgBIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOgoRU2V0U2VydmljZVJlcXVlc3QSJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOwoSU2V0U2VydmljZVJlc3BvbnNlEiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjUKE1Vuc2V0U2VydmljZVJlcXVlc3QSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCSIWChRVbnNldFNlcnZpY2VSZXNwb25zZTKjBwoHU2RhZW1vbhI7CgRJbmZvEhguY29taWNyYW4udjEuSW5mb1JlcXVlc3QaGS5jb21pY3Jhbi52MS5JbmZvUmVzcG9uc2USPgoFU3RhcnQSGS5jb21pY3Jhbi52MS5TdGFydFJlcXVlc3QaGi5jb21pY3Jhbi52MS5TdGFydFJlc3BvbnNlEkoKCVRlcm1pbmF0ZRIdLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlcXVlc3QaHi5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXNwb25zZRJNCgRMaXN0EiEuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1JlcXVlc3QaIi5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVzcG9uc2USRAoHSW5zcGVjdBIbLmNvbWljcmFuLnYxLkluc3BlY3RSZXF1ZXN0GhwuY29taWNyYW4udjEuSW5zcGVjdFJlc3BvbnNlEjgKBExvZ3MSGC5jb21pY3Jhbi52MS5Mb2dzUmVxdWVzdBoULmNvbWljcmFuLnYxLkxvZ0xpbmUwARJFCgdNaWdyYXRlEhsuY29taWNyYW4udjEuTWlncmF0ZVJlcXVlc3QaGy5jb21pY3Jhbi52MS5NaWdyYXRpb25FdmVudDABElYKDVBsYW5NaWdyYXRpb24SIS5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVxdWVzdBoiLmNvbWljcmFuLnYxLlBsYW5NaWdyYXRpb25SZXNwb25zZRJZCg5BYm9ydE1pZ3JhdGlvbhIiLmNvbWljcmFuLnYxLkFib3J0TWlncmF0aW9uUmVxdWVzdBojLmNvbWljcmFuLnYxLkFib3J0TWlncmF0aW9uUmVzcG9uc2USXwoQUHJlcGFyZU1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEl8KEERpc2NhcmRNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXNwb25zZRJECgdLZWVwTG9nEhsuY29taWNyYW4udjEuS2VlcExvZ1JlcXVlc3QaHC5jb21pY3Jhbi52MS5LZWVwTG9nUmVzcG9uc2Uy6AQKA1NkbhI+CgVDbGFpbRIZLmNvbWljcmFuLnYxLkNsYWltUmVxdWVzdBoaLmNvbWljcmFuLnYxLkNsYWltUmVzcG9uc2USRwoIU2V0T3duZXISHC5jb21pY3Jhbi52MS5TZXRPd25lclJlcXVlc3QaHS5jb21pY3Jhbi52MS5TZXRPd25lclJlc3BvbnNlEkQKB1JlbGVhc2USGy5jb21pY3Jhbi52MS5SZWxlYXNlUmVxdWVzdBocLmNvbWljcmFuLnYxLlJlbGVhc2VSZXNwb25zZRJBCgZMb2NhdGUSGi5jb21pY3Jhbi52MS5Mb2NhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTG9jYXRlUmVzcG9uc2USVgoNTGlzdExvY2F0aW9ucxIhLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1Jlc3BvbnNlElMKDExpc3RTZXJ2aWNlcxIgLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaIS5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXNwb25zZRJNCgpTZXRTZXJ2aWNlEh4uY29taWNyYW4udjEuU2V0U2VydmljZVJlcXVlc3QaHy5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVzcG9uc2USUwoMVW5zZXRTZXJ2aWNlEiAuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVxdWVzdBohLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIiMKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI2Cg1TdGFydFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCKWAgoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEEjEKCXVuZGVyX3dheRgKIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5QgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIm0KEU1pZ3JhdGlvblVuZGVyV2F5EgwKBG1vZGUYASABKAkSDQoFdG9fdm0YAiABKAkSDQoFcGhhc2UYAyABKAkSDQoFYXRfdXMYBCABKAQSHQoDbGFnGAUgASgLMhAuY29taWNyYW4udjEuTGFnIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSKmAQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0izAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIoABCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWciYAoNRmFsbGJhY2tFdmVudBIRCglmcm9tX21vZGUYASABKAkSDwoHdG9fbW9kZRgCIAEoCRIMCgRjb2RlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRINCgVhdF91cxgFIAEoBCJBCglQaGFzZVRpbWUSDQoFcGhhc2UYASABKAkSEAoIc3RhcnRfdXMYAiABKAQSEwoLZHVyYXRpb25fdXMYAyABKAQi1AUKD01pZ3JhdGlvblJlc3VsdBIMCgRtb2RlGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSDQoFdG9fdm0YAyABKAkSEAoIdG90YWxfdXMYBCABKAQSDwoHc3RvcF91cxgFIAEoBBINCgVwYWdlcxgGIAEoBBINCgVieXRlcxgHIAEoBBIZChFkYXRhZ3JhbXNfY2FycmllZBgIIAEoBBIZChFkYXRhZ3JhbXNfZHJvcHBlZBgJIAEoBBINCgVlcG9jaBgKIAEoBBImCgZwaGFzZXMYCyADKAsyFi5jb21pY3Jhbi52MS5QaGFzZVRpbWUSGwoTZGF0YWdyYW1zX2NvbmZpcm1lZBgMIAEoCBIWCg5yZXF1ZXN0ZWRfbW9kZRgNIAEoCRITCgtyZWFzb25fY29kZRgOIAEoCRIOCgZyZWFzb24YDyABKAkSFgoJZnJlZXplX3VzGBAgASgESACIAQESFwoKY3V0b3Zlcl91cxgRIAEoBEgBiAEBEhwKD2lucHV0c19yZXBsYXllZBgSIAEoBEgCiAEBEh0KEG91dHB1dHNfY29tcGFyZWQYEyABKARIA4gBARIdChBvdXRwdXRzX3JlbGVhc2VkGBQgASgESASIAQESFwoKc3RyYWdnbGVycxgVIAEoBEgFiAEBEhgKC3BhZ2VfZmF1bHRzGBYgASgESAaIAQESEwoGcm91bmRzGBcgASgESAeIAQESFAoHbGFnX21heBgYIAEoBEgIiAEBEg8KB2F0X3Jpc2sYGSABKARCDAoKX2ZyZWV6ZV91c0INCgtfY3V0b3Zlcl91c0ISChBfaW5wdXRzX3JlcGxheWVkQhMKEV9vdXRwdXRzX2NvbXBhcmVkQhMKEV9vdXRwdXRzX3JlbGVhc2VkQg0KC19zdHJhZ2dsZXJzQg4KDF9wYWdlX2ZhdWx0c0IJCgdfcm91bmRzQgoKCF9sYWdfbWF4IlcKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSDwoHcnVuc19vbhgEIAEoCRIOCgZjYXVzZXMYBSADKAkiVgoUUGxhbk1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJInwKFVBsYW5NaWdyYXRpb25SZXNwb25zZRInCgVtb2RlcxgBIAMoCzIYLmNvbWljcmFuLnYxLlBsYW5uZWRNb2RlEhQKDG1lbW9yeV9ieXRlcxgCIAEoBBIPCgd0aHJlYWRzGAMgASgNEhMKC2Rlc2NyaXB0b3JzGAQgASgNIsYBCgtQbGFubmVkTW9kZRIMCgRtb2RlGAEgASgJEhAKCHBvc3NpYmxlGAIgASgIEgwKBGNvZGUYAyABKAkSDwoHd2h5X25vdBgEIAEoCRIMCgRoaW50GAUgASgJEhYKCWZyZWV6ZV91cxgGIAEoBEgAiAEBEhQKB3N0b3BfdXMYByABKARIAYgBARIVCgh0b3RhbF91cxgIIAEoBEgCiAEBQgwKCl9mcmVlemVfdXNCCgoIX3N0b3BfdXNCCwoJX3RvdGFsX3VzIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2UinwEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkiRgoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSIrCg5LZWVwTG9nUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2xvZxgCIAEoDCIRCg9LZWVwTG9nUmVzcG9uc2UiWwoITG9jYXRpb24SDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSDQoFZXBvY2gYBSABKAQimgEKB1NlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCHByb3RvY29sGAMgASgJEg8KB3NhbmRib3gYBCABKAkSFwoPc2FuZGJveF9hZGRyZXNzGAUgASgJEhQKDHNhbmRib3hfcG9ydBgGIAEoDRIPCgdwYWNrZXRzGAcgASgEEg0KBWJ5dGVzGAggASgEInIKDENsYWltUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIgCgVwb3J0cxgFIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQiYAoNQ2xhaW1SZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uEiYKCHNlcnZpY2VzGAIgAygLMhQuY29taWNyYW4udjEuU2VydmljZSJwCg9TZXRPd25lclJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgCIAEoBBIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEhQKDG1pZ3JhdGlvbl9pZBgFIAEoCSJMChBTZXRPd25lclJlc3BvbnNlEg8KB2NoYW5nZWQYASABKAgSJwoIbG9jYXRpb24YAiABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiKFAQoYQW5ub3VuY2VNaWdyYXRpb25SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEg8KB2Zyb21fdm0YBCABKAkSDQoFdG9fdm0YBSABKAkSEwoLZGVhZGxpbmVfbXMYBiABKA0iGwoZQW5ub3VuY2VNaWdyYXRpb25SZXNwb25zZSJIChNFbmRNaWdyYXRpb25SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEgoKAnZtGAMgASgJIhYKFEVuZE1pZ3JhdGlvblJlc3BvbnNlInkKGE9wZW5SZWNvcmRDaGFubmVsUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgDIAEoBBIKCgJ2bRgEIAEoCRISCgp2bV9hZGRyZXNzGAUgASgJIjYKGU9wZW5SZWNvcmRDaGFubmVsUmVzcG9uc2USDAoEcG9ydBgBIAEoDRILCgNrZXkYAiABKAwiPAoOUmVsZWFzZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIKCgJ2bRgCIAEoCRINCgVlcG9jaBgDIAEoBCIRCg9SZWxlYXNlUmVzcG9uc2UiIAoNTG9jYXRlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJIjkKDkxvY2F0ZVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFgoUTGlzdExvY2F0aW9uc1JlcXVlc3QiQQoVTGlzdExvY2F0aW9uc1Jlc3BvbnNlEigKCWxvY2F0aW9ucxgBIAMoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhUKE0xpc3RTZXJ2aWNlc1JlcXVlc3QiPgoUTGlzdFNlcnZpY2VzUmVzcG9uc2USJgoIc2VydmljZXMYASADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjoKEVNldFNlcnZpY2VSZXF1ZXN0EiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjsKElNldFNlcnZpY2VSZXNwb25zZRIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI1ChNVbnNldFNlcnZpY2VSZXF1ZXN0EgwKBHBvcnQYASABKA0SEAoIcHJvdG9jb2wYAiABKAkiFgoUVW5zZXRTZXJ2aWNlUmVzcG9uc2UyowcKB1NkYWVtb24SOwoESW5mbxIYLmNvbWljcmFuLnYxLkluZm9SZXF1ZXN0GhkuY29taWNyYW4udjEuSW5mb1Jlc3BvbnNlEj4KBVN0YXJ0EhkuY29taWNyYW4udjEuU3RhcnRSZXF1ZXN0GhouY29taWNyYW4udjEuU3RhcnRSZXNwb25zZRJKCglUZXJtaW5hdGUSHS5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXF1ZXN0Gh4uY29taWNyYW4udjEuVGVybWluYXRlUmVzcG9uc2USTQoETGlzdBIhLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1Jlc3BvbnNlEkQKB0luc3BlY3QSGy5jb21pY3Jhbi52MS5JbnNwZWN0UmVxdWVzdBocLmNvbWljcmFuLnYxLkluc3BlY3RSZXNwb25zZRI4CgRMb2dzEhguY29taWNyYW4udjEuTG9nc1JlcXVlc3QaFC5jb21pY3Jhbi52MS5Mb2dMaW5lMAESRQoHTWlncmF0ZRIbLmNvbWljcmFuLnYxLk1pZ3JhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTWlncmF0aW9uRXZlbnQwARJWCg1QbGFuTWlncmF0aW9uEiEuY29taWNyYW4udjEuUGxhbk1pZ3JhdGlvblJlcXVlc3QaIi5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVzcG9uc2USWQoOQWJvcnRNaWdyYXRpb24SIi5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlcXVlc3QaIy5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlc3BvbnNlEl8KEFByZXBhcmVNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXNwb25zZRJfChBEaXNjYXJkTWlncmF0aW9uEiQuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVzcG9uc2USRAoHS2VlcExvZxIbLmNvbWljcmFuLnYxLktlZXBMb2dSZXF1ZXN0GhwuY29taWNyYW4udjEuS2VlcExvZ1Jlc3BvbnNlMoUHCgNTZG4SPgoFQ2xhaW0SGS5jb21pY3Jhbi52MS5DbGFpbVJlcXVlc3QaGi5jb21pY3Jhbi52MS5DbGFpbVJlc3BvbnNlEkcKCFNldE93bmVyEhwuY29taWNyYW4udjEuU2V0T3duZXJSZXF1ZXN0Gh0uY29taWNyYW4udjEuU2V0T3duZXJSZXNwb25zZRJiChFBbm5vdW5jZU1pZ3JhdGlvbhIlLmNvbWljcmFuLnYxLkFubm91bmNlTWlncmF0aW9uUmVxdWVzdBomLmNvbWljcmFuLnYxLkFubm91bmNlTWlncmF0aW9uUmVzcG9uc2USUwoMRW5kTWlncmF0aW9uEiAuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVxdWVzdBohLmNvbWljcmFuLnYxLkVuZE1pZ3JhdGlvblJlc3BvbnNlEmIKEU9wZW5SZWNvcmRDaGFubmVsEiUuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXF1ZXN0GiYuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXNwb25zZRJECgdSZWxlYXNlEhsuY29taWNyYW4udjEuUmVsZWFzZVJlcXVlc3QaHC5jb21pY3Jhbi52MS5SZWxlYXNlUmVzcG9uc2USQQoGTG9jYXRlEhouY29taWNyYW4udjEuTG9jYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLkxvY2F0ZVJlc3BvbnNlElYKDUxpc3RMb2NhdGlvbnMSIS5jb21pY3Jhbi52MS5MaXN0TG9jYXRpb25zUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXNwb25zZRJTCgxMaXN0U2VydmljZXMSIC5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXF1ZXN0GiEuY29taWNyYW4udjEuTGlzdFNlcnZpY2VzUmVzcG9uc2USTQoKU2V0U2VydmljZRIeLmNvbWljcmFuLnYxLlNldFNlcnZpY2VSZXF1ZXN0Gh8uY29taWNyYW4udjEuU2V0U2VydmljZVJlc3BvbnNlElMKDFVuc2V0U2VydmljZRIgLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlcXVlc3QaIS5jb21pY3Jhbi52MS5VbnNldFNlcnZpY2VSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message comicran.v1.InfoRequest
@@ -1421,6 +1421,168 @@ export const SetOwnerResponseSchema: GenMessage<SetOwnerResponse> = /*@__PURE__*
   messageDesc(file_comicran, 39);
 
 /**
+ * @generated from message comicran.v1.AnnounceMigrationRequest
+ */
+export type AnnounceMigrationRequest = Message<"comicran.v1.AnnounceMigrationRequest"> & {
+  /**
+   * @generated from field: string sandbox = 1;
+   */
+  sandbox: string;
+
+  /**
+   * @generated from field: string migration_id = 2;
+   */
+  migrationId: string;
+
+  /**
+   * Of the record, as the owner knows it; refused where it is another.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: string from_vm = 4;
+   */
+  fromVm: string;
+
+  /**
+   * @generated from field: string to_vm = 5;
+   */
+  toVm: string;
+
+  /**
+   * Milliseconds from now; at most an hour, and a minute is added.
+   *
+   * @generated from field: uint32 deadline_ms = 6;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message comicran.v1.AnnounceMigrationRequest.
+ * Use `create(AnnounceMigrationRequestSchema)` to create a new message.
+ */
+export const AnnounceMigrationRequestSchema: GenMessage<AnnounceMigrationRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 40);
+
+/**
+ * @generated from message comicran.v1.AnnounceMigrationResponse
+ */
+export type AnnounceMigrationResponse = Message<"comicran.v1.AnnounceMigrationResponse"> & {
+};
+
+/**
+ * Describes the message comicran.v1.AnnounceMigrationResponse.
+ * Use `create(AnnounceMigrationResponseSchema)` to create a new message.
+ */
+export const AnnounceMigrationResponseSchema: GenMessage<AnnounceMigrationResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 41);
+
+/**
+ * @generated from message comicran.v1.EndMigrationRequest
+ */
+export type EndMigrationRequest = Message<"comicran.v1.EndMigrationRequest"> & {
+  /**
+   * @generated from field: string sandbox = 1;
+   */
+  sandbox: string;
+
+  /**
+   * @generated from field: string migration_id = 2;
+   */
+  migrationId: string;
+
+  /**
+   * Who says so.
+   *
+   * @generated from field: string vm = 3;
+   */
+  vm: string;
+};
+
+/**
+ * Describes the message comicran.v1.EndMigrationRequest.
+ * Use `create(EndMigrationRequestSchema)` to create a new message.
+ */
+export const EndMigrationRequestSchema: GenMessage<EndMigrationRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 42);
+
+/**
+ * @generated from message comicran.v1.EndMigrationResponse
+ */
+export type EndMigrationResponse = Message<"comicran.v1.EndMigrationResponse"> & {
+};
+
+/**
+ * Describes the message comicran.v1.EndMigrationResponse.
+ * Use `create(EndMigrationResponseSchema)` to create a new message.
+ */
+export const EndMigrationResponseSchema: GenMessage<EndMigrationResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 43);
+
+/**
+ * @generated from message comicran.v1.OpenRecordChannelRequest
+ */
+export type OpenRecordChannelRequest = Message<"comicran.v1.OpenRecordChannelRequest"> & {
+  /**
+   * @generated from field: string sandbox = 1;
+   */
+  sandbox: string;
+
+  /**
+   * @generated from field: string migration_id = 2;
+   */
+  migrationId: string;
+
+  /**
+   * @generated from field: uint64 expected_epoch = 3;
+   */
+  expectedEpoch: bigint;
+
+  /**
+   * @generated from field: string vm = 4;
+   */
+  vm: string;
+
+  /**
+   * @generated from field: string vm_address = 5;
+   */
+  vmAddress: string;
+};
+
+/**
+ * Describes the message comicran.v1.OpenRecordChannelRequest.
+ * Use `create(OpenRecordChannelRequestSchema)` to create a new message.
+ */
+export const OpenRecordChannelRequestSchema: GenMessage<OpenRecordChannelRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 44);
+
+/**
+ * @generated from message comicran.v1.OpenRecordChannelResponse
+ */
+export type OpenRecordChannelResponse = Message<"comicran.v1.OpenRecordChannelResponse"> & {
+  /**
+   * At the address at which the sdn is reached, and the key of its frames (32 bytes, of this one channel).
+   *
+   * @generated from field: uint32 port = 1;
+   */
+  port: number;
+
+  /**
+   * @generated from field: bytes key = 2;
+   */
+  key: Uint8Array;
+};
+
+/**
+ * Describes the message comicran.v1.OpenRecordChannelResponse.
+ * Use `create(OpenRecordChannelResponseSchema)` to create a new message.
+ */
+export const OpenRecordChannelResponseSchema: GenMessage<OpenRecordChannelResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 45);
+
+/**
  * @generated from message comicran.v1.ReleaseRequest
  */
 export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
@@ -1445,7 +1607,7 @@ export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 40);
+  messageDesc(file_comicran, 46);
 
 /**
  * @generated from message comicran.v1.ReleaseResponse
@@ -1458,7 +1620,7 @@ export type ReleaseResponse = Message<"comicran.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 41);
+  messageDesc(file_comicran, 47);
 
 /**
  * @generated from message comicran.v1.LocateRequest
@@ -1475,7 +1637,7 @@ export type LocateRequest = Message<"comicran.v1.LocateRequest"> & {
  * Use `create(LocateRequestSchema)` to create a new message.
  */
 export const LocateRequestSchema: GenMessage<LocateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 42);
+  messageDesc(file_comicran, 48);
 
 /**
  * @generated from message comicran.v1.LocateResponse
@@ -1494,7 +1656,7 @@ export type LocateResponse = Message<"comicran.v1.LocateResponse"> & {
  * Use `create(LocateResponseSchema)` to create a new message.
  */
 export const LocateResponseSchema: GenMessage<LocateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 43);
+  messageDesc(file_comicran, 49);
 
 /**
  * @generated from message comicran.v1.ListLocationsRequest
@@ -1507,7 +1669,7 @@ export type ListLocationsRequest = Message<"comicran.v1.ListLocationsRequest"> &
  * Use `create(ListLocationsRequestSchema)` to create a new message.
  */
 export const ListLocationsRequestSchema: GenMessage<ListLocationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 44);
+  messageDesc(file_comicran, 50);
 
 /**
  * @generated from message comicran.v1.ListLocationsResponse
@@ -1524,7 +1686,7 @@ export type ListLocationsResponse = Message<"comicran.v1.ListLocationsResponse">
  * Use `create(ListLocationsResponseSchema)` to create a new message.
  */
 export const ListLocationsResponseSchema: GenMessage<ListLocationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 45);
+  messageDesc(file_comicran, 51);
 
 /**
  * @generated from message comicran.v1.ListServicesRequest
@@ -1537,7 +1699,7 @@ export type ListServicesRequest = Message<"comicran.v1.ListServicesRequest"> & {
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 46);
+  messageDesc(file_comicran, 52);
 
 /**
  * @generated from message comicran.v1.ListServicesResponse
@@ -1554,7 +1716,7 @@ export type ListServicesResponse = Message<"comicran.v1.ListServicesResponse"> &
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 47);
+  messageDesc(file_comicran, 53);
 
 /**
  * @generated from message comicran.v1.SetServiceRequest
@@ -1571,7 +1733,7 @@ export type SetServiceRequest = Message<"comicran.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 48);
+  messageDesc(file_comicran, 54);
 
 /**
  * @generated from message comicran.v1.SetServiceResponse
@@ -1588,7 +1750,7 @@ export type SetServiceResponse = Message<"comicran.v1.SetServiceResponse"> & {
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 49);
+  messageDesc(file_comicran, 55);
 
 /**
  * @generated from message comicran.v1.UnsetServiceRequest
@@ -1610,7 +1772,7 @@ export type UnsetServiceRequest = Message<"comicran.v1.UnsetServiceRequest"> & {
  * Use `create(UnsetServiceRequestSchema)` to create a new message.
  */
 export const UnsetServiceRequestSchema: GenMessage<UnsetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 50);
+  messageDesc(file_comicran, 56);
 
 /**
  * @generated from message comicran.v1.UnsetServiceResponse
@@ -1623,7 +1785,7 @@ export type UnsetServiceResponse = Message<"comicran.v1.UnsetServiceResponse"> &
  * Use `create(UnsetServiceResponseSchema)` to create a new message.
  */
 export const UnsetServiceResponseSchema: GenMessage<UnsetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 51);
+  messageDesc(file_comicran, 57);
 
 /**
  * The daemon of one virtual machine.
@@ -1760,7 +1922,8 @@ export const Sdn: GenService<{
     output: typeof ClaimResponseSchema;
   },
   /**
-   * Compare-and-set of the owner. With it, in the same step, the route to the sandbox changes.
+   * Compare-and-set of the owner. With it, in the same step, the route to the sandbox changes. Only its owner may (the
+   * next epoch for itself), and the destination of the migration that the owner has announced.
    *
    * @generated from rpc comicran.v1.Sdn.SetOwner
    */
@@ -1768,6 +1931,38 @@ export const Sdn: GenService<{
     methodKind: "unary";
     input: typeof SetOwnerRequestSchema;
     output: typeof SetOwnerResponseSchema;
+  },
+  /**
+   * From the owner: a migration begins. Its destination may take the ownership from now on, until the epoch changes or
+   * the migration is ended; packets from the sandbox are taken from both machines for the time given.
+   *
+   * @generated from rpc comicran.v1.Sdn.AnnounceMigration
+   */
+  announceMigration: {
+    methodKind: "unary";
+    input: typeof AnnounceMigrationRequestSchema;
+    output: typeof AnnounceMigrationResponseSchema;
+  },
+  /**
+   * From either side: that is over. One that is not announced has been ended.
+   *
+   * @generated from rpc comicran.v1.Sdn.EndMigration
+   */
+  endMigration: {
+    methodKind: "unary";
+    input: typeof EndMigrationRequestSchema;
+    output: typeof EndMigrationResponseSchema;
+  },
+  /**
+   * A connection beside this one on which the compare-and-set takes less time (api/record-channel.ts). For the owner and
+   * for the destination of an announced migration.
+   *
+   * @generated from rpc comicran.v1.Sdn.OpenRecordChannel
+   */
+  openRecordChannel: {
+    methodKind: "unary";
+    input: typeof OpenRecordChannelRequestSchema;
+    output: typeof OpenRecordChannelResponseSchema;
   },
   /**
    * The sandbox has ended: only its owner may say so.

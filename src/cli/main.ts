@@ -40,7 +40,7 @@ async function main(argv: readonly string[]): Promise<void> {
     'after',
     '\nExamples:\n  comicran lab up                          four nodes on this machine\n' +
       '  comicran smanager ps                     what runs where\n' +
-      '  comicran smanager migrate square --to vm2\n',
+      '  comicran smanager migrate square vm2\n',
   );
   if (wanted !== undefined && !wanted.startsWith('-') && !isVerb(wanted) && wanted !== 'help') {
     throw new ComicranError('usage', `'${wanted}' is not a command of comicran`, {

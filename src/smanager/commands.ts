@@ -3,22 +3,11 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { type Command, InvalidArgumentError } from 'commander';
 import { ComicranError } from '../base/errors.ts';
-import type { Fleet } from './fleet.ts';
+import { parseCount } from './arguments.ts';
+import type { CommandContext } from './command-context.ts';
+import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
 import * as render from './render.ts';
-
-export const MODES = ['stopcopy'] as const;
-
-export type CommandContext = {
-  /** Opened on first use: `--help` needs no daemon. */
-  readonly fleet: () => Promise<Fleet>;
-  readonly print: (text: string) => void;
-  /** Progress; separate from {@link print}, so that --json output stays clean. */
-  readonly progress: (text: string) => void;
-  readonly nowUnixMs: () => number;
-  /** Aborted when the operator interrupts (Ctrl-C). */
-  readonly interrupted: () => AbortSignal;
-};
 
 function parseSignal(text: string): number {
   const name = text.toUpperCase();
@@ -27,12 +16,6 @@ function parseSignal(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0 && value <= 64) return value;
   throw new InvalidArgumentError('a signal name (TERM, KILL) or number is expected');
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('a whole number is expected');
-  return value;
 }
 
 function readConfig(file: string): string {
@@ -47,7 +30,7 @@ function readConfig(file: string): string {
 }
 
 export function addCommands(program: Command, context: CommandContext): void {
-  const { print, progress } = context;
+  const { print } = context;
   const json = (value: unknown): void => print(`${JSON.stringify(value, null, 2)}\n`);
 
   program
@@ -145,37 +128,7 @@ export function addCommands(program: Command, context: CommandContext): void {
       else print(`'${name}' on ${ended.vm} has ended (${ended.exitSignal ?? `exit ${ended.exitCode ?? '?'}`})\n`);
     });
 
-  program
-    .command('migrate')
-    .description('move a running sandbox to another machine')
-    .argument('<name>')
-    .requiredOption('--to <vm>', 'destination machine')
-    .option('--mode <mode>', `one of ${MODES.join(', ')}`, MODES[0])
-    .option('--deadline <ms>', 'give up (and run on at the source) after this time', parseCount, 30_000)
-    .option('--json', 'as a JSON object')
-    .addHelpText('after', '\nExample:\n  migrate square --to vm2 --mode stopcopy')
-    .action(async (name: string, options: { to: string; mode: string; deadline: number; json?: boolean }) => {
-      if (!MODES.some((mode) => mode === options.mode)) {
-        throw new ComicranError('usage', `there is no mode '${options.mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
-      }
-      const result = await operations.migrateSandbox(
-        await context.fleet(),
-        name,
-        { toVm: options.to, mode: options.mode, deadlineMs: options.deadline },
-        (event) => progress(render.renderEvent(event) ?? ''),
-      );
-      if (options.json) json(render.resultJson(name, result));
-      else print(render.renderResult(name, result));
-    });
-
-  program
-    .command('abort')
-    .description('give up a migration that is under way; the sandbox runs on where it is')
-    .argument('<name>')
-    .action(async (name: string) => {
-      await operations.abortMigration(await context.fleet(), name);
-      print(`the migration of '${name}' is being aborted\n`);
-    });
+  addMigrationCommands(program, context);
 
   program
     .command('logs')

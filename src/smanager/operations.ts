@@ -1,6 +1,6 @@
-/** What smanager does, over the connections of a {@link Fleet}; what it prints stands in render.ts. */
-import type { LogLine, MigrationEvent, MigrationResult, Sandbox } from '../api/gen/comicran_pb.ts';
-import { ComicranError, isErrorCode } from '../base/errors.ts';
+/** What smanager does, over the connections of a {@link Fleet}; migrations have a file of their own (migrations.ts). */
+import type { LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
+import { ComicranError } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import type { Fleet } from './fleet.ts';
 import { mergeSandboxes, type SandboxRow, type VmAnswer } from './sandbox-list.ts';
@@ -109,7 +109,7 @@ export async function unsetService(fleet: Fleet, port: number, protocol: string)
 }
 
 /** The machine that owns the sandbox, or else the one that still has it (it has ended). */
-async function machineOf(fleet: Fleet, name: string): Promise<string> {
+export async function machineOf(fleet: Fleet, name: string): Promise<string> {
   const { location } = await fleet.sdn().locate({ sandbox: name });
   if (location !== undefined) return location.vm;
   const answers = await askAll(fleet);
@@ -153,43 +153,6 @@ export async function terminateSandbox(
   const vm = await machineOf(fleet, name);
   const answer = await fleet.vm(vm).terminate({ name, ...options });
   return { vm, exitCode: answer.exitCode ?? null, exitSignal: answer.exitSignal ?? null };
-}
-
-export type MigrateOptions = { readonly toVm: string; readonly mode: string; readonly deadlineMs: number };
-
-/** Moves a sandbox. @param onEvent is told every event but the last. @throws the failure, with where the sandbox runs. */
-export async function migrateSandbox(
-  fleet: Fleet,
-  name: string,
-  options: MigrateOptions,
-  onEvent: (event: MigrationEvent) => void,
-): Promise<MigrationResult> {
-  const toEndpoint = fleet.endpointOf(options.toVm);
-  const from = await machineOf(fleet, name);
-  const events = fleet.vm(from).migrate({ name, toEndpoint, ...options });
-  for await (const event of events) {
-    switch (event.event.case) {
-      case 'result':
-        return event.event.value;
-      case 'failure': {
-        const { code, message, hint, runsOn } = event.event.value;
-        // Most messages of a migration say it themselves.
-        const where = runsOn === '' || message.includes(`at ${runsOn}`) ? '' : ` (it runs on ${runsOn})`;
-        throw new ComicranError(isErrorCode(code) ? code : 'migration.failed', `${message}${where}`, {
-          ...(hint === '' ? {} : { hint }),
-        });
-      }
-      default:
-        onEvent(event);
-    }
-  }
-  throw new ComicranError('peer.died', `${from} ended the migration of '${name}' without a result`, {
-    hint: `'comicran smanager ps' shows where it runs now.`,
-  });
-}
-
-export async function abortMigration(fleet: Fleet, name: string): Promise<void> {
-  await fleet.vm(await machineOf(fleet, name)).abortMigration({ name });
 }
 
 export async function inspectSandbox(fleet: Fleet, name: string): Promise<object> {

@@ -26,6 +26,7 @@ function prompted(input: PassThrough) {
       },
       print,
       progress: print,
+      progressIsTerminal: false,
       nowUnixMs: () => 0,
       interrupted: () => new AbortController().signal,
     },
@@ -58,4 +59,11 @@ test('the first word completes to commands, the others to names; a single one wi
   assert.deepEqual(completions('mig', commands, ['square']), [['migrate '], 'mig']);
   assert.deepEqual(completions('p', commands, []), [['ps', 'prune'], 'p']);
   assert.deepEqual(completions('migrate s', commands, ['square', 'vm1']), [['square '], 's']);
+});
+
+test('options and their known values complete, too', () => {
+  const options = (): string[] => ['--mode', '--json'];
+  assert.deepEqual(completions('migrate square vm2 --m', ['migrate'], ['square'], options), [['--mode '], '--m']);
+  assert.deepEqual(completions('migrate square vm2 --mode p', [], [], options), [['postcopy', 'precopy'], 'p']);
+  assert.deepEqual(completions('migrate square vm2 --fallback n', [], [], options), [['none '], 'n']);
 });

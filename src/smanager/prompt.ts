@@ -2,7 +2,9 @@
 import { createInterface } from 'node:readline/promises';
 import { Command, CommanderError } from 'commander';
 import { describeError } from '../base/errors.ts';
-import { addCommands, type CommandContext } from './commands.ts';
+import type { CommandContext } from './command-context.ts';
+import { addCommands } from './commands.ts';
+import { FALLBACKS, MODES } from './migrations.ts';
 import { listSandboxes } from './operations.ts';
 import { splitWords } from './words.ts';
 
@@ -26,11 +28,27 @@ function commandTree(context: CommandContext): Command {
   return program;
 }
 
-/** Command names for the first word; names of sandboxes and machines after that. */
-export function completions(line: string, commands: readonly string[], names: readonly string[]): [string[], string] {
+/** Words that can follow an option. */
+const OPTION_VALUES: Readonly<Record<string, readonly string[]>> = { '--mode': MODES, '--fallback': FALLBACKS };
+
+/**
+ * Command names for the first word; after that an option's known values behind it, options where a dash has been typed,
+ * and names of sandboxes and machines.
+ *
+ * @param optionsOf the long options of a command.
+ */
+export function completions(
+  line: string,
+  commands: readonly string[],
+  names: readonly string[],
+  optionsOf: (command: string) => readonly string[] = () => [],
+): [string[], string] {
   const words = line.split(/\s+/);
   const last = words.at(-1) ?? '';
-  const candidates = words.length <= 1 ? commands : names;
+  const candidates =
+    words.length <= 1
+      ? commands
+      : (OPTION_VALUES[words.at(-2) ?? ''] ?? (last.startsWith('-') ? optionsOf(words[0] ?? '') : names));
   const fitting = candidates.filter((candidate) => candidate.startsWith(last));
   // With the only one comes the space behind it, so that the next word can follow.
   return [fitting.length === 1 ? [`${fitting[0]} `] : fitting, last];
@@ -42,12 +60,15 @@ export async function runPrompt(context: CommandContext, streams: PromptStreams)
     const fleet = await context.fleet();
     return [...(await listSandboxes(fleet)).map((row) => row.name), ...fleet.vmNames()];
   };
-  const commands = commandTree(context).commands.map((command) => command.name());
+  const tree = commandTree(context).commands;
+  const commands = tree.map((command) => command.name());
+  const optionsOf = (name: string): string[] =>
+    tree.find((command) => command.name() === name)?.options.flatMap(({ long }) => long ?? []) ?? [];
   const lines = createInterface({
     input: streams.input,
     output: streams.output,
     terminal: streams.isTerminal,
-    completer: async (line: string) => completions(line, commands, await names().catch(() => [])),
+    completer: async (line: string) => completions(line, commands, await names().catch(() => []), optionsOf),
   });
   let failures = 0;
   let ended = false;

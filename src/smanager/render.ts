@@ -1,9 +1,17 @@
-/** What an operator sees. Pure: values in, text out. */
-import type { LogLine, MigrationEvent, MigrationResult } from '../api/gen/comicran_pb.ts';
+/** What an operator sees; of migrations in render-migration.ts. Pure: values in, text out. */
+import type { LogLine } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
-import { formatAge, formatBytes, formatMicros } from '../base/units.ts';
+import { formatAge } from '../base/units.ts';
 import type { LocationRow, ServiceRow, VmRow } from './operations.ts';
 import type { SandboxRow } from './sandbox-list.ts';
+
+function stateOf({ state, ended, migration }: SandboxRow): string {
+  if (ended !== null) return `${state} (${ended})`;
+  if (migration === null) return state;
+  const { phase, inputsBehind, outputsBehind } = migration;
+  const lag = inputsBehind === null || outputsBehind === null ? '' : `, ${inputsBehind + outputsBehind} behind`;
+  return `${state} (${phase}${lag})`;
+}
 
 export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number): string {
   if (rows.length === 0) return 'no sandboxes; start one with: comicran smanager start FULL.yaml --on VM\n';
@@ -11,7 +19,7 @@ export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number):
     [
       { title: 'name', cell: (row) => row.name },
       { title: 'vm', cell: (row) => (row.movingTo === null ? row.vm : `${row.vm} -> ${row.movingTo}`) },
-      { title: 'state', cell: (row) => (row.ended === null ? row.state : `${row.state} (${row.ended})`) },
+      { title: 'state', cell: stateOf },
       { title: 'address', cell: (row) => row.address },
       { title: 'service', cell: (row) => row.services.join(' ') || '-' },
       { title: 'pid', cell: (row) => (row.pid === null ? '-' : String(row.pid)), align: 'right' },
@@ -65,62 +73,6 @@ export function renderLocations(rows: readonly LocationRow[]): string {
     ],
     rows,
   );
-}
-
-/** A line for an event of a migration, or undefined where there is nothing new to say. */
-export function renderEvent(event: MigrationEvent): string | undefined {
-  if (event.event.case !== 'phase') return undefined;
-  const { phase, atUs, doneBytes, totalBytes, note } = event.event.value;
-  const share = totalBytes > 0n ? `  ${formatBytes(Number(doneBytes))} of ${formatBytes(Number(totalBytes))}` : '';
-  return `  ${formatMicros(Number(atUs)).padStart(9)}  ${phase}${note === '' ? '' : `: ${note}`}${share}\n`;
-}
-
-export function renderResult(name: string, result: MigrationResult): string {
-  const rows = result.phases.map((phase) => ({
-    phase: phase.phase,
-    start: formatMicros(Number(phase.startUs)),
-    took: formatMicros(Number(phase.durationUs)),
-  }));
-  const dropped = result.datagramsDropped > 0n ? `, ${result.datagramsDropped} DROPPED (receive queue full)` : '';
-  const unconfirmed = result.datagramsConfirmed
-    ? ''
-    : '\nWARNING: the destination has not confirmed the datagrams that came while nobody ran: they may be lost';
-  return (
-    formatTable(
-      [
-        { title: '  phase', cell: (row) => `  ${row.phase}` },
-        { title: 'at', cell: (row) => row.start, align: 'right' },
-        { title: 'took', cell: (row) => row.took, align: 'right' },
-      ],
-      rows,
-    ) +
-    `'${name}' runs on ${result.toVm} (mode ${result.mode}): stopped for ${formatMicros(Number(result.stopUs))}, ` +
-    `${formatMicros(Number(result.totalUs))} in all, ${result.pages} pages, ${formatBytes(Number(result.bytes))} sent, ` +
-    `${result.datagramsCarried} waiting datagrams carried${dropped}${unconfirmed}\n`
-  );
-}
-
-/** Numbers instead of bigints, for --json. */
-export function resultJson(name: string, result: MigrationResult): object {
-  return {
-    name,
-    mode: result.mode,
-    from: result.fromVm,
-    to: result.toVm,
-    totalMs: Number(result.totalUs) / 1000,
-    stopMs: Number(result.stopUs) / 1000,
-    pages: Number(result.pages),
-    bytes: Number(result.bytes),
-    datagramsCarried: Number(result.datagramsCarried),
-    datagramsDropped: Number(result.datagramsDropped),
-    datagramsConfirmed: result.datagramsConfirmed,
-    epoch: Number(result.epoch),
-    phases: result.phases.map(({ phase, startUs, durationUs }) => ({
-      phase,
-      startUs: Number(startUs),
-      durationUs: Number(durationUs),
-    })),
-  };
 }
 
 export function renderLogLine(line: LogLine): string {

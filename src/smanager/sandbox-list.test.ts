@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
-import { LocationSchema, SandboxSchema, ServiceSchema } from '../api/gen/comicran_pb.ts';
+import {
+  LagSchema,
+  LocationSchema,
+  MigrationUnderWaySchema,
+  SandboxSchema,
+  ServiceSchema,
+} from '../api/gen/comicran_pb.ts';
+import { renderSandboxes } from './render.ts';
 import { mergeSandboxes } from './sandbox-list.ts';
 
 const location = create(LocationSchema, { sandbox: 'square', address: '10.88.0.5', vm: 'vm1', epoch: 3n });
@@ -47,4 +54,13 @@ test('a sandbox that has ended is listed where it ended, with how', () => {
   const stopped = create(SandboxSchema, { name: 'old', state: 'stopped', exitCode: 3 });
   const rows = mergeSandboxes([], [], [{ vm: 'vm2', sandboxes: [stopped] }]);
   assert.deepEqual([rows[0]!.vm, rows[0]!.state, rows[0]!.ended], ['vm2', 'stopped', 'exit 3']);
+});
+
+test('a migration under way is told with its phase and how far the copy is behind', () => {
+  const lag = create(LagSchema, { inputs: 7n, outputs: 5n });
+  const underWay = create(MigrationUnderWaySchema, { mode: 'replicated', toVm: 'vm2', phase: 'catch-up', lag });
+  const migrating = create(SandboxSchema, { name: 'square', state: 'migrating', underWay });
+  const rows = mergeSandboxes([location], [service], [{ vm: 'vm1', sandboxes: [migrating] }]);
+  assert.equal(rows[0]!.movingTo, 'vm2');
+  assert.match(renderSandboxes(rows, 0), /vm1 -> vm2 +migrating \(catch-up, 12 behind\)/);
 });

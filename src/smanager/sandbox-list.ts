@@ -17,6 +17,17 @@ export type SandboxRow = {
   readonly ended: string | null;
   /** The machine that it is being moved to. */
   readonly movingTo: string | null;
+  /** How far that has got, as its source says; null: it is not being moved, or its source has not said. */
+  readonly migration: MigrationRow | null;
+};
+
+export type MigrationRow = {
+  readonly mode: string;
+  readonly phase: string;
+  readonly sinceUs: number;
+  /** Datagrams; null where there is no copy that could be behind. */
+  readonly inputsBehind: number | null;
+  readonly outputsBehind: number | null;
 };
 
 /** What one machine said; undefined: it did not answer. */
@@ -25,6 +36,17 @@ export type VmAnswer = { readonly vm: string; readonly sandboxes: readonly Sandb
 function howEnded(sandbox: Sandbox | undefined): string | null {
   if (sandbox?.exitSignal !== undefined) return sandbox.exitSignal;
   return sandbox?.exitCode === undefined ? null : `exit ${sandbox.exitCode}`;
+}
+
+function migrationRow(sandbox: Sandbox | undefined): MigrationRow | null {
+  const underWay = sandbox?.underWay;
+  if (underWay === undefined) return null;
+  const { mode, phase, atUs, lag } = underWay;
+  const behind = (count: bigint | undefined): number | null => (count === undefined ? null : Number(count));
+  return {
+    ...{ mode, phase, sinceUs: Number(atUs) },
+    ...{ inputsBehind: behind(lag?.inputs), outputsBehind: behind(lag?.outputs) },
+  };
 }
 
 /**
@@ -55,7 +77,8 @@ export function mergeSandboxes(
       epoch: Number(location?.epoch ?? sandbox?.epoch ?? 0n),
       startedUnixMs: sandbox === undefined ? null : Number(sandbox.startedUnixMs),
       ended: howEnded(sandbox),
-      movingTo: arriving?.vm ?? null,
+      movingTo: arriving?.vm ?? sandbox?.underWay?.toVm ?? null,
+      migration: migrationRow(sandbox),
     };
   };
   const owned = locations.map((location) => {

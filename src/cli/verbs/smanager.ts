@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
-import { addCommands, type CommandContext } from '../../smanager/commands.ts';
+import type { CommandContext } from '../../smanager/command-context.ts';
+import { addCommands } from '../../smanager/commands.ts';
 import type { Fleet } from '../../smanager/fleet.ts';
 
 /** Opens the connections once, from the network namespace that the configuration names. */
@@ -39,7 +40,7 @@ export function register(command: Command): void {
       '\nWithout a command: the interactive prompt.\n\nExamples:\n' +
         '  comicran smanager ps\n' +
         '  comicran smanager start square.full.yaml --on vm1\n' +
-        '  comicran smanager migrate square --to vm2 --mode stopcopy\n' +
+        '  comicran smanager migrate square vm2\n' +
         '  comicran smanager logs square --follow\n',
     );
   const fleet = fleetOpener(() => command.opts<{ config?: string }>().config);
@@ -47,6 +48,7 @@ export function register(command: Command): void {
     fleet: fleet.open,
     print: (text) => void process.stdout.write(text),
     progress: (text) => void process.stderr.write(text),
+    progressIsTerminal: process.stderr.isTTY,
     nowUnixMs: Date.now,
     interrupted: () => {
       const controller = new AbortController();

@@ -1,0 +1,15 @@
+import type { Fleet } from './fleet.ts';
+
+/** What the commands have of the program that they are typed into. */
+export type CommandContext = {
+  /** Opened on first use: `--help` needs no daemon. */
+  readonly fleet: () => Promise<Fleet>;
+  readonly print: (text: string) => void;
+  /** Progress; separate from {@link print}, so that --json output stays clean. */
+  readonly progress: (text: string) => void;
+  /** Whether {@link progress} leads to a terminal, on which a line can be written again. */
+  readonly progressIsTerminal: boolean;
+  readonly nowUnixMs: () => number;
+  /** Aborted when the operator interrupts (Ctrl-C). */
+  readonly interrupted: () => AbortSignal;
+};

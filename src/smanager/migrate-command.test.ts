@@ -1,0 +1,212 @@
+/** The migrate command as an operator types it, with a daemon that says what the test wants. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { Command } from 'commander';
+import { MigrationEventSchema, PlanMigrationResponseSchema } from '../api/gen/comicran_pb.ts';
+import { ComicranError } from '../base/errors.ts';
+import { addCommands } from './commands.ts';
+import type { Fleet } from './fleet.ts';
+
+type EventInit = MessageInitShape<typeof MigrationEventSchema>;
+type PlanInit = MessageInitShape<typeof PlanMigrationResponseSchema>;
+
+const RESULT = {
+  mode: 'stopcopy',
+  fromVm: 'vm1',
+  toVm: 'vm2',
+  totalUs: 120_000n,
+  stopUs: 70_000n,
+  pages: 2801n,
+  bytes: 11n << 20n,
+  datagramsConfirmed: true,
+};
+
+const phase = (name: string, atUs: bigint, more: object = {}): EventInit => ({
+  event: { case: 'phase', value: { phase: name, atUs, ...more } },
+});
+
+async function run(
+  words: readonly string[],
+  daemon: { events?: readonly EventInit[]; plan?: PlanInit; onMigrate?: () => void },
+  terminal = false,
+) {
+  const asked: Record<string, unknown>[] = [];
+  let [printed, progress, aborts] = ['', '', 0];
+  const interrupt = new AbortController();
+  const fleet = {
+    vmNames: () => ['vm1', 'vm2'],
+    endpointOf: () => '10.71.2.2:7710',
+    sdn: () => ({ locate: async () => ({ location: { vm: 'vm1' } }) }),
+    vm: () => ({
+      async *migrate(request: Record<string, unknown>) {
+        asked.push(request);
+        for (const event of daemon.events ?? []) {
+          yield create(MigrationEventSchema, event);
+          if (daemon.onMigrate !== undefined) interrupt.abort();
+        }
+      },
+      planMigration: async () => create(PlanMigrationResponseSchema, daemon.plan ?? {}),
+      abortMigration: async () => void aborts++,
+    }),
+    close: () => undefined,
+  } as unknown as Fleet;
+  const program = new Command().exitOverride().configureOutput({ writeErr: () => undefined });
+  addCommands(program, {
+    fleet: async () => fleet,
+    print: (text) => {
+      printed += text;
+    },
+    progress: (text) => {
+      progress += text;
+    },
+    progressIsTerminal: terminal,
+    nowUnixMs: () => 0,
+    interrupted: () => interrupt.signal,
+  });
+  for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => undefined });
+  const thrown = await program.parseAsync(['migrate', ...words], { from: 'user' }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  return { asked, printed, progress, thrown, aborts };
+}
+
+test('what is asked for reaches the daemon, and nothing that was not', async () => {
+  const events: EventInit[] = [{ event: { case: 'result', value: RESULT } }];
+  const plain = await run(['square', 'vm2'], { events });
+  assert.equal(plain.thrown, undefined);
+  assert.deepEqual(plain.asked[0], {
+    ...{ name: 'square', toVm: 'vm2', toEndpoint: '10.71.2.2:7710', mode: '', fallback: '' },
+    ...{ deadlineMs: 0, outputRule: false, uncomparedPorts: [] },
+  });
+  const words = ['--fallback', 'none', '--output-rule', '--uncompared', '7000,7001', '--uncompared', '7000'];
+  const full = await run(['square', '--to', 'vm2', ...words, '--deadline', '1.5'], { events });
+  assert.deepEqual(full.asked[0], {
+    ...{ name: 'square', toVm: 'vm2', toEndpoint: '10.71.2.2:7710', mode: '', fallback: 'none' },
+    ...{ deadlineMs: 1500, outputRule: true, uncomparedPorts: [7000, 7001] },
+  });
+});
+
+test('what cannot be meant is refused before a daemon is asked', async () => {
+  const cases: readonly (readonly [readonly string[], RegExp])[] = [
+    [['square'], /to which machine/],
+    [['square', 'vm2', '--to', 'vm1'], /to 'vm2' or to 'vm1'/],
+    [['square', 'vm2', '--mode', 'magic'], /no mode 'magic'/],
+    [['square', 'vm2', '--fallback', 'replicated'], /no fallback 'replicated'/],
+    [['square', 'vm2', '--mode', 'stopcopy', '--fallback', 'none'], /--fallback has no meaning in mode stopcopy/],
+    [['square', 'vm2', '--mode', 'precopy', '--uncompared', '5'], /--uncompared has no meaning in mode precopy/],
+    [['square', 'vm2', '--uncompared', '70000'], /a port from 1 to 65535/],
+    [['square', 'vm2', '--deadline', '0'], /a time is expected/],
+    [['square', 'vm2', '--deadline', '3h'], /a time is expected/],
+  ];
+  for (const [words, expected] of cases) {
+    const { thrown, asked } = await run(words, {});
+    assert.match(String(thrown), expected, words.join(' '));
+    assert.deepEqual(asked, []);
+  }
+});
+
+test('a result of a replicated migration says what was compared, and only what applies', async () => {
+  const replicated = {
+    ...{ freezeUs: 1_100n, cutoverUs: 400n, stopUs: 1_500n, inputsReplayed: 1234n, outputsCompared: 1230n },
+    ...{ outputsReleased: 3n, lagMax: 45n, stragglers: 2n, mode: 'replicated' },
+  };
+  const events: EventInit[] = [{ event: { case: 'result', value: { ...RESULT, ...replicated } } }];
+  const { printed } = await run(['square', 'vm2'], { events });
+  assert.match(printed, /mode replicated\): stopped for 1\.5 ms \(freeze 1\.1 ms, cutover 400 µs\), 120 ms in all/);
+  assert.match(printed, /1234 inputs replayed, 1230 outputs compared, 3 held and let go/);
+  assert.match(printed, /45 datagrams[\s\S]*2 stragglers/);
+  assert.doesNotMatch(printed, /WARNING|waited for/);
+  const json = JSON.parse((await run(['square', 'vm2', '--json'], { events })).printed);
+  const { mode, freezeUs, cutoverUs, stopUs, stopMs, inputsReplayed, outputsCompared, pageFaults, reason } = json;
+  assert.deepEqual(
+    { mode, freezeUs, cutoverUs, stopUs, stopMs, inputsReplayed, outputsCompared, pageFaults, reason },
+    {
+      ...{ mode: 'replicated', freezeUs: 1100, cutoverUs: 400, stopUs: 1500, stopMs: 1.5 },
+      ...{ inputsReplayed: 1234, outputsCompared: 1230, pageFaults: null, reason: null },
+    },
+  );
+});
+
+test('a fallback is told when it happens, and again in the result', async () => {
+  const reason = 'the copy diverged at output 17 of flow 10.88.0.5:5006 > 10.70.0.2:4001';
+  const fallback = { fromMode: 'replicated', toMode: 'stopcopy', code: 'replication.diverged', reason, atUs: 300_000n };
+  const result = { ...RESULT, requestedMode: 'replicated', reasonCode: 'replication.diverged', reason };
+  const events: EventInit[] = [
+    phase('catch-up', 1000n),
+    { event: { case: 'fallback', value: fallback } },
+    { event: { case: 'result', value: result } },
+  ];
+  const { printed, progress, thrown } = await run(['square', 'vm2'], { events });
+  assert.equal(thrown, undefined);
+  assert.match(
+    progress,
+    /replicated is given up: the copy diverged at output 17 .*not touched, going on with stopcopy/,
+  );
+  assert.match(printed, /WARNING: moved by stopcopy instead of replicated: the copy diverged at output 17 of flow/);
+});
+
+test('a divergence without a fallback says that the source was not touched, where it runs, and what to do', async () => {
+  const value = { code: 'replication.diverged', message: 'the copy diverged at output 17', runsOn: 'vm1' };
+  const { thrown, printed } = await run(['square', 'vm2', '--fallback', 'none', '--json'], {
+    events: [{ event: { case: 'failure', value } }],
+  });
+  assert.ok(thrown instanceof ComicranError);
+  assert.equal(thrown.code, 'replication.diverged');
+  assert.match(thrown.message, /output 17; the source was not touched \(it runs on vm1\)/);
+  assert.match(thrown.hint ?? '', /--uncompared/);
+  assert.equal(JSON.parse(printed).failed.code, 'replication.diverged');
+});
+
+test('progress: on a terminal one line a phase that is written again, else a line a phase and one a second', async () => {
+  const lag = { inputs: 3n, outputs: 0n };
+  const events: EventInit[] = [
+    phase('copy', 1000n, { doneBytes: 1n << 20n, totalBytes: 4n << 20n }),
+    phase('copy', 51_000n, { doneBytes: 2n << 20n, totalBytes: 4n << 20n }),
+    phase('copy', 1_101_000n, { doneBytes: 4n << 20n, totalBytes: 4n << 20n }),
+    phase('catch-up', 1_200_000n, { lag, note: 'silent' }),
+    { event: { case: 'result', value: RESULT } },
+  ];
+  const plain = (await run(['square', 'vm2'], { events })).progress;
+  assert.deepEqual(plain.trimEnd().split('\n').length, 3, plain);
+  assert.match(plain, /copy {2}1\.0 MiB of 4\.0 MiB \(25 %\)/);
+  assert.match(plain, /catch-up: silent {2}3 inputs, 0 outputs behind\n$/);
+  const onTerminal = (await run(['square', 'vm2'], { events }, true)).progress;
+  assert.equal(onTerminal.split('\r\x1b[K').length, 5);
+  assert.equal(onTerminal.split('\n').length, 3, 'two phases, each with its end');
+});
+
+test('Ctrl-C asks for an end of the migration, whose outcome is still told', async () => {
+  const events: EventInit[] = [
+    phase('copy', 1000n),
+    { event: { case: 'failure', value: { code: 'aborted', message: 'aborted on request', runsOn: 'vm1' } } },
+  ];
+  const { aborts, thrown, progress } = await run(['square', 'vm2'], { events, onMigrate: () => undefined });
+  assert.equal(aborts, 1);
+  assert.match(progress, /asking for an end/);
+  assert.match(String(thrown), /aborted on request \(it runs on vm1\)/);
+});
+
+test('a dry run says what would be done, and fails where nothing could be', async () => {
+  const plan: PlanInit = {
+    modes: [
+      { mode: 'replicated', possible: false, code: 'replication.unsuitable', whyNot: 'it has a TCP socket', hint: '' },
+      { mode: 'precopy', possible: true, stopUs: 20_000n, totalUs: 400_000n },
+      { mode: 'stopcopy', possible: true, stopUs: 70_000n, totalUs: 320_000n },
+    ],
+    ...{ memoryBytes: 64n << 20n, threads: 7, descriptors: 20 },
+  };
+  const { printed, asked, thrown } = await run(['square', 'vm2', '--dry-run'], { plan });
+  assert.equal(thrown, undefined);
+  assert.deepEqual(asked, []);
+  assert.match(printed, /replicated +no +- +- +-\n/);
+  assert.match(printed, /replicated: it has a TCP socket/);
+  assert.match(printed, /64 MiB of memory, 7 threads, 20 descriptors/);
+  assert.match(printed, /would be moved to vm2 by precopy\./);
+  const json = JSON.parse((await run(['square', 'vm2', '--dry-run', '--json'], { plan })).printed);
+  assert.equal(json.wouldUse, 'precopy');
+  const strict = await run(['square', 'vm2', '--dry-run', '--fallback', 'none'], { plan });
+  assert.match(strict.printed, /cannot be moved/);
+  assert.match(String(strict.thrown), /it has a TCP socket/);
+});

@@ -1,0 +1,157 @@
+/** The commands that move a sandbox. */
+import type { Command } from 'commander';
+import { ComicranError, messageOf } from '../base/errors.ts';
+import { parseDuration, parsePorts } from './arguments.ts';
+import type { CommandContext } from './command-context.ts';
+import { MigrationProgress } from './migration-progress.ts';
+import { abortMigration, FALLBACKS, type MigrateOptions, MODES, migrateSandbox, planMigration } from './migrations.ts';
+import { choiceOf, planJson, renderPlan, renderResult, resultJson } from './render-migration.ts';
+
+type RawOptions = {
+  readonly to?: string;
+  readonly mode?: string;
+  readonly fallback?: string;
+  readonly dryRun?: boolean;
+  readonly outputRule?: boolean;
+  readonly uncompared: readonly number[];
+  readonly deadline?: number;
+  readonly json?: boolean;
+};
+
+const HELP = `
+Modes:
+  replicated  a silent copy gets the same input until it answers as the original does; then the right to answer passes
+              to it between two packets. The server is stopped for about a millisecond, twice.
+  postcopy    stopped until the rest of it than its memory is there; memory follows while it runs
+  precopy     memory is copied while it runs; stopped for what it has written since
+  stopcopy    stopped, sent whole, let go on
+Without --mode it is replicated where the daemon offers that. A copy that answers differently (because the answers depend
+on a clock or on random numbers), or that cannot be made or fed, is thrown away, nobody outside has noticed, and the
+sandbox is moved in the mode of --fallback: precopy, unless you say otherwise. With --fallback none it stays where it is.
+
+Ctrl-C asks for an end of the migration: the sandbox runs on where it is, unless the cutover has begun.
+
+Examples:
+  migrate square vm2
+  migrate square vm2 --dry-run
+  migrate square vm2 --mode replicated --fallback none --deadline 10
+  migrate square vm2 --uncompared 7000 --output-rule
+  migrate square vm2 --mode stopcopy --json`;
+
+function checkWord(option: string, word: string | undefined, known: readonly string[]): string {
+  if (word === undefined || known.includes(word)) return word ?? '';
+  const what = option === '--mode' ? 'mode' : 'fallback';
+  throw new ComicranError('usage', `there is no ${what} '${word}'`, {
+    hint: `${option} is one of: ${known.join(', ')}.`,
+  });
+}
+
+/** @throws ComicranError usage */
+function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions {
+  const toVm = vm ?? raw.to;
+  if (toVm === undefined || (raw.to !== undefined && raw.to !== toVm)) {
+    throw new ComicranError('usage', toVm === undefined ? 'to which machine?' : `to '${toVm}' or to '${raw.to}'?`, {
+      hint: "Name one machine: migrate NAME VM; 'vms' lists them.",
+    });
+  }
+  const mode = checkWord('--mode', raw.mode, MODES);
+  const fallback = checkWord('--fallback', raw.fallback, FALLBACKS);
+  const [other] = Object.entries({
+    '--fallback': fallback !== '',
+    '--output-rule': raw.outputRule === true,
+    '--uncompared': raw.uncompared.length > 0,
+  }).find(([, given]) => given) ?? [undefined];
+  if (other !== undefined && mode !== '' && mode !== 'replicated') {
+    throw new ComicranError('usage', `${other} has no meaning in mode ${mode}`, {
+      hint: `It belongs to mode replicated; leave ${other} or --mode ${mode} out.`,
+    });
+  }
+  return {
+    ...{ toVm, mode, fallback },
+    deadlineMs: raw.deadline ?? 0,
+    outputRule: raw.outputRule ?? false,
+    uncomparedPorts: raw.uncompared,
+  };
+}
+
+async function dryRun(context: CommandContext, name: string, options: MigrateOptions, asJson: boolean): Promise<void> {
+  const plan = await planMigration(await context.fleet(), name, options);
+  const choice = choiceOf(plan, options.fallback);
+  const { toVm } = options;
+  context.print(
+    asJson ? `${JSON.stringify(planJson(name, toVm, plan, choice), null, 2)}\n` : renderPlan(name, toVm, plan, choice),
+  );
+  if (choice.mode === undefined) {
+    const refused = plan.modes[0];
+    throw new ComicranError(
+      'migration.refused',
+      `'${name}' cannot be moved to ${toVm}: ${refused?.whyNot ?? 'no mode'}`,
+      {
+        ...(refused === undefined || refused.hint === '' ? {} : { hint: refused.hint }),
+      },
+    );
+  }
+}
+
+async function migrate(context: CommandContext, name: string, options: MigrateOptions, asJson: boolean): Promise<void> {
+  const { print } = context;
+  const fleet = await context.fleet();
+  const progress = new MigrationProgress(context.progressIsTerminal);
+  const tell = (text: string): void => {
+    if (text !== '') context.progress(text);
+  };
+  const interrupted = context.interrupted();
+  const abort = (): void => {
+    tell(`${progress.end()}  asking for an end of the migration\n`);
+    abortMigration(fleet, name).catch((thrown: unknown) => tell(`  it goes on: ${messageOf(thrown)}\n`));
+  };
+  interrupted.addEventListener('abort', abort);
+  try {
+    const result = await migrateSandbox(fleet, name, options, (event) => tell(progress.show(event)));
+    tell(progress.end());
+    print(asJson ? `${JSON.stringify(resultJson(name, result), null, 2)}\n` : renderResult(name, result));
+  } catch (thrown) {
+    tell(progress.end());
+    if (asJson && thrown instanceof ComicranError) {
+      const { code, message, hint = null } = thrown;
+      print(`${JSON.stringify({ name, failed: { code, message, hint } }, null, 2)}\n`);
+    }
+    throw thrown;
+  } finally {
+    interrupted.removeEventListener('abort', abort);
+  }
+}
+
+export function addMigrationCommands(program: Command, context: CommandContext): void {
+  program
+    .command('migrate')
+    .description('move a running sandbox to another machine')
+    .argument('<name>')
+    .argument('[vm]', 'destination machine')
+    .option('--to <vm>', 'the same as the argument')
+    .option('--mode <mode>', `${MODES.join(', ')} (default: replicated, where the daemon offers it)`)
+    .option('--fallback <mode>', `when replicated does not fit: ${FALLBACKS.join(', ')} (default: precopy)`)
+    .option('--dry-run', 'say in which modes it could be moved and how long that would take; change nothing')
+    .option('--output-rule', 'an answer leaves only when the destination has what led to it; adds their distance to it')
+    .option('--uncompared <port>', 'what is sent from or to this port is not compared; may be repeated', parsePorts, [])
+    .option(
+      '--deadline <time>',
+      'give up, and run on at the source, after 30, 500ms, 2min… (default: 60)',
+      parseDuration,
+    )
+    .option('--json', 'the result as a JSON object')
+    .addHelpText('after', HELP)
+    .action(async (name: string, vm: string | undefined, raw: RawOptions) => {
+      const options = checkedOptions(vm, raw);
+      await (raw.dryRun === true ? dryRun : migrate)(context, name, options, raw.json === true);
+    });
+
+  program
+    .command('abort')
+    .description('give up a migration that is under way; the sandbox runs on where it is')
+    .argument('<name>')
+    .action(async (name: string) => {
+      await abortMigration(await context.fleet(), name);
+      context.print(`the migration of '${name}' is being aborted\n`);
+    });
+}

@@ -1,0 +1,86 @@
+/** Moving sandboxes, over the connections of a {@link Fleet}. */
+import type { MigrationEvent, MigrationResult, PlanMigrationResponse } from '../api/gen/comicran_pb.ts';
+import { ComicranError, type ErrorCode, isErrorCode } from '../base/errors.ts';
+import type { Fleet } from './fleet.ts';
+import { machineOf } from './operations.ts';
+
+/** The modes of this project; a daemon may offer fewer, and says so. */
+export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
+/** What `replicated` may be replaced with; `none`: the migration fails instead. */
+export const FALLBACKS = ['postcopy', 'precopy', 'stopcopy', 'none'] as const;
+
+export type MigrateOptions = {
+  readonly toVm: string;
+  /** Empty: the daemon's default. */
+  readonly mode: string;
+  /** Empty: the daemon's default. */
+  readonly fallback: string;
+  /** 0: the daemon's default. */
+  readonly deadlineMs: number;
+  readonly outputRule: boolean;
+  readonly uncomparedPorts: readonly number[];
+};
+
+/** What an operator can do where the daemon has no advice. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  'replication.diverged':
+    "What it sends by timer can be left out with --uncompared PORT; else move it in another mode, as '--fallback precopy' would have done.",
+  'replication.overrun': 'Try again, or move it in another mode: --mode precopy.',
+  'replication.unsuitable': 'Move it in another mode: --mode precopy.',
+  'replication.lagging': 'Try again when less is asked of it, or move it in another mode: --mode precopy.',
+};
+
+function failure(code: string, message: string, hint: string, runsOn: string): ComicranError {
+  const known = isErrorCode(code) ? code : 'migration.failed';
+  // Most messages of a migration say it themselves.
+  const where = runsOn === '' || message.includes(`at ${runsOn}`) ? '' : ` (it runs on ${runsOn})`;
+  const untouched = known.startsWith('replication.') ? '; the source was not touched' : '';
+  const advice = hint === '' ? HINTS[known] : hint;
+  return new ComicranError(known, `${message}${untouched}${where}`, advice === undefined ? {} : { hint: advice });
+}
+
+/**
+ * Moves a sandbox.
+ * @param onEvent is told every event but the last. @throws the failure, with where the sandbox runs.
+ */
+export async function migrateSandbox(
+  fleet: Fleet,
+  name: string,
+  options: MigrateOptions,
+  onEvent: (event: MigrationEvent) => void,
+): Promise<MigrationResult> {
+  const toEndpoint = fleet.endpointOf(options.toVm);
+  const from = await machineOf(fleet, name);
+  const { uncomparedPorts, ...rest } = options;
+  const events = fleet.vm(from).migrate({ name, toEndpoint, uncomparedPorts: [...uncomparedPorts], ...rest });
+  for await (const event of events) {
+    switch (event.event.case) {
+      case 'result':
+        return event.event.value;
+      case 'failure': {
+        const { code, message, hint, runsOn } = event.event.value;
+        throw failure(code, message, hint, runsOn);
+      }
+      default:
+        onEvent(event);
+    }
+  }
+  throw new ComicranError('peer.died', `${from} ended the migration of '${name}' without a result`, {
+    hint: `'comicran smanager ps' shows where it runs now.`,
+  });
+}
+
+/** A dry run: changes nothing. @param mode empty: all modes. */
+export async function planMigration(
+  fleet: Fleet,
+  name: string,
+  { toVm, mode }: { readonly toVm: string; readonly mode: string },
+): Promise<PlanMigrationResponse> {
+  const toEndpoint = fleet.endpointOf(toVm);
+  return await fleet.vm(await machineOf(fleet, name)).planMigration({ name, toVm, toEndpoint, mode });
+}
+
+/** Asks for an end of the migration that is under way; the sandbox then runs on where it is. */
+export async function abortMigration(fleet: Fleet, name: string): Promise<void> {
+  await fleet.vm(await machineOf(fleet, name)).abortMigration({ name });
+}

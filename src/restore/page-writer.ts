@@ -2,6 +2,7 @@
 import { ComicranError } from '../base/errors.ts';
 import { AREA, type MemoryImage } from '../image/types.ts';
 import type { ProcessMemory } from '../linux/memory.ts';
+import type { LazyMemory } from './lazy-memory.ts';
 
 export type PageRange = { readonly start: bigint; readonly length: number };
 
@@ -11,11 +12,14 @@ type Span = { readonly start: bigint; readonly end: bigint };
 export class PageWriter {
   readonly #memory: ProcessMemory;
   readonly #spans: readonly Span[];
+  readonly #lazy: LazyMemory | null;
   #bytes = 0n;
 
-  constructor(memory: ProcessMemory, image: MemoryImage) {
+  /** @param lazy memory that can be written through it alone. */
+  constructor(memory: ProcessMemory, image: MemoryImage, lazy: LazyMemory | null) {
     this.#memory = memory;
     this.#spans = writableSpans(image);
+    this.#lazy = lazy;
   }
 
   /** Bytes written so far; a page that came twice counts twice. */
@@ -37,8 +41,27 @@ export class PageWriter {
           'image.invalid',
           `pages for 0x${start.toString(16)}, where the process has no memory of its own`,
         );
-    this.#memory.writeRanges(ranges, bytes);
+    if (this.#lazy === null) this.#memory.writeRanges(ranges, bytes);
+    else this.#writePieces(this.#lazy, ranges, bytes);
     this.#bytes += BigInt(bytes.length);
+  }
+
+  /** Cuts the ranges at the borders of lazy areas. */
+  #writePieces(lazy: LazyMemory, ranges: readonly PageRange[], bytes: Uint8Array): void {
+    let done = 0;
+    for (const { start, length } of ranges) {
+      const end = start + BigInt(length);
+      for (let at = start; at < end; ) {
+        const area = lazy.areaAt(at);
+        const border = area?.end ?? lazy.nextArea(at)?.start ?? end;
+        const to = border < end ? border : end;
+        const piece = bytes.subarray(done, done + Number(to - at));
+        if (area === undefined) this.#memory.writeRanges([{ start: at, length: piece.length }], piece);
+        else lazy.copy(at, piece, (address, page) => this.#memory.write(address, page));
+        done += piece.length;
+        at = to;
+      }
+    }
   }
 
   #allows(start: bigint, end: bigint): boolean {

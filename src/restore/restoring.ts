@@ -30,6 +30,7 @@ import { recreateDescriptors } from './descriptors/recreate.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
 import { filterCalls, missingFilters } from './filters.ts';
 import { BUILDING, hatch } from './hatch.ts';
+import { LazyMemory } from './lazy-memory.ts';
 import { type PageRange, PageWriter } from './page-writer.ts';
 import { checkFiles, checkPlatform } from './platform.ts';
 import { applyLimits, completionCalls, dumpableCall, prepareProcess, raiseDescriptorLimit } from './process.ts';
@@ -52,6 +53,11 @@ export type RestoreOptions = {
   /** Files that were looked at before. */
   readonly files?: FileLooks;
   readonly faults?: RestoreFaults;
+  /**
+   * Memory may be missing when the process is finished (lazy-areas.ts says which): whoever touches it waits until it is
+   * put there through {@link RestoringProcess.takeUserfault}.
+   */
+  readonly lazy?: boolean;
 };
 
 const STANDARD_PIPES: ReadonlyMap<string, number> = new Map([
@@ -76,7 +82,7 @@ export function beginRestore(imageBytes: Uint8Array, hatcheryPid: number, option
   const faults = options.faults ?? NO_RESTORE_FAULTS;
   faults.reach('restore.checked');
   const restoring = new RestoringProcess(image, options.facts, faults);
-  restoring.build(hatcheryPid, options.inherited ?? STANDARD_PIPES);
+  restoring.build(hatcheryPid, options.inherited ?? STANDARD_PIPES, options.lazy ?? false);
   return restoring;
 }
 
@@ -91,6 +97,7 @@ export class RestoringProcess {
   #pidfd = -1;
   #threads: RestoringThread[] = [];
   #writer: PageWriter | null = null;
+  #lazy: LazyMemory | null = null;
   #filters: readonly Uint8Array[] = [];
 
   constructor(image: ProcessImage, facts: KernelFacts, faults: RestoreFaults) {
@@ -106,7 +113,7 @@ export class RestoringProcess {
   }
 
   /** Called once, by {@link beginRestore}. */
-  build(hatcheryPid: number, inherited: ReadonlyMap<string, number>): void {
+  build(hatcheryPid: number, inherited: ReadonlyMap<string, number>, lazy: boolean): void {
     assert(this.#state === 'new', 'a process is built once');
     this.#guarded(() => {
       // The engine and the one that it works on take turns: on one CPU that takes half the time.
@@ -137,9 +144,26 @@ export class RestoringProcess {
       this.#threads = makeThreads(main, this.#image.threads);
       for (const thread of this.#threads) prepareThread(thread);
       this.#faults.reach('restore.threads');
-      this.#writer = new PageWriter(process.memory, this.#image.memory);
+      if (lazy) this.#lazy = new LazyMemory(main, this.#image.memory);
+      this.#writer = new PageWriter(process.memory, this.#image.memory, this.#lazy);
       this.#faults.reach('restore.begun');
     });
+  }
+
+  /**
+   * The userfaultfd of a process restored lazily, to be looked after by somebody from before {@link run} until no page is
+   * missing. As long as this program alone has it, its end makes every missing page a zero page. It stays this object's
+   * until {@link takeUserfault}.
+   */
+  get userfault(): number {
+    assert(this.#lazy !== null, 'a process whose memory is all there');
+    return this.#lazy.descriptor;
+  }
+
+  /** As {@link userfault}; it is the caller's from now on. */
+  takeUserfault(): number {
+    assert(this.#lazy !== null, 'a process whose memory is all there');
+    return this.#lazy.release();
   }
 
   /** @param bytes the memory of `ranges`, one behind another. @throws ComicranError image.invalid */
@@ -152,10 +176,15 @@ export class RestoringProcess {
     });
   }
 
-  /** Completes the process and leaves it stopped, in a way that outlives this program. All pages must have come. */
-  finish(): void {
+  /**
+   * Completes the process and leaves it stopped, in a way that outlives this program. All pages must have come.
+   *
+   * @param missingBytes lazy: of pages that come later.
+   */
+  finish(missingBytes = 0n): void {
     assert(this.#state === 'building' && this.#writer !== null, 'a process that is not being built is finished');
-    const { bytes } = this.#writer;
+    assert(missingBytes === 0n || this.#lazy !== null, 'pages are missing where nobody can bring them');
+    const bytes = this.#writer.bytes + missingBytes;
     this.#guarded(() => {
       const { pageBytes } = this.#image.memory;
       if (bytes < pageBytes)
@@ -198,6 +227,7 @@ export class RestoringProcess {
   run(): void {
     if (this.#state === 'running') return;
     assert(this.#state === 'stopped', 'a process that is not finished is to run');
+    assert(this.#lazy === null || this.#lazy.isReleased, 'a process with missing pages runs and nobody brings them');
     if (this.#noticesContinue()) continueQuietly(this.pid);
     else signalProcess(this.#pidfd, SIGNAL.CONT);
     this.#state = 'running';
@@ -233,6 +263,7 @@ export class RestoringProcess {
 
   #release(): void {
     if (this.#pidfd < 0) return;
+    this.#lazy?.close();
     this.#process?.close();
     closeDescriptor(this.#pidfd);
     this.#pidfd = -1;

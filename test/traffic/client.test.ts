@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -68,6 +68,18 @@ test('against the counting server everything is answered exactly once, also at 2
     await server.close();
   }
 });
+
+for (const answer of ['clock', 'random']) {
+  test(`the last word of answers that depend on ${answer} spoils no check`, async () => {
+    const server = await startServer(serverOptions({ host: '127.0.0.1', port: '0', count: true, answer }));
+    try {
+      const report = await ask(`127.0.0.1:${server.port}`);
+      assert.deepEqual([report.answered, report.wrong, report.exactlyOnce], [200, 0, true]);
+    } finally {
+      await server.close();
+    }
+  });
+}
 
 test('the server gets the requests of the run and nothing else, each once, in order', async (t) => {
   const seen: bigint[] = [];
@@ -180,6 +192,28 @@ async function comicran(
   const [code] = (await once(child, 'close')) as [number];
   return [code, said.out, said.err];
 }
+
+test('the command reads windows when its run is over, and reports their requests apart from the others', async (t) => {
+  const { target } = await serve(t, (number, before, reply) => reply(`${number * number} ${before + 1}`));
+  const directory = mkdtempSync(join(tmpdir(), 'comicran-windows-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'windows');
+  const running = comicran(t, [target, '--rate', '500', '--duration', '1.5', '--windows', file, '--json']);
+  // Written while the run goes on; the last window is longer than any run can be.
+  const window = (label: string, fromUnixUs: number, toUnixUs: number): string =>
+    JSON.stringify({ label, fromUnixUs, toUnixUs });
+  const now = Date.now() * 1000;
+  writeFileSync(file, `${window('past', 0, 1)}\n${window('now', now, now + 600e6)}\n`);
+  const [code, out] = await running;
+  assert.equal(code, 0);
+  const { windows, sent } = JSON.parse(out);
+  assert.equal(windows.byLabel.past.sent, 0);
+  assert.equal(windows.byLabel.now.sent + windows.control.sent, sent);
+  assert.ok(windows.byLabel.now.sent > 0);
+  const [failed, , said] = await comicran(t, [target, '--duration', '0.1', '--windows', join(directory, 'none')]);
+  assert.equal(failed, 1);
+  assert.match(said, /cannot read the windows/);
+});
 
 test('the verb prints one line of JSON, and an interrupted run says what it saw', async (t) => {
   const { target } = await serve(t, (number, before, reply) => reply(`${number * number} ${before + 1}`));

@@ -81,6 +81,70 @@ test('a counting server counts the integers that it served, and those alone', as
   assert.deepEqual(await stop(server, 'SIGINT'), [0, null]);
 });
 
+/** Everything that may be asked, in an order that is the same each time. */
+const MIXED = Array.from({ length: 400 }, (_, i) => ['x', String(i), `-${i}`.repeat(i % 7), '9'.repeat(i)][i % 4]!);
+
+test('two servers that are asked the same in the same order answer the same, byte for byte', async (t) => {
+  const args = ['--count', '--memory', '1M', '--touch', '3'];
+  // V8 draws the seed of its hash tables anew for each process; here they differ for certain.
+  const [one, other] = [
+    await start(t, ['--hash-seed=1', ...PROGRAM], args),
+    await start(t, ['--hash-seed=2', ...PROGRAM], [...args, '--answer', 'steady']),
+  ];
+  assert.deepEqual(await ask(one.port, MIXED), await ask(other.port, MIXED));
+});
+
+for (const how of ['clock', 'random']) {
+  test(`a server whose answers depend on ${how} gives none a second time`, async (t) => {
+    const server = await start(t, PROGRAM, ['--count', '--answer', how]);
+    const answers = await ask(server.port, ['3', '3', '3', 'x']);
+    for (const [index, text] of answers.slice(0, 3).entries()) {
+      assert.match(text, new RegExp(`^9 ${index + 1} ${how}=[0-9a-f]+$`));
+    }
+    const words = answers.slice(0, 3).map((text) => text.split(' ')[2]);
+    assert.equal(new Set(words).size, 3);
+    assert.equal(answers[3], 'error: not an integer');
+  });
+}
+
+test('a heartbeat comes by itself, from a port of its own', async (t) => {
+  const listener = createSocket('udp4');
+  t.after(() => listener.close());
+  listener.bind(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const server = await start(t, PROGRAM, ['--heartbeat', `127.0.0.1:${listener.address().port}/10`]);
+  const beats: string[] = [];
+  for (let n = 0; n < 3; n++) {
+    const [beat, from] = (await once(listener, 'message')) as [Buffer, { port: number }];
+    beats.push(beat.toString());
+    assert.notEqual(from.port, server.port);
+  }
+  const first = Number(beats[0]!.split(' ')[1]);
+  assert.deepEqual(
+    beats,
+    [0, 1, 2].map((n) => `beat ${first + n}`),
+  );
+  assert.deepEqual(await stop(server, 'SIGTERM'), [0, null]);
+});
+
+test('memory that is touched by the second changes without a request, and answers stay as they are', async (t) => {
+  const server = await start(t, PROGRAM, ['--memory', '16M', '--touch', '8M/s']);
+  const { readFileSync, writeFileSync } = await import('node:fs');
+  if (process.getuid?.() === 0) {
+    const dirty = (): number => {
+      const smaps = readFileSync(`/proc/${server.child.pid}/smaps_rollup`, 'utf8');
+      return Number(/^Referenced:\s+([0-9]+) kB$/m.exec(smaps)![1]);
+    };
+    // Takes the reference marks away (proc(5)): what is touched afterwards has one again.
+    writeFileSync(`/proc/${server.child.pid}/clear_refs`, '1');
+    const before = dirty();
+    const deadline = performance.now() + 10_000;
+    while (dirty() < before + 2048 && performance.now() < deadline) await new Promise((r) => setTimeout(r, 50));
+    assert.ok(dirty() >= before + 2048, `${dirty()} kB referenced, ${before} before`);
+  }
+  assert.deepEqual(await ask(server.port, ['7']), ['49']);
+});
+
 test('answers as large as a datagram can be arrive whole', async (t) => {
   const server = await start(t, PROGRAM, ['--count']);
   const [square, refused, next] = await ask(server.port, [
@@ -107,6 +171,8 @@ test('bad options and a port in use are said in one sentence, with exit code 1',
     [['--memory', '64X'], /^server: --memory '64X' is not a size; /],
     [['--memory', '999999999G'], /^server: --memory '999999999G' is not a size; /],
     [['--touch', '1'], /^server: --touch writes pages of the memory that --memory holds/],
+    [['--answer', 'moon'], /^server: --answer 'moon' is none of steady, clock, random\n$/],
+    [['--heartbeat', 'localhost:1'], /^server: --heartbeat 'localhost:1' is not ADDRESS:PORT/],
     [['--host', 'localhost'], /^server: --host 'localhost' is not an IPv4 or IPv6 address\n$/],
     [['--nonsense'], /^server: .*--nonsense.*\n$/],
     [['--host', '127.0.0.1', '--port', String(server.port)], /^server: .*EADDRINUSE.*\n$/],

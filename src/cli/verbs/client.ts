@@ -2,8 +2,14 @@ import type { Command } from 'commander';
 import type { HiccupMeter } from '../../monitor/hiccup.ts';
 import type { ClientRun } from '../../traffic/client/client.ts';
 import { DEFAULT_DURATION, DEFAULT_GRACE, DEFAULT_RATE, type RawClientOptions } from '../../traffic/client/options.ts';
+import type { Span } from '../../traffic/client/spans.ts';
 
-type Options = RawClientOptions & { readonly json?: boolean; readonly timeline?: string; readonly hiccups?: boolean };
+type Options = RawClientOptions & {
+  readonly json?: boolean;
+  readonly timeline?: string;
+  readonly hiccups?: boolean;
+  readonly windows?: string;
+};
 
 /** Room for some 40,000 small answers: what comes at once after a stop must not be lost here. */
 const RECEIVE_LIMIT_BYTES = 32 * 1024 * 1024;
@@ -33,7 +39,13 @@ async function disturbance(meter: HiccupMeter, { report, record }: ClientRun) {
     toUs: toUnixUs - report.startUnixUs,
   }));
   const { stalls: _, ...summary } = platform;
-  return { platform: summary, undisturbed: undisturbed(record, stalls) };
+  return { stalls, figures: { platform: summary, undisturbed: undisturbed(record, stalls) } };
+}
+
+/** The latencies in the windows that a file names. */
+async function windowed(file: string, { report, record }: ClientRun, stalls: readonly Span[] | undefined) {
+  const { readWindows, windowsReport } = await import('../../traffic/client/windows.ts');
+  return windowsReport(record, readWindows(file, report.startUnixUs), stalls);
 }
 
 /** @returns the exit code. A run of which something is known is a success, whatever was lost; this one has shown nothing. */
@@ -62,18 +74,24 @@ async function run(target: string, raw: Options): Promise<void> {
     throw thrown;
   });
   const { report, record } = finished;
-  const disturbed = meter === undefined ? undefined : await disturbance(meter, finished);
+  const watched = meter === undefined ? undefined : await disturbance(meter, finished);
+  const disturbed = watched?.figures;
+  const windows = raw.windows === undefined ? undefined : await windowed(raw.windows, finished, watched?.stalls);
   if (raw.timeline !== undefined) {
     const { writeTimeline } = await import('../../traffic/client/timeline.ts');
     writeTimeline(raw.timeline, record, report.startUnixUs);
   }
   if (report.sent > 0 && report.answered === 0) process.exitCode = tellSilence(report.target, report.sent);
   if (raw.json === true) {
-    process.stdout.write(`${JSON.stringify({ ...report, ...disturbed })}\n`);
+    process.stdout.write(`${JSON.stringify({ ...report, ...disturbed, windows })}\n`);
     return;
   }
   const { renderClientReport } = await import('../../traffic/client/render.ts');
   process.stdout.write(renderClientReport(report, disturbed?.undisturbed));
+  if (windows !== undefined) {
+    const { renderWindows } = await import('../../traffic/client/render-windows.ts');
+    process.stdout.write(`\n${renderWindows(windows)}`);
+  }
   if (disturbed !== undefined) {
     const { renderHiccups } = await import('../../monitor/render-hiccups.ts');
     process.stdout.write(`\n${renderHiccups(disturbed.platform)}`);
@@ -89,6 +107,7 @@ export function register(command: Command): void {
     .option('--digits <n>', 'ask for the squares of numbers of this length, instead of short ones')
     .option('--shared', 'others ask this server too: a gap in its counter is no failure')
     .option('--hiccups', 'watch meanwhile when this machine did not run, and report the latencies without that, too')
+    .option('--windows <file>', 'read times from this file when the run is over, and report their requests separately')
     .option('--timeline <file>', 'write when each request was sent and answered')
     .option('--json', 'print the report as one line of JSON')
     .addHelpText(

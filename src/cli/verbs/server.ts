@@ -7,12 +7,21 @@ export function register(command: Command): void {
     .option('--port <port>', 'UDP port', DEFAULT_PORT)
     .option('--host <address>', 'address to listen on', DEFAULT_HOST)
     .option('--memory <size>', 'hold this much memory, for example 64M')
-    .option('--touch <pages>', 'write this many pages of that memory for each request')
+    .option('--touch <pages>', 'write this many pages of that memory for each request; 50M/s: so much each second')
     .option('--count', 'answer "N*N COUNT", where COUNT is how many requests have been served')
+    .option(
+      '--answer <how>',
+      'steady: by the requests alone; clock, random: with a last word that depends on them',
+      'steady',
+    )
+    .option('--heartbeat <to>', 'send a datagram by timer to ADDRESS:PORT[/MILLISECONDS]')
     .addHelpText(
       'after',
-      '\nThe datagram "7" is answered "49"; anything that is not an integer "error: …".\n\nExample:\n' +
-        '  comicran server --port 5006 --count --memory 64M --touch 16\n',
+      '\nThe datagram "7" is answered "49"; anything that is not an integer "error: …".\n\nExamples:\n' +
+        '  comicran server --port 5006 --count --memory 64M --touch 16\n' +
+        '  comicran server --memory 1G --touch 50M/s\n' +
+        '  comicran server --answer random\n' +
+        '  comicran server --heartbeat 10.70.0.2:7000/100\n',
     )
     .action(async (raw: RawServerOptions) => {
       const options = ((): ReturnType<typeof serverOptions> => {

@@ -1,5 +1,6 @@
 /** From what was recorded to what is reported. docs/measuring.md says what each figure means. */
 import type { RunRecord } from './run-record.ts';
+import { overlaps, type Span } from './spans.ts';
 
 /** Microseconds; null where there was no answer. */
 export type Latency = {
@@ -78,9 +79,6 @@ export type RunFacts = {
   readonly shared: boolean;
 };
 
-/** A span of time, in microseconds since the run's start. */
-export type Span = { readonly fromUs: number; readonly toUs: number };
-
 const rounded = (value: number, digits: number): number => Math.round(value * 10 ** digits) / 10 ** digits;
 
 /** Exact percentiles by nearest rank: the smallest value that at least that share does not exceed. Sorts `values`. */
@@ -98,32 +96,24 @@ export type Undisturbed = {
   readonly latencyFromSendUs: Latency;
 };
 
-/** Whether something from `fromUs` to `toUs` overlaps one of the spans, which are in order and do not overlap. */
-function overlaps(spans: readonly Span[], fromUs: number, toUs: number): boolean {
-  let [low, high] = [0, spans.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (spans[middle]!.toUs <= fromUs) low = middle + 1;
-    else high = middle;
-  }
-  return low < spans.length && spans[low]!.fromUs < toUs;
-}
-
 /**
- * Latency of the answered requests, without those that were in flight during one of the spans `without` (in order, none
- * overlapping another).
+ * Latency of the answered requests that `keep` wants, by when they were due and when they were answered.
  *
  * @param since `intended`: from when the request was due, so that a client which could not send in time does not hide
  * what its requests would have met (coordinated omission). `sent`: from when it was handed to the kernel.
  */
-export function latencySince(record: RunRecord, since: 'intended' | 'sent', without: readonly Span[] = []): Latency {
+export function latencyWhere(
+  record: RunRecord,
+  since: 'intended' | 'sent',
+  keep: (dueUs: number, answeredUs: number) => boolean = () => true,
+): Latency {
   const values = new Float64Array(record.answered);
   let count = 0;
   for (let index = 0; index < record.sent; index++) {
     const answered = record.answeredUs[index]!;
     if (Number.isNaN(answered)) continue;
     const intended = record.intendedUs(index);
-    if (overlaps(without, intended, answered)) continue;
+    if (!keep(intended, answered)) continue;
     values[count++] = answered - (since === 'intended' ? intended : record.sentUs[index]!);
   }
   return latencyOf(values.subarray(0, count));
@@ -136,10 +126,11 @@ export function undisturbed(record: RunRecord, stalls: readonly Span[]): Undistu
     const answered = record.answeredUs[index]!;
     if (!Number.isNaN(answered) && overlaps(stalls, record.intendedUs(index), answered)) leftOut++;
   }
+  const quiet = (dueUs: number, answeredUs: number): boolean => !overlaps(stalls, dueUs, answeredUs);
   return {
     leftOut,
-    latencyUs: latencySince(record, 'intended', stalls),
-    latencyFromSendUs: latencySince(record, 'sent', stalls),
+    latencyUs: latencyWhere(record, 'intended', quiet),
+    latencyFromSendUs: latencyWhere(record, 'sent', quiet),
   };
 }
 
@@ -216,8 +207,8 @@ export function reportOf(record: RunRecord, facts: RunFacts): ClientReport {
     reordered: record.reordered,
     exactlyOnce: exactlyOnceOf(record, counter, facts.shared),
     counter,
-    latencyUs: latencySince(record, 'intended'),
-    latencyFromSendUs: latencySince(record, 'sent'),
+    latencyUs: latencyWhere(record, 'intended'),
+    latencyFromSendUs: latencyWhere(record, 'sent'),
     maxGapMs: rounded(record.maxGapUs / 1000, 3),
     pacing: pacingOf(record),
     refused: facts.refused,

@@ -30,14 +30,15 @@ function trimmed(text: string): string {
  *
  * @param request the datagram's bytes as Latin-1 text, so that a byte is a character.
  * @param count what to say after the square; absent: nothing.
+ * @param variation a last word; empty: none.
  */
-export function answer(request: string, count?: number): Answer {
+export function answer(request: string, count?: number, variation = ''): Answer {
   const text = trimmed(request);
   if (text === '') return refusal('the datagram is empty where an integer is expected');
   if (!INTEGER.test(text)) return refusal('not an integer');
   const unsigned = text.startsWith('-') || text.startsWith('+') ? text.slice(1) : text;
   const digits = unsigned.replace(LEADING_ZEROS, '');
-  const suffix = count === undefined ? '' : ` ${count}`;
+  const suffix = (count === undefined ? '' : ` ${count}`) + (variation === '' ? '' : ` ${variation}`);
   const space = MAX_PAYLOAD_BYTES - suffix.length;
   const tooLong = `the square of an integer of ${digits.length} digits does not fit into a datagram`;
   // A square has twice the digits, or one less.

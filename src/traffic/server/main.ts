@@ -12,6 +12,8 @@ try {
       memory: { type: 'string' },
       touch: { type: 'string' },
       count: { type: 'boolean' },
+      answer: { type: 'string' },
+      heartbeat: { type: 'string' },
     },
   });
   await runServer(serverOptions(values));

@@ -107,9 +107,9 @@ async function migrate(context: CommandContext, name: string, options: MigrateOp
   };
   interrupted.addEventListener('abort', abort);
   try {
-    const result = await migrateSandbox(fleet, name, options, (event) => tell(progress.show(event)));
+    const moved = await migrateSandbox(fleet, name, options, (event) => tell(progress.show(event)));
     tell(progress.end());
-    print(asJson ? `${JSON.stringify(resultJson(name, result), null, 2)}\n` : renderResult(name, result));
+    print(asJson ? `${JSON.stringify(resultJson(name, moved), null, 2)}\n` : renderResult(name, moved.result));
   } catch (thrown) {
     tell(progress.end());
     if (asJson && thrown instanceof ComicranError) {

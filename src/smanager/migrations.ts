@@ -9,6 +9,9 @@ export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 /** What `replicated` may be replaced with; `none`: the migration fails instead. */
 export const FALLBACKS = ['postcopy', 'precopy', 'stopcopy', 'none'] as const;
 
+/** `startedUnixUs`: by this program's clock, when the first word of the migration came, less what it said of its age. */
+export type Migrated = { readonly result: MigrationResult; readonly startedUnixUs: number };
+
 export type MigrateOptions = {
   readonly toVm: string;
   /** Empty: the daemon's default. */
@@ -20,6 +23,8 @@ export type MigrateOptions = {
   readonly outputRule: boolean;
   readonly uncomparedPorts: readonly number[];
 };
+
+const nowUnixUs = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);
 
 /** What an operator can do where the daemon has no advice. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
@@ -48,15 +53,20 @@ export async function migrateSandbox(
   name: string,
   options: MigrateOptions,
   onEvent: (event: MigrationEvent) => void,
-): Promise<MigrationResult> {
+): Promise<Migrated> {
   const toEndpoint = fleet.endpointOf(options.toVm);
   const from = await machineOf(fleet, name);
   const { uncomparedPorts, ...rest } = options;
   const events = fleet.vm(from).migrate({ name, toEndpoint, uncomparedPorts: [...uncomparedPorts], ...rest });
+  let startedUnixUs: number | undefined;
   for await (const event of events) {
+    if (event.event.case === 'phase') startedUnixUs ??= nowUnixUs() - Number(event.event.value.atUs);
     switch (event.event.case) {
       case 'result':
-        return event.event.value;
+        return {
+          result: event.event.value,
+          startedUnixUs: startedUnixUs ?? nowUnixUs() - Number(event.event.value.totalUs),
+        };
       case 'failure': {
         const { code, message, hint, runsOn } = event.event.value;
         throw failure(code, message, hint, runsOn);

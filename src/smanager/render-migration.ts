@@ -2,6 +2,7 @@
 import type { MigrationResult, PlanMigrationResponse, PlannedMode } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
 import { formatBytes, formatMicros } from '../base/units.ts';
+import type { Migrated } from './migrations.ts';
 
 const micros = (value: bigint | undefined): string => (value === undefined ? '-' : formatMicros(Number(value)));
 const numberOf = (value: bigint | undefined): number | null => (value === undefined ? null : Number(value));
@@ -70,7 +71,7 @@ export function renderResult(name: string, result: MigrationResult): string {
 }
 
 /** Numbers instead of bigints, for --json. Null: does not apply to the mode. */
-export function resultJson(name: string, result: MigrationResult): object {
+export function resultJson(name: string, { result, startedUnixUs }: Migrated): object {
   return {
     name,
     mode: result.mode,
@@ -79,6 +80,7 @@ export function resultJson(name: string, result: MigrationResult): object {
     reason: result.reason === '' ? null : result.reason,
     from: result.fromVm,
     to: result.toVm,
+    startedUnixUs,
     totalMs: Number(result.totalUs) / 1000,
     stopMs: Number(result.stopUs) / 1000,
     stopUs: Number(result.stopUs),

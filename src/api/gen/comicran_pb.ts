@@ -944,7 +944,7 @@ export type PlanMigrationResponse = Message<"comicran.v1.PlanMigrationResponse">
   modes: PlannedMode[];
 
   /**
-   * Resident memory of the process: what would be copied.
+   * Resident memory of the process that belongs to no file: what would be copied.
    *
    * @generated from field: uint64 memory_bytes = 2;
    */

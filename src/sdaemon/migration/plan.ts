@@ -9,6 +9,7 @@ import {
   type PlannedModeSchema,
 } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
+import { readProc, StatusFile } from '../../linux/procfs.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
 import { uncarry } from './carried-error.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
@@ -69,9 +70,11 @@ function refusalOf(thrown: unknown): Refusal {
   return { code: known?.code ?? 'migration.refused', whyNot: messageOf(thrown), hint: known?.hint ?? '' };
 }
 
-function sizeOf(hostPid: number, memoryBytes: number): Size {
+/** Memory of its own: what it shares with a file is not sent. */
+function sizeOf(hostPid: number): Size {
   const count = (what: string): number => readdirSync(`/proc/${hostPid}/${what}`).length;
-  return { memoryBytes, threads: count('task'), descriptors: count('fd') };
+  const kib = Number.parseInt(new StatusFile(readProc(hostPid, 'status')).text('RssAnon'), 10);
+  return { memoryBytes: kib * 1024, threads: count('task'), descriptors: count('fd') };
 }
 
 /** @throws ComicranError where no migration of this name could even be thought of; what a mode lacks is in the answer. */
@@ -93,10 +96,9 @@ export async function planMigration(
   const hostPid = jail.state().process?.pid;
   if (hostPid === undefined) throw new ComicranError('process.gone', `'${name}' has no process any more`);
   let refusal: Refusal | undefined;
-  let size: Size = sizeOf(hostPid, 0);
+  const size = sizeOf(hostPid);
   const looked = await engine.run({ side: 'inspect', hostPid, inherited: inheritedPipes(jail), stateDirectory }, {});
-  if (looked.outcome === 'inspected') size = sizeOf(hostPid, looked.memoryBytes);
-  else if ('error' in looked) refusal = refusalOf(uncarry(looked.error));
+  if ('error' in looked) refusal = refusalOf(uncarry(looked.error));
   if (refusal === undefined) {
     const there = await peer(toVm, toEndpoint).info({});
     if (there.kernel !== release()) {

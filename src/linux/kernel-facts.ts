@@ -1,6 +1,7 @@
 /** What this machine's kernel and CPU are and can, probed once by the thread that uses it and passed around as one value. */
 import { readFileSync } from 'node:fs';
 import { release, version } from 'node:os';
+import { readBootId } from './boot-id.ts';
 import { trySyscall } from './libc.ts';
 import { ProcessMemory } from './memory.ts';
 import { hasPagemapScan } from './pagemap.ts';
@@ -56,7 +57,7 @@ export function probeKernel(): KernelFacts {
     return {
       release: release(),
       version: version(),
-      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+      bootId: readBootId(),
       vdsoDigest: digestOf(readVdso(parseMaps(readProc('self', 'maps')), memory)),
       cpuFeatures: cpuFeatures(),
       scheduling: currentScheduling(),

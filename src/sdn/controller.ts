@@ -11,8 +11,16 @@
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { DataPlane, ServiceCount } from './data-plane.ts';
 import {
+  type Announce,
+  decideAnnounce,
+  decideEndMigration,
+  decideOpenRecord,
+  decideSettle,
+  type EndMigration,
+} from './decide-migration.ts';
+import type { Decision } from './decision.ts';
+import {
   type Claim,
-  type Decision,
   decideClaim,
   decideRelease,
   decideSetOwner,
@@ -34,7 +42,18 @@ import {
   serviceEndKey,
 } from './plan.ts';
 import type { RecordStore } from './record-store.ts';
-import { applyEdits, type Edit, type Location, type Service, serviceKey, type Tables } from './tables.ts';
+import {
+  type Announcement,
+  applyEdits,
+  type Edit,
+  type Location,
+  type Service,
+  serviceKey,
+  type Tables,
+} from './tables.ts';
+
+/** Between a change of the owner and what else it brings with it. */
+const SETTLE_DELAY_MS = 20;
 
 /** Where a test can break it. */
 export type FaultPoint = 'decided' | 'recorded' | 'applied';
@@ -44,6 +63,10 @@ export type ControllerOptions = {
   readonly dataPlane: DataPlane;
   /** IPv4 address that UEs send to. */
   readonly serviceAddress: string;
+  /** Unix time in milliseconds. */
+  readonly nowMs: () => number;
+  /** Runs something later, if the daemon still runs then. */
+  readonly after: (delayMs: number, run: () => void) => void;
   /** One line a change, without a time. */
   readonly log: (line: string) => void;
   readonly fault?: (point: FaultPoint) => void;
@@ -51,23 +74,52 @@ export type ControllerOptions = {
 
 export type CountedService = Service & { readonly packets: bigint; readonly bytes: bigint };
 
+/** The compare-and-set that one record channel may ask for. */
+export type Take = {
+  readonly sandbox: string;
+  readonly migrationId: string;
+  readonly expectedEpoch: bigint;
+  readonly vm: string;
+  readonly vmAddress: string;
+};
+
 /** The edits that take back edits, by the tables from before. */
 function inverseOf(edits: readonly Edit[], before: Tables): Edit[] {
   return edits.toReversed().map((edit): Edit => {
-    if (edit.kind === 'put-location' || edit.kind === 'remove-location') {
+    if ('location' in edit) {
       const location = before.locations.get(edit.location.sandbox);
-      return location === undefined
-        ? { kind: 'remove-location', location: edit.location }
-        : { kind: 'put-location', location };
+      if (location === undefined) return { kind: 'remove-location', location: edit.location };
+      return { kind: edit.kind === 'set-owner' ? 'set-owner' : 'put-location', location };
+    }
+    if ('announcement' in edit) {
+      const announcement = before.announcements.get(edit.announcement.sandbox);
+      return announcement === undefined
+        ? { kind: 'remove-announcement', announcement: edit.announcement }
+        : { kind: 'put-announcement', announcement };
     }
     const service = before.services.get(serviceKey(edit.service));
     return service === undefined ? { kind: 'remove-service', service: edit.service } : { kind: 'put-service', service };
   });
 }
 
+function describeAnnouncement({ sandbox, migrationId, from, to }: Announcement): string {
+  return `${sandbox}: migration ${migrationId} from ${from} to ${to}`;
+}
+
 function describeEdit(edit: Edit, before: Tables): string {
   switch (edit.kind) {
-    case 'put-location': {
+    case 'put-announcement': {
+      const { announcement } = edit;
+      const former = before.announcements.get(announcement.sandbox);
+      if (former?.migrationId !== announcement.migrationId) return `${describeAnnouncement(announcement)} is announced`;
+      return former.toLink === ''
+        ? `${describeAnnouncement(announcement)}: packets are taken from ${announcement.fromLink} and ${announcement.toLink}`
+        : `${describeAnnouncement(announcement)} has changed the owner: packets from ${former.from} are refused soon`;
+    }
+    case 'remove-announcement':
+      return `${describeAnnouncement(edit.announcement)} is over`;
+    case 'put-location':
+    case 'set-owner': {
       const { sandbox, address, vm, vmAddress, epoch, migrationId } = edit.location;
       const former = before.locations.get(sandbox);
       const from = former === undefined ? 'new' : `from ${former.vm}, epoch ${former.epoch}`;
@@ -90,6 +142,7 @@ export class SdnController {
   #suspect = false;
   /** Addresses of sandboxes whose route could not be set. */
   readonly #unreachable = new Set<string>();
+  readonly #unlogged: string[] = [];
 
   /** Takes the tables from the record and brings the kernel to them. */
   constructor(options: ControllerOptions) {
@@ -104,8 +157,8 @@ export class SdnController {
    * down has taken its routes with it. @returns whether something had to be changed.
    */
   repair(): boolean {
-    const { dataPlane, serviceAddress, log } = this.#options;
-    const wanted = contentFor(this.#tables, serviceAddress);
+    const { dataPlane, serviceAddress, log, nowMs } = this.#options;
+    const wanted = contentFor(this.#tables, serviceAddress, nowMs());
     const change = reconcile(wanted, this.#readKernel());
     this.#suspect = true;
     // Routes one by one: a machine whose link is down must not keep the others from being reached.
@@ -142,15 +195,22 @@ export class SdnController {
   }
 
   #carryOut<Answer>({ edits, answer }: Decision<Answer>): Answer {
-    const { store, dataPlane, serviceAddress, log, fault } = this.#options;
-    if (edits.length === 0) return answer;
-    if (this.#suspect) this.repair();
+    const { store, dataPlane } = this.#options;
     for (const edit of edits) {
-      if (edit.kind === 'put-location') dataPlane.checkNextHop(edit.location.vmAddress);
+      if (edit.kind === 'put-location' || edit.kind === 'set-owner') dataPlane.linkTo(edit.location.vmAddress);
     }
+    this.#change({ edits, answer }, () => store.write(edits));
+    this.#logChanges();
+    return answer;
+  }
+
+  #change({ edits }: Decision<unknown>, write: () => void): void {
+    const { dataPlane, serviceAddress, fault } = this.#options;
+    if (edits.length === 0) return;
+    if (this.#suspect) this.repair();
     const before = this.#tables;
     fault?.('decided');
-    store.write(edits);
+    write();
     this.#tables = applyEdits(before, edits);
     fault?.('recorded');
     try {
@@ -159,8 +219,12 @@ export class SdnController {
       this.#takeBack(edits, before, cause);
     }
     fault?.('applied');
-    for (const edit of edits) log(describeEdit(edit, before));
-    return answer;
+    this.#unlogged.push(...edits.map((edit) => describeEdit(edit, before)));
+  }
+
+  /** Apart from the change, because somebody may wait for its answer. */
+  #logChanges(): void {
+    for (const line of this.#unlogged.splice(0)) this.#options.log(line);
   }
 
   /** Nobody has seen the new record yet: this is still the same turn of the event loop. */
@@ -192,13 +256,78 @@ export class SdnController {
 
   setOwner(request: SetOwner): { readonly changed: boolean; readonly location: Location } {
     const decision = decideSetOwner(this.#tables, request);
+    // By a record channel it may be the owner since a moment that the disk has not seen.
+    if (decision.edits.length === 0) this.#options.store.flush();
     const answer = this.#carryOut(decision);
-    if (!answer.changed) {
-      const { vm, epoch } = answer.location;
-      const record = `it belongs to ${vm} in epoch ${epoch}`;
-      this.#options.log(`${request.sandbox}: ${request.vm} is refused for epoch ${request.expectedEpoch}: ${record}`);
-    }
+    if (!answer.changed) this.#logRefused(request, answer.location);
+    else this.#settleLater(request.sandbox);
     return answer;
+  }
+
+  /**
+   * The compare-and-set of a record channel. The destination of a migration is answered before the disk has it: that the
+   * migration is announced is on the disk, and the destination asks again by {@link setOwner}
+   * (docs/decisions/record-before-disk.md). Everybody else is answered afterwards.
+   */
+  take(take: Take): Location {
+    const present = this.#tables.locations.get(take.sandbox);
+    const decision = decideSetOwner(this.#tables, take);
+    if (decision.edits.length === 0 || present?.vm === take.vm) return this.setOwner(take).location;
+    const { store, log } = this.#options;
+    const onDisk = (failure: Error | undefined): void => {
+      if (failure !== undefined) log(`the record does not get to the disk: ${failure.message}`);
+    };
+    this.#change(decision, () => store.writeSoon(decision.edits, onDisk));
+    this.#settleLater(take.sandbox);
+    return decision.answer.location;
+  }
+
+  /** Does what {@link take} will do as far as it goes without changing anything, so that it takes no longer than later ones. */
+  rehearse(take: Take): void {
+    const location = this.#tables.locations.get(take.sandbox);
+    if (location === undefined || this.#suspect) return;
+    const { store, dataPlane, serviceAddress } = this.#options;
+    changeFor(decideSetOwner(this.#tables, take).edits, serviceAddress);
+    const edit: Edit = { kind: 'set-owner', location };
+    applyEdits(this.#tables, [edit]);
+    store.rehearse(edit);
+    dataPlane.rehearse({ address: location.address, via: location.vmAddress });
+  }
+
+  /** Not at once: what the former owner has sent is on its way, and the new one has more urgent things to do. */
+  #settleLater(sandbox: string): void {
+    const { after, nowMs, log } = this.#options;
+    after(SETTLE_DELAY_MS, () => {
+      try {
+        this.#logChanges();
+        this.#carryOut(decideSettle(this.#tables, sandbox, nowMs()));
+      } catch (thrown) {
+        log(`${sandbox}: packets of its former owner are taken for some time yet: ${messageOf(thrown)}`);
+      }
+    });
+  }
+
+  announce(announce: Announce): void {
+    this.#carryOut(decideAnnounce(this.#tables, announce));
+  }
+
+  endMigration(end: EndMigration): void {
+    this.#carryOut(decideEndMigration(this.#tables, end));
+  }
+
+  /** Whether this compare-and-set may have a record channel. @returns until when, Unix time in milliseconds. */
+  openRecord({ sandbox, migrationId, expectedEpoch, vm, vmAddress }: Take): number {
+    const { dataPlane } = this.#options;
+    const link = dataPlane.linkTo(vmAddress);
+    const owner = this.#tables.locations.get(sandbox);
+    const ownerLink = owner === undefined ? link : dataPlane.linkTo(owner.vmAddress);
+    const request = { sandbox, migrationId, expectedEpoch, vm, ownerLink, link };
+    return this.#carryOut(decideOpenRecord(this.#tables, request)).untilMs;
+  }
+
+  #logRefused(request: SetOwner, { vm, epoch }: Location): void {
+    const record = `it belongs to ${vm} in epoch ${epoch}`;
+    this.#options.log(`${request.sandbox}: ${request.vm} is refused for epoch ${request.expectedEpoch}: ${record}`);
   }
 
   release(request: Release): void {
@@ -223,6 +352,13 @@ export class SdnController {
 
   service(key: Pick<Service, 'port' | 'protocol'>): Service | undefined {
     return this.#tables.services.get(serviceKey(key));
+  }
+
+  /** Packets that came from elsewhere than the sandbox's owner and were dropped, by sandbox. */
+  refusedPackets(): Map<string, bigint> {
+    const refused = this.#options.dataPlane.refused();
+    const locations = [...this.#tables.locations.values()];
+    return new Map(locations.map(({ sandbox, address }) => [sandbox, refused.get(address) ?? 0n]));
   }
 
   /** Every service with its requests counted, by port. */

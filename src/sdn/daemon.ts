@@ -1,4 +1,6 @@
 /** The parts of the sdn daemon, put together. */
+
+import { parseEndpoint } from '../api/endpoint.ts';
 import { Sdn } from '../api/gen/comicran_pb.ts';
 import type { Identity } from '../api/identity.ts';
 import { type Server, serve } from '../api/server.ts';
@@ -7,6 +9,7 @@ import { messageOf } from '../base/errors.ts';
 import { type FaultPoint, SdnController } from './controller.ts';
 import type { DataPlane } from './data-plane.ts';
 import { sdnHandlers } from './handlers.ts';
+import { RecordFace } from './record-face.ts';
 import { openRecordStore } from './record-store.ts';
 import { hostAddress } from './requests.ts';
 
@@ -31,6 +34,24 @@ export interface SdnDaemon {
   close(): Promise<void>;
 }
 
+/** Everything that is to be done later, given up at once. */
+class Timers {
+  readonly #running = new Set<NodeJS.Timeout>();
+
+  start(delayMs: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#running.delete(timer);
+      run();
+    }, delayMs);
+    this.#running.add(timer);
+  }
+
+  close(): void {
+    for (const timer of this.#running) clearTimeout(timer);
+    this.#running.clear();
+  }
+}
+
 /** Resolves when the kernel holds what the record says and calls are answered. */
 export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
   const { stateDirectory, identity, log, fault } = options;
@@ -42,10 +63,14 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
     cleanup.defer('close the record', () => store.close());
     const dataPlane = options.openDataPlane();
     cleanup.defer('close the data plane', () => dataPlane.close());
+    const timers = new Timers();
+    cleanup.defer('forget what was to be done later', () => timers.close());
     const controller = new SdnController({
       store,
       dataPlane,
       serviceAddress,
+      nowMs: Date.now,
+      after: (delayMs, run) => timers.start(delayMs, run),
       log,
       ...(fault === undefined ? {} : { fault }),
     });
@@ -57,10 +82,13 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
       }
     }, REPAIR_INTERVAL_MS);
     cleanup.defer('stop repairing', () => clearInterval(timer));
+    const { address } = parseEndpoint(options.listen);
+    const records = await RecordFace.listen(address, controller, Date.now);
+    cleanup.defer('close the record channels', () => records.close());
     server = await serve({
       listen: options.listen,
       identity,
-      routes: (router) => router.service(Sdn, sdnHandlers(controller)),
+      routes: (router) => router.service(Sdn, sdnHandlers(controller, records)),
       onBug: (call, thrown) => log(`bug in ${call}: ${thrown instanceof Error ? thrown.stack : String(thrown)}`),
       onRefused: (from, reason) => log(`a connection from ${from} was refused: ${reason}`),
     });

@@ -1,20 +1,18 @@
 /**
  * The kernel objects that carry the packets, as the controller sees them: synchronous, so that a change of the owner is
  * made within one turn of the event loop, with nothing in between.
- *
- * Source validation belongs here when it comes: packets from a sandbox's address accepted through its owner's machine
- * alone, except while it migrates. It wants a set of addresses that may come either way, changed when a migration begins and
- * ends and not when the owner changes, next to a reverse path check (`fib saddr . iif oif`), which follows the route by
- * itself. Until then a machine that has lost the ownership is kept silent by its own sdaemon alone.
  */
-import type { KernelChange, KernelContent, ServiceEnd } from './plan.ts';
+import type { KernelChange, KernelContent, SandboxRoute, ServiceEnd } from './plan.ts';
 
 /** Requests that came for a service since the kernel has had it; answers are not counted. */
 export type ServiceCount = ServiceEnd & { readonly packets: bigint; readonly bytes: bigint };
 
 export interface DataPlane {
-  /** @throws ComicranError vm.unreachable where this address cannot be the next hop of a route. */
-  checkNextHop(address: string): void;
+  /**
+   * The link that leads to a machine.
+   * @throws ComicranError vm.unreachable where this address cannot be the next hop of a route.
+   */
+  linkTo(address: string): string;
   /** Makes what the rest stands on (the table, forwarding), where it is not so already. What is right stays. */
   prepare(): void;
   /** What is in the kernel now. @throws where somebody has taken away or changed what {@link prepare} makes. */
@@ -25,7 +23,11 @@ export interface DataPlane {
    * routes one by one, translations all or none.
    */
   apply(change: KernelChange): void;
+  /** Sets a route that is there to what it is: with that the way is warm when it changes. */
+  rehearse(route: SandboxRoute): void;
   counts(): ServiceCount[];
+  /** Packets that came in through another link than their sandbox's owner's and were dropped, by guarded address. */
+  refused(): ReadonlyMap<string, bigint>;
   /** Removes everything of this controller from the kernel. */
   flush(): void;
   /** Leaves everything in the kernel. Idempotent. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ComicranError } from '../base/errors.ts';
+import { decideAnnounce } from './decide-migration.ts';
 import {
   type Claim,
   decideClaim,
@@ -84,9 +85,17 @@ test('a claim that is repeated is confirmed without a change', () => {
   assert.equal(moved.answer.location.epoch, 1n);
 });
 
+/** The tables when a machine has announced that the sandbox moves to the other one. */
+function announced(tables: Tables, from: string, migrationId: string, epoch: bigint): Tables {
+  const to = from === 'vm1' ? 'vm2' : 'vm1';
+  const announce = { sandbox: 'square', migrationId, epoch, from, to, untilMs: 0 };
+  return applyEdits(tables, decideAnnounce(tables, announce).edits);
+}
+
 test('compare-and-set of the owner', () => {
   const request = { sandbox: 'square', expectedEpoch: 1n, vm: 'vm2', vmAddress: '10.77.2.2', migrationId: 'm1' };
-  const first = decideSetOwner(WITH_SQUARE, request);
+  assert.equal(refusal(() => decideSetOwner(WITH_SQUARE, request))[0], 'peer.refused');
+  const first = decideSetOwner(announced(WITH_SQUARE, 'vm1', 'm1', 1n), request);
   assert.deepEqual([first.answer.changed, first.answer.location.vm, first.answer.location.epoch], [true, 'vm2', 2n]);
   assert.equal(first.edits.length, 1);
   const after = applyEdits(WITH_SQUARE, first.edits);
@@ -107,7 +116,12 @@ test('compare-and-set of the owner', () => {
     if (!changed) assert.deepEqual(answer.location, first.answer.location, 'the record as it stands');
   }
   // Two owners on, the first request is old news.
-  const third = decideSetOwner(after, { ...request, expectedEpoch: 2n, vm: 'vm1', migrationId: 'm2' });
+  const third = decideSetOwner(announced(after, 'vm2', 'm2', 2n), {
+    ...request,
+    expectedEpoch: 2n,
+    vm: 'vm1',
+    migrationId: 'm2',
+  });
   assert.equal(decideSetOwner(applyEdits(after, third.edits), request).answer.changed, false);
   assert.equal(refusal(() => decideSetOwner(after, { ...request, sandbox: 'nowhere' }))[0], 'sandbox.unknown');
 });
@@ -163,6 +177,9 @@ test('whatever is asked in whatever order: no address and no service has two hol
     fc
       .record({ sandbox: name, address, vm, vmAddress, services })
       .map((claim) => (tables: Tables) => decideClaim(tables, claim, SERVICE_ADDRESS).edits),
+    fc
+      .record({ sandbox: name, migrationId, epoch, from: vm, to: vm })
+      .map((request) => (tables: Tables) => decideAnnounce(tables, { ...request, untilMs: 0 }).edits),
     fc
       .record({ sandbox: name, expectedEpoch: epoch, vm, vmAddress, migrationId })
       .map((request) => (tables: Tables) => decideSetOwner(tables, request).edits),

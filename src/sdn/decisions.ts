@@ -5,9 +5,9 @@
  */
 import { ComicranError } from '../base/errors.ts';
 import type { Protocol } from '../base/sandbox-config.ts';
+import { checkIsDecided, notAnnounced, rightToTake } from './decide-migration.ts';
+import { type Decision, unknownSandbox } from './decision.ts';
 import { type Edit, type Location, type Service, serviceKey, servicesOf, type Tables } from './tables.ts';
-
-export type Decision<Answer> = { readonly edits: readonly Edit[]; readonly answer: Answer };
 
 export type ServicePort = {
   /** Of the sandbox. */
@@ -42,12 +42,6 @@ export type SetService = {
   readonly sandbox: string;
   readonly sandboxPort: number;
 };
-
-function unknownSandbox(sandbox: string): ComicranError {
-  return new ComicranError('sandbox.unknown', `no sandbox '${sandbox}' is known to the sdn`, {
-    hint: "'comicran smanager ps' lists the sandboxes.",
-  });
-}
 
 function checkServiceIsFree(tables: Tables, wanted: Service): void {
   const holder = tables.services.get(serviceKey(wanted));
@@ -129,8 +123,9 @@ export function decideClaim(
 }
 
 /**
- * Compare-and-set of the owner. `changed` says whether the caller is the owner by this request, now or when it was asked
- * before; else the location is the record as it stands.
+ * Compare-and-set of the owner, by the owner itself (which fences the destination of a migration) or by the destination of
+ * the migration that it has announced. `changed` says whether the caller is the owner by this request, now or when it was
+ * asked before; else the location is the record as it stands.
  */
 export function decideSetOwner(
   tables: Tables,
@@ -148,7 +143,15 @@ export function decideSetOwner(
     return { edits: [], answer: { changed: isThisChange, location: present } };
   }
   const location: Location = { ...present, vm, vmAddress, epoch: expectedEpoch + 1n, migrationId };
-  return { edits: [{ kind: 'put-location', location }], answer: { changed: true, location } };
+  const edits: Edit[] = [{ kind: 'set-owner', location }];
+  if (vm === present.vm) {
+    checkIsDecided(tables, present);
+    const announcement = tables.announcements.get(sandbox);
+    if (announcement !== undefined) edits.push({ kind: 'remove-announcement', announcement });
+  } else if (rightToTake(tables, present, request) === undefined) {
+    throw new ComicranError('peer.refused', notAnnounced(present, vm, migrationId));
+  }
+  return { edits, answer: { changed: true, location } };
 }
 
 /** The sandbox has ended. Only its owner may say so, with the right epoch. A sandbox that is not there is released. */
@@ -160,7 +163,9 @@ export function decideRelease(tables: Tables, { sandbox, vm, epoch }: Release): 
     throw new ComicranError('ownership.lost', `${vm} cannot release '${sandbox}' of epoch ${epoch}: ${record}`);
   }
   const services = servicesOf(tables, sandbox).map((service): Edit => ({ kind: 'remove-service', service }));
-  return { edits: [...services, { kind: 'remove-location', location: present }], answer: undefined };
+  const announcement = tables.announcements.get(sandbox);
+  const announced: Edit[] = announcement === undefined ? [] : [{ kind: 'remove-announcement', announcement }];
+  return { edits: [...announced, ...services, { kind: 'remove-location', location: present }], answer: undefined };
 }
 
 export function decideSetService(tables: Tables, request: SetService): Decision<Service> {

@@ -1,12 +1,10 @@
 import { ComicranError } from '../base/errors.ts';
 import type { DataPlane, ServiceCount } from './data-plane.ts';
-import { applyChange, type KernelChange, type KernelContent, serviceEndKey } from './plan.ts';
-
-const EMPTY: KernelContent = { routes: new Map(), translations: new Map() };
+import { applyChange, type KernelChange, type KernelContent, NO_CONTENT, serviceEndKey } from './plan.ts';
 
 /** A data plane in memory, as strict as the kernel: both pass the same tests. */
 export class FakeDataPlane implements DataPlane {
-  #content: KernelContent = EMPTY;
+  #content: KernelContent = NO_CONTENT;
   readonly #isOnLink: (address: string) => boolean;
 
   /** @param isOnLink whether an address can be a next hop; absent: any can. */
@@ -14,11 +12,14 @@ export class FakeDataPlane implements DataPlane {
     this.#isOnLink = isOnLink;
   }
 
-  checkNextHop(address: string): void {
+  linkTo(address: string): string {
     if (!this.#isOnLink(address)) {
       throw new ComicranError('vm.unreachable', `the sdn node has no direct way to ${address}`);
     }
+    return `to-${address.split('.')[2]}`;
   }
+
+  rehearse(): void {}
 
   prepare(): void {}
 
@@ -27,7 +28,7 @@ export class FakeDataPlane implements DataPlane {
   }
 
   apply(change: KernelChange): void {
-    for (const { via } of change.setRoutes) this.checkNextHop(via);
+    for (const { via } of change.setRoutes) this.linkTo(via);
     for (const end of change.removeTranslations) {
       if (!this.#content.translations.has(serviceEndKey(end))) throw new Error(`no service ${serviceEndKey(end)}`);
     }
@@ -36,6 +37,10 @@ export class FakeDataPlane implements DataPlane {
       if (removed.translations.has(serviceEndKey(end))) throw new Error(`service ${serviceEndKey(end)} is there`);
     }
     this.#content = applyChange(this.#content, change);
+  }
+
+  refused(): ReadonlyMap<string, bigint> {
+    return new Map([...this.#content.guarded].map((address) => [address, 0n]));
   }
 
   counts(): ServiceCount[] {
@@ -49,7 +54,7 @@ export class FakeDataPlane implements DataPlane {
   }
 
   flush(): void {
-    this.#content = EMPTY;
+    this.#content = NO_CONTENT;
   }
 
   close(): void {}

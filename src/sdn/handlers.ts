@@ -4,7 +4,8 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { LocationSchema, Sdn, ServiceSchema } from '../api/gen/comicran_pb.ts';
 import { requireActsFor } from '../api/server.ts';
 import type { CountedService, SdnController } from './controller.ts';
-import { parseClaim, parseSetOwner, parseSetService, protocolOf } from './requests.ts';
+import type { RecordFace } from './record-face.ts';
+import { parseAnnounce, parseClaim, parseOpenRecord, parseSetOwner, parseSetService, protocolOf } from './requests.ts';
 import type { Location, Service } from './tables.ts';
 
 function locationMessage(location: Location): MessageInitShape<typeof LocationSchema> {
@@ -19,7 +20,7 @@ function serviceMessage(
   return { ...service, address: serviceAddress };
 }
 
-export function sdnHandlers(controller: SdnController): ServiceImpl<typeof Sdn> {
+export function sdnHandlers(controller: SdnController, records: RecordFace): ServiceImpl<typeof Sdn> {
   const { serviceAddress } = controller;
   return {
     claim(request, context) {
@@ -37,6 +38,25 @@ export function sdnHandlers(controller: SdnController): ServiceImpl<typeof Sdn> 
       requireActsFor(context, change.vm);
       const { changed, location } = controller.setOwner(change);
       return { changed, location: locationMessage(location) };
+    },
+
+    announceMigration(request, context) {
+      const announce = parseAnnounce(request, Date.now());
+      requireActsFor(context, announce.from);
+      controller.announce(announce);
+      return {};
+    },
+
+    endMigration({ sandbox, migrationId, vm }, context) {
+      requireActsFor(context, vm);
+      controller.endMigration({ sandbox, migrationId, vm });
+      return {};
+    },
+
+    openRecordChannel(request, context) {
+      const take = parseOpenRecord(request);
+      requireActsFor(context, take.vm);
+      return records.admit(take, controller.openRecord(take));
     },
 
     release({ sandbox, vm, epoch }, context) {

@@ -4,12 +4,16 @@ import { ConntrackSocket } from '../linux/conntrack.ts';
 import { ESRCH, KernelError } from '../linux/errno.ts';
 import { setNetSysctl } from '../linux/netns.ts';
 import { Nftables, NftablesError } from '../linux/nftables.ts';
-import { deleteRoute, listRoutes, lookUpRoute, RouteSocket, replaceRoute } from '../linux/rtnetlink/index.ts';
+import { deleteRoute, getLink, listRoutes, lookUpRoute, RouteSocket, replaceRoute } from '../linux/rtnetlink/index.ts';
 import type { DataPlane, ServiceCount } from './data-plane.ts';
 import {
   commandsFor,
+  GUARDED_SET,
   MAKE_TABLE,
+  PASSAGES_SET,
   parseCounts,
+  parseGuarded,
+  parsePassages,
   parseTranslations,
   REMOVE_TABLE,
   SERVED_SET,
@@ -21,6 +25,7 @@ import {
   describeChange,
   type KernelChange,
   type KernelContent,
+  passageKey,
   type SandboxRoute,
   type ServiceEnd,
   serviceEndKey,
@@ -58,11 +63,11 @@ export class KernelDataPlane implements DataPlane {
     this.counts();
   }
 
-  checkNextHop(address: string): void {
+  linkTo(address: string): string {
     const hint = 'The machine has to give the address that it has on a network of the sdn node.';
     try {
-      const route = lookUpRoute(this.#routes, address);
-      if (route.gateway === undefined && route.type === 'unicast') return;
+      const { gateway, type, link } = lookUpRoute(this.#routes, address);
+      if (gateway === undefined && type === 'unicast' && link !== undefined) return getLink(this.#routes, link).name;
     } catch (cause) {
       if (!(cause instanceof KernelError)) throw cause;
       throw new ComicranError('vm.unreachable', `the sdn node has no route to ${address}`, { cause, hint });
@@ -73,18 +78,30 @@ export class KernelDataPlane implements DataPlane {
   read(): KernelContent {
     const routes = listRoutes(this.#routes).filter(({ protocol }) => protocol === ROUTE_PROTOCOL);
     const translations = parseTranslations(this.#nftables.list({ map: SERVICES_MAP }) ?? []);
+    const passages = parsePassages(this.#nftables.list({ set: PASSAGES_SET }) ?? [], Date.now());
     return {
       routes: new Map(routes.map(({ destination, gateway }) => [destination.replace(/\/32$/, ''), gateway ?? ''])),
       translations: new Map(translations.map((translation) => [serviceEndKey(translation), translation])),
+      guarded: new Set(this.refused().keys()),
+      passages: new Map(passages.map((passage) => [passageKey(passage), passage])),
     };
+  }
+
+  refused(): Map<string, bigint> {
+    return parseGuarded(this.#nftables.list({ set: GUARDED_SET }) ?? []);
+  }
+
+  rehearse(route: SandboxRoute): void {
+    this.#routes.applyAll([routeTo(route)]);
   }
 
   apply(change: KernelChange): void {
     this.#routes.applyAll(change.setRoutes.map(routeTo));
-    const commands = commandsFor(change);
+    const commands = commandsFor(change, Date.now());
     if (commands.length > 0) {
       this.#nftables.apply(describeChange({ ...change, setRoutes: [], removeRoutes: [] }).join(', '), commands);
-      this.#forgetFlows([...change.removeTranslations, ...change.addTranslations]);
+      const ends = [...change.removeTranslations, ...change.addTranslations];
+      if (ends.length > 0) this.#forgetFlows(ends);
     }
     for (const destination of change.removeRoutes) {
       this.#routes.applyUnless(deleteRoute({ destination, protocol: ROUTE_PROTOCOL }), ESRCH);

@@ -9,10 +9,11 @@ import {
   describeContent,
   isNoChange,
   type KernelContent,
+  passageKey,
   reconcile,
   serviceEndKey,
 } from './plan.ts';
-import { applyEdits, type Edit, EMPTY_TABLES, type Location, type Service } from './tables.ts';
+import { type Announcement, applyEdits, type Edit, EMPTY_TABLES, type Location, type Service } from './tables.ts';
 
 const SERVICE_ADDRESS = '10.77.0.1';
 const LOCATION: Location = {
@@ -39,6 +40,7 @@ test('what edits are in the kernel', () => {
   assert.deepEqual(describeChange(changeFor(PUT, SERVICE_ADDRESS)), [
     'set route 10.88.0.5 via 10.77.1.2',
     'add service 10.77.0.1:5006/udp to 10.88.0.5:6000',
+    'guard 10.88.0.5',
   ]);
   const removed: Edit[] = [
     { kind: 'remove-service', service: SERVICE },
@@ -46,17 +48,19 @@ test('what edits are in the kernel', () => {
   ];
   assert.deepEqual(describeChange(changeFor(removed, SERVICE_ADDRESS)), [
     'remove service 10.77.0.1:5006/udp',
+    'stop guarding 10.88.0.5',
     'remove route 10.88.0.5',
   ]);
 });
 
 test('a change of the owner is a route and nothing else', () => {
-  const change = changeFor([{ kind: 'put-location', location: { ...LOCATION, vmAddress: '10.77.2.2' } }], 'x');
+  const change = changeFor([{ kind: 'set-owner', location: { ...LOCATION, vmAddress: '10.77.2.2' } }], 'x');
   assert.deepEqual(describeChange(change), ['set route 10.88.0.5 via 10.77.2.2']);
 });
 
 test('the content for tables', () => {
-  assert.deepEqual(describeContent(contentFor(applyEdits(EMPTY_TABLES, PUT), SERVICE_ADDRESS)), [
+  assert.deepEqual(describeContent(contentFor(applyEdits(EMPTY_TABLES, PUT), SERVICE_ADDRESS, 0)), [
+    'guard 10.88.0.5',
     'route 10.88.0.5 via 10.77.1.2',
     'service 10.77.0.1:5006/udp to 10.88.0.5:6000',
   ]);
@@ -67,8 +71,17 @@ const content: fc.Arbitrary<KernelContent> = fc
   .record({
     routes: fc.array(fc.tuple(host, host), { maxLength: 4 }),
     services: fc.array(fc.tuple(host, host, host), { maxLength: 4 }),
+    guarded: fc.array(host, { maxLength: 4 }),
+    passages: fc.array(fc.tuple(host, host), { maxLength: 4 }),
   })
-  .map(({ routes, services }) => ({
+  .map(({ routes, services, guarded, passages }) => ({
+    guarded: new Set(guarded.map((to) => `10.88.0.${to}`)),
+    passages: new Map(
+      passages.map(([to, from]) => {
+        const passage = { address: `10.88.0.${to}`, link: `vm${from}`, untilMs: 1 };
+        return [passageKey(passage), passage];
+      }),
+    ),
     routes: new Map(routes.map(([to, via]) => [`10.88.0.${to}`, `10.77.0.${via}`])),
     translations: new Map(
       services.map(([port, to, toPort]) => {
@@ -91,5 +104,24 @@ test('reconciliation leads from anything to what is wanted, and then has nothing
         assert.notDeepEqual(target, found.translations.get(serviceEndKey(end)));
       }
     }),
+  );
+});
+
+const ANNOUNCEMENT: Announcement = {
+  ...{ sandbox: 'square', address: '10.88.0.5', migrationId: 'm1', epoch: 1n, from: 'vm1', to: 'vm2' },
+  ...{ fromLink: 'eth1', toLink: 'eth2', untilMs: 5_000, undecided: false },
+};
+
+test('an announced migration lets packets come from both links, once the destination is known, until its time is over', () => {
+  const put = (announcement: Announcement): Edit[] => [...PUT, { kind: 'put-announcement', announcement }];
+  const passages = (announcement: Announcement, nowMs: number) =>
+    [...contentFor(applyEdits(EMPTY_TABLES, put(announcement)), SERVICE_ADDRESS, nowMs).passages.keys()].toSorted();
+  assert.deepEqual(passages(ANNOUNCEMENT, 0), ['10.88.0.5 from eth1', '10.88.0.5 from eth2']);
+  assert.deepEqual(passages(ANNOUNCEMENT, 5_000), []);
+  assert.deepEqual(passages({ ...ANNOUNCEMENT, toLink: '' }, 0), []);
+  assert.deepEqual(passages({ ...ANNOUNCEMENT, toLink: 'eth1' }, 0), ['10.88.0.5 from eth1'], 'both behind one link');
+  assert.deepEqual(
+    describeChange(changeFor([{ kind: 'remove-announcement', announcement: ANNOUNCEMENT }], SERVICE_ADDRESS)),
+    ['end passage of 10.88.0.5 from eth1', 'end passage of 10.88.0.5 from eth2'],
   );
 });

@@ -1,15 +1,27 @@
 /** What came over the wire, checked and turned into what the decisions take. Pure. */
 
-import type { ClaimRequest, Port, SetOwnerRequest, SetServiceRequest } from '../api/gen/comicran_pb.ts';
+import type {
+  AnnounceMigrationRequest,
+  ClaimRequest,
+  OpenRecordChannelRequest,
+  Port,
+  SetOwnerRequest,
+  SetServiceRequest,
+} from '../api/gen/comicran_pb.ts';
 import { isVmName } from '../api/names.ts';
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { ipv4Bytes } from '../base/ipv4.ts';
 import type { Protocol } from '../base/sandbox-config.ts';
+import type { Take } from './controller.ts';
+import type { Announce } from './decide-migration.ts';
 import type { Claim, ServicePort, SetOwner, SetService } from './decisions.ts';
 
 const SANDBOX_NAME = /^[a-z][a-z0-9-]{0,31}$/;
 const MAX_MIGRATION_ID = 128;
+/** Of a migration that is announced, and how long packets are taken from both machines after it. */
+const LONGEST_DEADLINE_MS = 3_600_000;
+const AFTER_DEADLINE_MS = 60_000;
 
 function invalid(problem: string): ComicranError {
   return new ComicranError('config.invalid', problem);
@@ -18,6 +30,13 @@ function invalid(problem: string): ComicranError {
 function sandboxName(name: string): string {
   if (!SANDBOX_NAME.test(name)) throw invalid(`'${name}' is not a name of a sandbox`);
   return name;
+}
+
+function migrationId(id: string): string {
+  if (id.length > MAX_MIGRATION_ID) {
+    throw invalid(`a migration id of ${id.length} characters; ${MAX_MIGRATION_ID} are the most`);
+  }
+  return id;
 }
 
 function vmName(name: string): string {
@@ -68,16 +87,35 @@ export function parseClaim(request: ClaimRequest): Claim {
 }
 
 export function parseSetOwner(request: SetOwnerRequest): SetOwner {
-  const { sandbox, expectedEpoch, vm, vmAddress, migrationId } = request;
-  if (migrationId.length > MAX_MIGRATION_ID) {
-    throw invalid(`a migration id of ${migrationId.length} characters; ${MAX_MIGRATION_ID} are the most`);
-  }
+  const { sandbox, expectedEpoch, vm, vmAddress } = request;
   return {
     sandbox,
     expectedEpoch,
     vm: vmName(vm),
     vmAddress: hostAddress(vmAddress, 'the machine address'),
-    migrationId,
+    migrationId: migrationId(request.migrationId),
+  };
+}
+
+/** A channel is of one migration, which therefore has to have a name. */
+export function parseOpenRecord(request: OpenRecordChannelRequest): Take {
+  if (request.migrationId === '') throw invalid('no migration is named');
+  const { sandbox, expectedEpoch, vm, vmAddress } = request;
+  const address = hostAddress(vmAddress, 'the machine address');
+  return { sandbox, expectedEpoch, vm: vmName(vm), vmAddress: address, migrationId: migrationId(request.migrationId) };
+}
+
+export function parseAnnounce(request: AnnounceMigrationRequest, nowMs: number): Announce {
+  if (request.migrationId === '') throw invalid('no migration is named');
+  const { sandbox, epoch, fromVm, toVm, deadlineMs } = request;
+  const untilMs = nowMs + Math.min(deadlineMs, LONGEST_DEADLINE_MS) + AFTER_DEADLINE_MS;
+  return {
+    sandbox,
+    migrationId: migrationId(request.migrationId),
+    epoch,
+    from: vmName(fromVm),
+    to: vmName(toVm),
+    untilMs,
   };
 }
 

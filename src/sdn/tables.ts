@@ -18,6 +18,28 @@ export type Location = {
   readonly migrationId: string;
 };
 
+/** A migration that the owner has announced: its destination may take the ownership. One a sandbox, the latest. */
+export type Announcement = {
+  readonly sandbox: string;
+  /** Of the sandbox. */
+  readonly address: string;
+  readonly migrationId: string;
+  /** Of the record when it was announced. The right to take it is over with this epoch. */
+  readonly epoch: bigint;
+  readonly from: string;
+  readonly to: string;
+  /** Links of the sdn node that lead to both machines; empty until the destination has opened its record channel. */
+  readonly fromLink: string;
+  readonly toLink: string;
+  /** The sandbox's packets are taken from both links until then. Unix time in milliseconds. */
+  readonly untilMs: number;
+  /**
+   * The sdn node was started anew while the destination could take the ownership: whether it was told that it owns is
+   * for the destination to say (docs/decisions/record-before-disk.md).
+   */
+  readonly undecided: boolean;
+};
+
 /** Where a port of the service address leads. */
 export type Service = {
   readonly port: number;
@@ -32,17 +54,29 @@ export type Tables = {
   readonly locations: ReadonlyMap<string, Location>;
   /** By {@link serviceKey}. */
   readonly services: ReadonlyMap<string, Service>;
+  /** By sandbox. */
+  readonly announcements: ReadonlyMap<string, Announcement>;
   /** The highest epoch of a sandbox that has ended. */
   readonly endedEpoch: bigint;
 };
 
-export const EMPTY_TABLES: Tables = { locations: new Map(), services: new Map(), endedEpoch: 0n };
+export const EMPTY_TABLES: Tables = {
+  locations: new Map(),
+  services: new Map(),
+  announcements: new Map(),
+  endedEpoch: 0n,
+};
 
 export type Edit =
+  /** A sandbox that is new, or whose machine has another address. */
   | { readonly kind: 'put-location'; readonly location: Location }
+  /** One that is there gets another owner or epoch. */
+  | { readonly kind: 'set-owner'; readonly location: Location }
   | { readonly kind: 'remove-location'; readonly location: Location }
   | { readonly kind: 'put-service'; readonly service: Service }
-  | { readonly kind: 'remove-service'; readonly service: Service };
+  | { readonly kind: 'remove-service'; readonly service: Service }
+  | { readonly kind: 'put-announcement'; readonly announcement: Announcement }
+  | { readonly kind: 'remove-announcement'; readonly announcement: Announcement };
 
 /** `5006/udp` */
 export function serviceKey(service: { readonly port: number; readonly protocol: Protocol }): string {
@@ -52,10 +86,12 @@ export function serviceKey(service: { readonly port: number; readonly protocol: 
 export function applyEdits(tables: Tables, edits: readonly Edit[]): Tables {
   const locations = new Map(tables.locations);
   const services = new Map(tables.services);
+  const announcements = new Map(tables.announcements);
   let { endedEpoch } = tables;
   for (const edit of edits) {
     switch (edit.kind) {
       case 'put-location':
+      case 'set-owner':
         locations.set(edit.location.sandbox, edit.location);
         break;
       case 'remove-location':
@@ -68,9 +104,15 @@ export function applyEdits(tables: Tables, edits: readonly Edit[]): Tables {
       case 'remove-service':
         services.delete(serviceKey(edit.service));
         break;
+      case 'put-announcement':
+        announcements.set(edit.announcement.sandbox, edit.announcement);
+        break;
+      case 'remove-announcement':
+        announcements.delete(edit.announcement.sandbox);
+        break;
     }
   }
-  return { locations, services, endedEpoch };
+  return { locations, services, announcements, endedEpoch };
 }
 
 /** The services that lead to a sandbox, by port. */

@@ -31,8 +31,16 @@ const TAKE: SetOwner = {
   vmAddress: '10.77.2.2',
   migrationId: 'm1',
 };
-const ON_VM1 = ['route 10.88.0.5 via 10.77.1.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
-const ON_VM2 = ['route 10.88.0.5 via 10.77.2.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
+const MOVE = {
+  sandbox: 'square',
+  migrationId: 'm1',
+  epoch: 1n,
+  from: 'vm1',
+  to: 'vm2',
+  untilMs: Number.MAX_SAFE_INTEGER,
+};
+const ON_VM1 = ['guard 10.88.0.5', 'route 10.88.0.5 via 10.77.1.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
+const ON_VM2 = ['guard 10.88.0.5', 'route 10.88.0.5 via 10.77.2.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
 
 /** A kernel that can be told to refuse. */
 class ObstinateDataPlane extends FakeDataPlane {
@@ -49,7 +57,16 @@ let store: RecordStore;
 let plane: ObstinateDataPlane;
 let lines: string[];
 const log = (line: string): void => void lines.push(line);
-const start = (): SdnController => new SdnController({ store, dataPlane: plane, serviceAddress: SERVICE_ADDRESS, log });
+/** What is to be done later: done when a test says so. */
+let later: (() => void)[];
+const world = () => ({
+  dataPlane: plane,
+  serviceAddress: SERVICE_ADDRESS,
+  log,
+  nowMs: () => 0,
+  after: (_delayMs: number, run: () => void) => void later.push(run),
+});
+const start = (): SdnController => new SdnController({ store, ...world() });
 const kernel = (): string[] => describeContent(plane.read());
 
 beforeEach(() => {
@@ -57,6 +74,7 @@ beforeEach(() => {
   store = openRecordStore(directory);
   plane = new ObstinateDataPlane();
   lines = [];
+  later = [];
 });
 afterEach(() => {
   store.close();
@@ -68,9 +86,12 @@ describe('the controller', () => {
     const controller = start();
     controller.claim(CLAIM);
     assert.deepEqual(kernel(), ON_VM1);
+    controller.announce(MOVE);
     assert.equal(controller.setOwner(TAKE).changed, true);
     assert.deepEqual(kernel(), ON_VM2);
     assert.equal(controller.setOwner(TAKE).changed, true, 'asked again');
+    controller.endMigration({ sandbox: 'square', migrationId: 'm1', vm: 'vm2' });
+    controller.announce({ ...MOVE, migrationId: 'm2', epoch: 2n, from: 'vm2', to: 'vm1' });
     const back = { ...TAKE, vm: 'vm1', vmAddress: '10.77.1.2', expectedEpoch: 2n, migrationId: 'm2' };
     assert.equal(controller.setOwner(back).location.epoch, 3n);
     assert.deepEqual(kernel(), ON_VM1);
@@ -81,9 +102,13 @@ describe('the controller', () => {
     assert.deepEqual(lines, [
       'square 10.88.0.5 on vm1 via 10.77.1.2, epoch 1: new',
       'service 5006/udp leads to square port 5006',
+      'square: migration m1 from vm1 to vm2 is announced',
       'square 10.88.0.5 on vm2 via 10.77.2.2, epoch 2: from vm1, epoch 1 (migration m1)',
+      'square: migration m1 from vm1 to vm2 is over',
+      'square: migration m2 from vm2 to vm1 is announced',
       'square 10.88.0.5 on vm1 via 10.77.1.2, epoch 3: from vm2, epoch 2 (migration m2)',
       'square: vm2 is refused for epoch 1: it belongs to vm1 in epoch 3',
+      'square: migration m2 from vm2 to vm1 is over',
       'service 5006/udp of square ended',
       'square 10.88.0.5 ended on vm1',
     ]);
@@ -92,6 +117,7 @@ describe('the controller', () => {
   test('what the record says is there again after a restart, and the kernel is made to follow', () => {
     const first = start();
     first.claim(CLAIM);
+    first.announce(MOVE);
     first.setOwner(TAKE);
     store.close();
     plane.flush(); // as after a reboot of the node
@@ -113,6 +139,7 @@ describe('the controller', () => {
   test('a change that the kernel refuses is taken back: record, tables, kernel', () => {
     const controller = start();
     controller.claim(CLAIM);
+    controller.announce(MOVE);
     plane.refuses = ({ setRoutes }) => setRoutes.some(({ via }) => via === TAKE.vmAddress);
     assert.throws(() => controller.setOwner(TAKE), { code: 'peer.refused', message: /the kernel says no/ });
     assert.deepEqual(kernel(), ON_VM1);
@@ -138,14 +165,18 @@ describe('the controller', () => {
     const failing: RecordStore = {
       load: () => store.load(),
       write(edits) {
-        // The claim, the change, and then the disk is full.
-        if (++writes === 3) throw new Error('disk full');
+        // The claim, the announcement, the change, and then the disk is full.
+        if (++writes === 4) throw new Error('disk full');
         store.write(edits);
       },
+      writeSoon: (edits, onDisk) => store.writeSoon(edits, onDisk),
+      flush: () => store.flush(),
+      rehearse: (edit) => store.rehearse(edit),
       close: () => store.close(),
     };
-    const controller = new SdnController({ store: failing, dataPlane: plane, serviceAddress: SERVICE_ADDRESS, log });
+    const controller = new SdnController({ store: failing, ...world() });
     controller.claim(CLAIM);
+    controller.announce(MOVE);
     plane.refuses = ({ setRoutes }) => setRoutes.length > 0;
     assert.throws(() => controller.setOwner(TAKE), {
       code: 'peer.refused',
@@ -162,6 +193,7 @@ describe('the controller', () => {
   test('a record that cannot be written changes nothing', () => {
     const controller = start();
     controller.claim(CLAIM);
+    controller.announce(MOVE);
     store.close();
     assert.throws(() => controller.setOwner(TAKE), { code: 'sdn.unreachable', message: /cannot write its record/ });
     assert.equal(controller.locate('square')?.vm, 'vm1');
@@ -172,6 +204,7 @@ describe('the controller', () => {
     plane = new ObstinateDataPlane((address) => address !== TAKE.vmAddress);
     const controller = start();
     controller.claim(CLAIM);
+    controller.announce(MOVE);
     assert.throws(() => controller.setOwner(TAKE), { code: 'vm.unreachable' });
     assert.equal(store.load().locations.get('square')?.vm, 'vm1');
   });
@@ -190,7 +223,7 @@ describe('the controller', () => {
     lines.length = 0;
     controller.repair();
     controller.repair();
-    assert.deepEqual(kernel(), ON_VM1.slice(1), 'the rest is repaired all the same');
+    assert.deepEqual(kernel(), [ON_VM1[0], ON_VM1[2]], 'the rest is repaired all the same');
     assert.equal(lines.filter((line) => /cannot be set/.test(line)).length, 1);
     plane.refuses = () => false;
     controller.repair();
@@ -234,7 +267,7 @@ describe('the record', () => {
     const database = new DatabaseSync(path);
     database.exec('PRAGMA user_version = 9');
     database.close();
-    assert.throws(() => openRecordStore(other), { code: 'config.invalid', message: /is of version 9; .* knows 1/ });
+    assert.throws(() => openRecordStore(other), { code: 'config.invalid', message: /is of version 9; .* knows 2/ });
     writeFileSync(path, 'this is no database, whatever its name says'.repeat(100));
     assert.throws(() => openRecordStore(other), { code: 'config.invalid', message: /record\.sqlite cannot be read/ });
   });
@@ -278,16 +311,21 @@ describe('the daemon', () => {
     const [vm1, vm2] = [dial(sdn.endpoint, 'vm1'), dial(sdn.endpoint, 'vm2')];
     await vm1.claim({ ...SQUARE, ports: PORTS });
     for (let round = 1n; round <= 5n; round++) {
+      const { location: now } = await vm1.locate({ sandbox: 'square' });
+      const [from, to] = now?.vm === 'vm1' ? (['vm1', 'vm2'] as const) : (['vm2', 'vm1'] as const);
+      const announce = { sandbox: 'square', migrationId: `${round}`, epoch: round, fromVm: from, toVm: to };
+      await (from === 'vm1' ? vm1 : vm2).announceMigration({ ...announce, deadlineMs: 1000 });
       const answers = await Promise.all(
         Array.from({ length: 40 }, (_, index) => {
           const [client, vm, vmAddress] =
             index % 2 === 0 ? ([vm1, 'vm1', '10.77.1.2'] as const) : ([vm2, 'vm2', '10.77.2.2'] as const);
-          const migrationId = `${round}-${index}`;
+          const migrationId = vm === to ? `${round}` : `fence ${index}`;
           return client.setOwner({ sandbox: 'square', expectedEpoch: round, vm, vmAddress, migrationId });
         }),
       );
       const winners = answers.filter(({ changed }) => changed);
-      assert.equal(winners.length, 1);
+      // The owner fences with a name of its own each time; the destination asks for the same thing again.
+      assert.equal(winners.length, winners[0]?.location?.vm === to ? 20 : 1);
       const { location } = await vm1.locate({ sandbox: 'square' });
       assert.equal(location?.epoch, round + 1n);
       for (const answer of answers) assert.deepEqual(answer.location, location);

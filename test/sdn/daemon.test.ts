@@ -31,8 +31,10 @@ const TAKE = {
   vmAddress: VM_ADDRESS.vm2,
   migrationId: 'm1',
 };
-const ON_VM1 = ['route 10.88.0.5 via 10.77.1.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
-const ON_VM2 = ['route 10.88.0.5 via 10.77.2.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
+const ON_VM1 = ['guard 10.88.0.5', 'route 10.88.0.5 via 10.77.1.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
+const ON_VM2 = ['guard 10.88.0.5', 'route 10.88.0.5 via 10.77.2.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
+
+const MOVE = { sandbox: 'square', migrationId: 'm1', epoch: 1n, fromVm: 'vm1', toVm: 'vm2', deadlineMs: 10_000 };
 
 describe('comicran sdn', { skip: needs('root') }, () => {
   let topology: Topology;
@@ -108,6 +110,7 @@ describe('comicran sdn', { skip: needs('root') }, () => {
   test('started, used, stopped: what it has set stays, and a new start finds it', async () => {
     const first = await startSdn();
     await dial('vm1').claim({ ...SQUARE, ports: PORTS });
+    await dial('vm1').announceMigration(MOVE);
     await dial('vm2').setOwner(TAKE);
     assert.equal(await end(first.child, 'SIGTERM'), 0);
     assert.match(first.log(), /sdn: square 10\.88\.0\.5 on vm2 .*epoch 2: from vm1, epoch 1 \(migration m1\)\n/);
@@ -156,6 +159,7 @@ describe('comicran sdn', { skip: needs('root') }, () => {
     test(`killed when a change of the owner is ${point}: record and kernel agree after the start`, async () => {
       const { child } = await startFaulty(point);
       await dial('vm1').claim({ ...SQUARE, ports: PORTS });
+      await dial('vm1').announceMigration(MOVE);
       const died = once(child, 'exit');
       assert.equal((await failureOf(dial('vm2').setOwner(TAKE))).code, 'sdn.unreachable');
       await died;

@@ -74,9 +74,9 @@ function suite(open: () => DataPlane): void {
   });
 
   test('an address that is not on a network of this node cannot be a next hop', () => {
-    plane.checkNextHop(VM_ADDRESS.vm1);
+    plane.linkTo(VM_ADDRESS.vm1);
     for (const address of ['192.0.2.1', SERVICE_ADDRESS]) {
-      assert.throws(() => plane.checkNextHop(address), { code: 'vm.unreachable' }, address);
+      assert.throws(() => plane.linkTo(address), { code: 'vm.unreachable' }, address);
     }
     assert.throws(() => plane.apply(change({ setRoutes: [{ ...ROUTE, via: '192.0.2.1' }] })));
     assert.deepEqual(dump(), []);
@@ -159,7 +159,7 @@ describe("the kernel's data plane", { skip: needs('root') }, () => {
     plane.apply(change({ setRoutes: [ROUTE] }));
     topology.sdnRoutes.apply(setLink('vm1', { up: false }));
     assert.deepEqual(describeContent(plane.read()), []);
-    assert.throws(() => plane.checkNextHop(VM_ADDRESS.vm1), { code: 'vm.unreachable' });
+    assert.throws(() => plane.linkTo(VM_ADDRESS.vm1), { code: 'vm.unreachable' });
     topology.sdnRoutes.apply(setLink('vm1', { up: true }));
     plane.close();
   });

@@ -23,7 +23,7 @@ await startSdn({
   log: (line) => void process.stderr.write(`${line}\n`),
   fault(point) {
     if (point === 'decided') changes++;
-    // The first change is the claim.
-    if (changes === 2 && point === wanted) process.kill(process.pid, 'SIGKILL');
+    // Before it: the claim and the announcement.
+    if (changes === 3 && point === wanted) process.kill(process.pid, 'SIGKILL');
   },
 });

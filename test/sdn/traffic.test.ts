@@ -22,6 +22,9 @@ const SERVICE_PORT = 5006;
 const SANDBOX_PORT = 6000;
 const QUIET_MS = 300;
 
+/** Nothing is done later. */
+const WORLD = { serviceAddress: SERVICE_ADDRESS, nowMs: Date.now, after: () => {} };
+
 const claimOf = (address: string): Claim => ({
   sandbox: 'square',
   address,
@@ -84,7 +87,7 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
     store = openRecordStore(directory);
     controller = inNetns(topology.netns.sdn, () => {
       plane = openKernelDataPlane();
-      return new SdnController({ store, dataPlane: plane, serviceAddress: SERVICE_ADDRESS, log: () => {} });
+      return new SdnController({ store, dataPlane: plane, ...WORLD, log: () => {} });
     });
   });
   afterEach(() => {
@@ -106,7 +109,13 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
       client.send(`${i}`, SERVICE_PORT, SERVICE_ADDRESS);
       if (i % 100 === 50) {
         const vm = (i / 50) % 4 === 1 ? 'vm2' : 'vm1';
-        const request = { sandbox: 'square', expectedEpoch: epoch, vm, vmAddress: VM_ADDRESS[vm], migrationId: `${i}` };
+        const migrationId = `${i}`;
+        const from = vm === 'vm2' ? 'vm1' : 'vm2';
+        const untilMs = Date.now() + 60_000;
+        controller.announce({ sandbox: 'square', migrationId, epoch, from, to: vm, untilMs });
+        const vmAddress = VM_ADDRESS[vm];
+        controller.openRecord({ sandbox: 'square', migrationId, expectedEpoch: epoch, vm, vmAddress });
+        const request = { sandbox: 'square', expectedEpoch: epoch, vm, vmAddress, migrationId };
         assert.equal(controller.setOwner(request).changed, true);
         epoch++;
       }
@@ -178,7 +187,7 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
     controller = inNetns(topology.netns.sdn, () => {
       plane = openKernelDataPlane();
       const log = (line: string): void => void lines.push(line);
-      return new SdnController({ store, dataPlane: plane, serviceAddress: SERVICE_ADDRESS, log });
+      return new SdnController({ store, dataPlane: plane, ...WORLD, log });
     });
     assert.deepEqual(lines, [], 'nothing had to be repaired');
     assert.equal(await ask('3'), 'vm1 3');

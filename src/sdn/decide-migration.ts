@@ -1,0 +1,135 @@
+/**
+ * Migrations, as far as the network needs to know of them: pure functions, as in decisions.ts.
+ *
+ *     owner: announce ──► destination: open ──► destination: take ──► either: end
+ *                │                   │                  │
+ *                │                   │                  └ the epoch is another now: nobody may take by this any more
+ *                │                   └ the sandbox's packets are taken from both machines
+ *                └ the destination may take the announced epoch, for as long as the record has it
+ *
+ * The right does not end by time: a destination that could not reach the sdn for an hour, and whose source is dead, is the
+ * only one that has the process. Packets from both machines do (plan.ts).
+ */
+import { ComicranError } from '../base/errors.ts';
+import { type Decision, unknownSandbox } from './decision.ts';
+import type { Announcement, Edit, Location, Tables } from './tables.ts';
+
+export type Announce = {
+  readonly sandbox: string;
+  readonly migrationId: string;
+  readonly epoch: bigint;
+  readonly from: string;
+  readonly to: string;
+  /** Unix time in milliseconds. */
+  readonly untilMs: number;
+};
+
+export type EndMigration = { readonly sandbox: string; readonly migrationId: string; readonly vm: string };
+
+/** Who asks for a record channel, and the links of the sdn node that lead to the owner and to who asks. */
+export type OpenRecord = {
+  readonly sandbox: string;
+  readonly migrationId: string;
+  readonly expectedEpoch: bigint;
+  readonly vm: string;
+  readonly ownerLink: string;
+  readonly link: string;
+};
+
+function announcementAt({ announcements }: Tables, { sandbox, epoch }: Location): Announcement | undefined {
+  const announcement = announcements.get(sandbox);
+  return announcement?.epoch === epoch ? announcement : undefined;
+}
+
+/** The migration by which a machine may take the present epoch; undefined: it may not. */
+export function rightToTake(
+  tables: Tables,
+  location: Location,
+  { vm, migrationId }: { readonly vm: string; readonly migrationId: string },
+): Announcement | undefined {
+  const announcement = announcementAt(tables, location);
+  return announcement?.to === vm && announcement.migrationId === migrationId ? announcement : undefined;
+}
+
+/** @throws ComicranError where only the destination of a migration knows who owns. */
+export function checkIsDecided(tables: Tables, location: Location): void {
+  const announcement = announcementAt(tables, location);
+  if (announcement?.undecided !== true) return;
+  const { sandbox, to, migrationId } = announcement;
+  throw new ComicranError(
+    'sdn.unreachable',
+    `the sdn node was started anew in migration ${migrationId} of '${sandbox}': ${to} has to say first whether it owns`,
+    { hint: `Let the sdaemon of ${to} run. Where that machine is lost for good, end the sandbox and start it again.` },
+  );
+}
+
+/** From the owner. An earlier announcement is over with it. */
+export function decideAnnounce(tables: Tables, request: Announce): Decision<Announcement> {
+  const { sandbox, migrationId, epoch, from, to, untilMs } = request;
+  const location = tables.locations.get(sandbox);
+  if (location === undefined) throw unknownSandbox(sandbox);
+  if (location.vm !== from || location.epoch !== epoch) {
+    const record = `it belongs to ${location.vm} in epoch ${location.epoch}`;
+    throw new ComicranError('ownership.lost', `${from} cannot move '${sandbox}' of epoch ${epoch}: ${record}`);
+  }
+  if (from === to) throw new ComicranError('migration.refused', `'${sandbox}' is on ${to} already`);
+  checkIsDecided(tables, location);
+  const { address } = location;
+  const former = tables.announcements.get(sandbox);
+  const announcement: Announcement = {
+    ...{ sandbox, address, migrationId, epoch, from, to, untilMs },
+    ...{ fromLink: '', toLink: '', undecided: false },
+  };
+  const edits: Edit[] = former === undefined ? [] : [{ kind: 'remove-announcement', announcement: former }];
+  return { edits: [...edits, { kind: 'put-announcement', announcement }], answer: announcement };
+}
+
+/** From either side. What is not announced is over. */
+export function decideEndMigration(tables: Tables, request: EndMigration): Decision<undefined> {
+  const { sandbox, migrationId, vm } = request;
+  const announcement = tables.announcements.get(sandbox);
+  if (announcement === undefined || announcement.migrationId !== migrationId) return { edits: [], answer: undefined };
+  const { from, to } = announcement;
+  if (vm !== from && vm !== to) {
+    throw new ComicranError('peer.refused', `migration ${migrationId} is of ${from} and ${to}, not of ${vm}`);
+  }
+  return { edits: [{ kind: 'remove-announcement', announcement }], answer: undefined };
+}
+
+/** Both sides of an announced migration may have a record channel. From the destination's on, both may send. */
+export function decideOpenRecord(tables: Tables, request: OpenRecord): Decision<Announcement> {
+  const { sandbox, migrationId, expectedEpoch, vm, ownerLink, link } = request;
+  const location = tables.locations.get(sandbox);
+  if (location === undefined) throw unknownSandbox(sandbox);
+  if (location.epoch !== expectedEpoch) {
+    const record = `it belongs to ${location.vm} in epoch ${location.epoch}`;
+    throw new ComicranError('ownership.lost', `'${sandbox}' is not at epoch ${expectedEpoch}: ${record}`);
+  }
+  const announcement = announcementAt(tables, location);
+  const isOwner = announcement?.from === vm;
+  if (announcement?.migrationId !== migrationId || (!isOwner && announcement.to !== vm)) {
+    throw new ComicranError('peer.refused', notAnnounced(location, vm, migrationId));
+  }
+  checkIsDecided(tables, location);
+  if (isOwner) return { edits: [], answer: announcement };
+  const opened: Announcement = { ...announcement, fromLink: ownerLink, toLink: link };
+  return { edits: [{ kind: 'put-announcement', announcement: opened }], answer: opened };
+}
+
+export function notAnnounced({ sandbox, vm: owner }: Location, vm: string, migrationId: string): string {
+  const which = migrationId === '' ? 'no migration' : `no migration ${migrationId}`;
+  return `${vm} may not take '${sandbox}': ${owner}, which owns it, has announced ${which} to it`;
+}
+
+/** How long what the former owner has sent may be on its way. */
+const IN_FLIGHT_MS = 1_000;
+
+/** Behind the compare-and-set: packets of the former owner are taken for a moment more, then they are not. */
+export function decideSettle(tables: Tables, sandbox: string, nowMs: number): Decision<undefined> {
+  const announcement = tables.announcements.get(sandbox);
+  const location = tables.locations.get(sandbox);
+  const untilMs = nowMs + IN_FLIGHT_MS;
+  const settles = location !== undefined && announcement !== undefined && location.epoch > announcement.epoch;
+  if (!settles || announcement.untilMs <= untilMs) return { edits: [], answer: undefined };
+  return { edits: [{ kind: 'put-announcement', announcement: { ...announcement, untilMs } }], answer: undefined };
+}

@@ -1,26 +1,42 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { needRoot } from '../root.ts';
+
+type Options = {
+  readonly json?: boolean;
+  readonly rate: number;
+  readonly migrations: number;
+  readonly compared: number;
+  readonly mode?: string;
+  readonly keep?: boolean;
+};
+
+function whole(text: string): number {
+  if (!/^[0-9]{1,6}$/.test(text)) throw new InvalidArgumentError('a whole number is expected');
+  return Number(text);
+}
 
 export function register(command: Command): void {
   command
     .option('--json', 'print the result as one line of JSON, last')
-    .option('--rate <n>', 'requests a second', Number, 1000)
-    .option('--migrations <n>', 'how often the server moves', Number, 2)
-    .option('--mode <mode>', 'mode of migration', 'stopcopy')
+    .option('--rate <n>', 'requests a second', whole, 2000)
+    .option('--migrations <n>', 'how often the server moves', whole, 10)
+    .option('--compared <n>', 'how often it moves in each of the other modes, to be compared', whole, 2)
+    .option('--mode <mode>', 'mode of migration (default: replicated, or the best that the daemons offer)')
     .option('--keep', 'leave the lab and the server running')
     .addHelpText(
       'after',
-      '\nExamples:\n  npm run demo\n  npm run demo -- --json\n  comicran demo --migrations 10 --rate 5000\n',
+      '\nThe exit code is 1 where a request was lost, answered twice or wrongly, or a migration did not go as asked for.\n' +
+        '\nExamples:\n  npm run demo\n  npm run demo -- --json\n' +
+        '  comicran demo --migrations 4 --rate 5000 --compared 0\n  comicran demo --mode stopcopy\n',
     )
-    .action(async (options: { json?: boolean; rate: number; migrations: number; mode: string; keep?: boolean }) => {
+    .action(async (options: Options) => {
       needRoot('the demonstration needs root: it makes network namespaces and sandboxes');
       const { runDemo } = await import('../../lab/demo/demo.ts');
-      const { holds, renderReport, reportJson } = await import('../../lab/demo/report.ts');
+      const { holds, reportJson } = await import('../../lab/demo/report.ts');
+      const { renderReport } = await import('../../lab/demo/render.ts');
+      const { mode, rate, migrations, compared, keep = false } = options;
       const report = await runDemo({
-        mode: options.mode,
-        rate: options.rate,
-        migrations: options.migrations,
-        keep: options.keep ?? false,
+        ...{ mode, rate, migrations, compared, keep },
         say: (text) => void process.stderr.write(text),
       });
       process.stdout.write(renderReport(report));

@@ -1,22 +1,28 @@
 /**
  * The demonstration: the whole chain by its public faces, as a user would type it. Lab up, configer, smanager start, a
- * client at a steady rate while the server moves there and back, and the same client again without a migration.
+ * client at a steady rate while the server moves back and forth, the same in each of the other modes, and the same client
+ * again without a migration.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cleanup } from '../../base/cleanup.ts';
-import { ComicranError, describeError } from '../../base/errors.ts';
+import { ComicranError, describeError, messageOf } from '../../base/errors.ts';
+import type { ClientFigures, MigrationFigures, PlanFigures } from './figures.ts';
+import { Load } from './load.ts';
 import { parseJsonOutput, runComicran } from './program.ts';
-import type { ClientFigures, DemoReport, MigrationFigures } from './report.ts';
+import { type DemoReport, MIGRATION, type ModeRun } from './report.ts';
 
 export type DemoOptions = {
-  readonly mode: string;
+  /** Undefined: the first of {@link MODES} that is offered. */
+  readonly mode: string | undefined;
   /** Requests a second. */
   readonly rate: number;
   /** There and back is two. */
   readonly migrations: number;
+  /** In each of the other modes. */
+  readonly compared: number;
   /** Leaves the lab and the server running. */
   readonly keep: boolean;
   readonly say: (text: string) => void;
@@ -27,7 +33,12 @@ const BASE_CONFIG = join(import.meta.dirname, '../../../examples/square.yaml');
 /** Exit code of `lab status`. */
 const LAB_NOT_UP = 3;
 const BEFORE_SECONDS = 1;
-const BETWEEN_SECONDS = 1.5;
+const BETWEEN_SECONDS = 0.6;
+/** A client that nobody ends, because this program was killed, ends then. */
+const LONGEST_RUN_SECONDS = 600;
+
+/** What is shown, in this order, as far as the daemons offer it. */
+export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 
 type ListedSandbox = { readonly name: string; readonly vm: string; readonly service: string };
 
@@ -41,39 +52,73 @@ async function labIsUp(): Promise<boolean> {
   return status.up;
 }
 
-async function runClient(service: string, options: DemoOptions, seconds: number): Promise<ClientFigures> {
-  const words = ['--rate', String(options.rate), '--duration', String(seconds), '--json'];
-  const command = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service, ...words];
-  return parseJsonOutput(await runComicran(command)) as ClientFigures;
+/** Modes that the daemons can move the server in; the others with why not. */
+async function offeredModes(): Promise<{ offered: string[]; missing: Record<string, string> }> {
+  const words = ['smanager', 'migrate', SANDBOX, 'vm2', '--dry-run', '--json'];
+  const { modes } = parseJsonOutput(await runComicran(words)) as PlanFigures;
+  const why = (mode: string): string | undefined => {
+    const planned = modes.find((each) => each.mode === mode);
+    return planned === undefined ? 'this version does not have it' : (planned.whyNot ?? undefined);
+  };
+  const missing = MODES.flatMap((mode): [string, string][] => {
+    const reason = why(mode);
+    return reason === undefined ? [] : [[mode, reason]];
+  });
+  return { offered: MODES.filter((mode) => why(mode) === undefined), missing: Object.fromEntries(missing) };
 }
 
-async function migrate(from: string, to: string, options: DemoOptions): Promise<MigrationFigures> {
-  options.say(`\nmoving '${SANDBOX}' from ${from} to ${to} (${options.mode})\n`);
-  const command = ['smanager', 'migrate', SANDBOX, '--to', to, '--mode', options.mode, '--json'];
+async function migrate(mode: string, from: string, options: DemoOptions): Promise<MigrationFigures> {
+  const to = from === 'vm1' ? 'vm2' : 'vm1';
+  options.say(`\nmoving '${SANDBOX}' from ${from} to ${to} (${mode})\n`);
+  const command = ['smanager', 'migrate', SANDBOX, to, '--mode', mode, '--json'];
   return parseJsonOutput(await runComicran(command, { onProgress: options.say })) as MigrationFigures;
 }
 
-/** Moves the server back and forth while the client asks it. The client is always waited for: it stops by itself. */
-async function measured(
-  service: string,
-  seconds: number,
-  options: DemoOptions,
-): Promise<Pick<DemoReport, 'client' | 'migrations'>> {
-  const client = runClient(service, options, seconds);
-  // Seen again at the await below; without this a failing client would end the program before that.
-  client.catch(() => undefined);
+/** Moves the server back and forth while a client asks it. A move that fails ends the run, and is in what it returns. */
+async function moveUnderLoad(service: string, mode: string, count: number, options: DemoOptions): Promise<ModeRun> {
+  options.say(`\n${mode}: asking ${service} ${options.rate} times a second\n`);
+  const load = new Load({ service, rate: options.rate, seconds: LONGEST_RUN_SECONDS, hiccups: true });
   const migrations: MigrationFigures[] = [];
-  await sleep(BEFORE_SECONDS * 1000);
+  let failed: string | undefined;
   try {
-    for (let round = 0; round < options.migrations; round++) {
-      const [from, to] = round % 2 === 0 ? (['vm1', 'vm2'] as const) : (['vm2', 'vm1'] as const);
-      migrations.push(await migrate(from, to, options));
+    await sleep(BEFORE_SECONDS * 1000);
+    let at = (await sandboxes()).find(({ name }) => name === SANDBOX)?.vm ?? 'vm1';
+    for (let round = 0; round < count; round++) {
+      const moved = await migrate(mode, at, options);
+      load.mark(MIGRATION, moved);
+      migrations.push(moved);
+      at = moved.to;
       await sleep(BETWEEN_SECONDS * 1000);
     }
-  } finally {
-    await client.catch(() => undefined);
+  } catch (thrown) {
+    failed = messageOf(thrown);
+    options.say(`${failed}\n`);
   }
-  return { client: await client, migrations };
+  return { mode, migrations, client: await load.end(), failed };
+}
+
+async function compare(service: string, options: DemoOptions): Promise<DemoReport> {
+  const { offered, missing } = await offeredModes();
+  const wanted = options.mode ?? offered[0];
+  if (wanted === undefined || !offered.includes(wanted)) {
+    const why = wanted === undefined ? 'no mode is possible' : (missing[wanted] ?? 'there is no such mode');
+    throw new ComicranError('migration.refused', `the server cannot be moved by ${wanted ?? 'anything'}: ${why}`);
+  }
+  const main = await moveUnderLoad(service, wanted, options.migrations, options);
+  const others: ModeRun[] = [];
+  if (options.compared > 0) {
+    for (const mode of offered.filter((each) => each !== wanted)) {
+      others.push(await moveUnderLoad(service, mode, options.compared, options));
+    }
+  }
+  return { main, others, missing, control: await runControl(service, main.client, options) };
+}
+
+/** As many requests as in the main run. */
+async function runControl(service: string, main: ClientFigures, { rate, say }: DemoOptions): Promise<ClientFigures> {
+  const seconds = main.sent / rate;
+  say(`\nthe control: the same for ${seconds.toFixed(1)} s without a migration\n`);
+  return await new Load({ service, rate, seconds, hiccups: true }).finished();
 }
 
 /** @returns the report. @throws ComicranError when a step fails; what the demonstration made is taken down first. */
@@ -103,14 +148,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
     const service = (await sandboxes()).find(({ name }) => name === SANDBOX)?.service;
     if (service === undefined || service === null)
       throw new ComicranError('lab.state', `'${SANDBOX}' has no service at the sdn`);
-
-    // Long enough for every migration to fall into the run, also on a machine that is short of time.
-    const seconds = BEFORE_SECONDS + options.migrations * (BETWEEN_SECONDS + 1.5) + 1;
-    options.say(`asking ${service} ${options.rate} times a second for ${seconds} s\n`);
-    const { client, migrations } = await measured(service, seconds, options);
-    options.say(`\nthe control: the same for ${seconds} s without a migration\n`);
-    const control = await runClient(service, options, seconds);
-    return { mode: options.mode, migrations, client, control };
+    return await compare(service, options);
   } finally {
     for (const failure of await cleanup.run()) options.say(`clean-up: ${describeError(failure)}\n`);
   }

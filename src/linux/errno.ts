@@ -28,6 +28,6 @@ export class KernelError extends Error {
 export const { EPERM, ENOENT, ESRCH, EINTR, EIO, EBADF, ECHILD, EAGAIN, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST } =
   constants.errno;
 export const { ENODEV, EINVAL, ENOSPC, ENOSYS, EOPNOTSUPP, EADDRINUSE, ENOBUFS, ETIMEDOUT, ENETDOWN } = constants.errno;
-export const { ENOTCONN, ENOPROTOOPT, EADDRNOTAVAIL } = constants.errno;
+export const { ENOTCONN, ENOPROTOOPT, EADDRNOTAVAIL, EMFILE } = constants.errno;
 export const { ECONNREFUSED, ECONNRESET, ECONNABORTED, EPIPE, EHOSTUNREACH, ENETUNREACH, EINPROGRESS, EMSGSIZE } =
   constants.errno;

@@ -6,8 +6,10 @@ import { trySyscall } from './libc.ts';
 import { ProcessMemory } from './memory.ts';
 import { hasPagemapScan } from './pagemap.ts';
 import { parseMaps, readProc } from './procfs.ts';
+import { hasSoftDirty } from './soft-dirty.ts';
 import { SYS } from './syscall-numbers.ts';
 import { currentScheduling, type ThreadScheduling } from './urgency.ts';
+import { hasWriteNotes } from './userfaultfd.ts';
 import { digestOf, readVdso } from './vdso.ts';
 
 export type KernelFacts = {
@@ -23,6 +25,8 @@ export type KernelFacts = {
   readonly scheduling: ThreadScheduling;
   /** 6.7: find pages by their kind without reading an entry for each. */
   readonly pagemapScan: boolean;
+  /** How writes to another process's memory can be noticed: userfaultfd from 6.7, soft-dirty bits where they are configured. */
+  readonly writeTracking: 'userfaultfd' | 'soft-dirty' | 'none';
   /** 6.15: timer_create takes the id that it is asked for (PR_TIMER_CREATE_RESTORE_IDS). */
   readonly timerRestoreIds: boolean;
 };
@@ -51,8 +55,14 @@ function cpuFeatures(): string[] {
     .toSorted();
 }
 
+function probeWriteTracking(pagemapScan: boolean): KernelFacts['writeTracking'] {
+  if (pagemapScan && hasWriteNotes()) return 'userfaultfd';
+  return hasSoftDirty() ? 'soft-dirty' : 'none';
+}
+
 export function probeKernel(): KernelFacts {
   const memory = new ProcessMemory(process.pid);
+  const pagemapScan = hasPagemapScan();
   try {
     return {
       release: release(),
@@ -61,7 +71,8 @@ export function probeKernel(): KernelFacts {
       vdsoDigest: digestOf(readVdso(parseMaps(readProc('self', 'maps')), memory)),
       cpuFeatures: cpuFeatures(),
       scheduling: currentScheduling(),
-      pagemapScan: hasPagemapScan(),
+      pagemapScan,
+      writeTracking: probeWriteTracking(pagemapScan),
       timerRestoreIds:
         trySyscall(SYS.prctl, PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0,
     };

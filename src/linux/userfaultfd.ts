@@ -80,6 +80,20 @@ export function enableFeatures(descriptor: number, features: number): void {
   control(`userfaultfd features 0x${features.toString(16)}`, descriptor, UFFDIO.API, API, features, 0);
 }
 
+/** Whether the kernel notes writes without asking anybody (WP_ASYNC), tried on this process. */
+export function hasWriteNotes(): boolean {
+  const descriptor = trySyscall(SYS.userfaultfd, USERFAULTFD_FLAGS | USER_MODE_ONLY);
+  if (descriptor < 0) return false;
+  try {
+    enableFeatures(descriptor, FEATURE.WP_ASYNC | FEATURE.WP_UNPOPULATED);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    trySyscall(SYS.close, descriptor);
+  }
+}
+
 /**
  * @param mode a mask of {@link REGISTER_MODE}.
  * @returns 0 or a negative errno: -EINVAL where the range has a hole or memory that cannot be, -EBUSY where another
@@ -94,7 +108,11 @@ export function register(descriptor: number, start: bigint, length: bigint, mode
   control(`register ${range(start, length)}`, descriptor, UFFDIO.REGISTER, start, length, mode, 0);
 }
 
-/** @returns 0 or a negative errno. Holes in the range, and areas that are not registered, are skipped; whoever waits is woken. */
+/**
+ * Whoever waits in the range is woken; its pages are as if they had never been registered.
+ *
+ * @returns 0 or a negative errno: -EINVAL nothing is mapped there, or something that cannot be registered.
+ */
 export function tryUnregister(descriptor: number, start: bigint, length: bigint): number {
   return tryControl(descriptor, UFFDIO.UNREGISTER, start, length);
 }

@@ -1,0 +1,126 @@
+/**
+ * Which pages of a process were written, where userfaultfd keeps note of it (UFFD_FEATURE_WP_ASYNC): PAGEMAP_SCAN of
+ * linux/fs.h, Documentation/admin-guide/mm/pagemap.rst.
+ *
+ * A page counts as the process's *own* when it is neither untouched, nor the zero page, nor one of a file.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { KernelError } from './errno.ts';
+import { addressOf, trySyscall } from './libc.ts';
+import { PageRuns } from './page-runs.ts';
+import { SYS } from './syscall-numbers.ts';
+
+const PAGEMAP_SCAN = 0xc0606610;
+/** PAGE_IS_*. */
+const IS = { WPALLOWED: 1, WRITTEN: 2, FILE: 4, PRESENT: 8, SWAPPED: 16, PFNZERO: 32, GUARD: 256 } as const;
+/** PM_SCAN_WP_MATCHING: what matches is write-protected in the same step. */
+const WP_MATCHING = 1;
+
+/** struct pm_scan_arg: twelve words, of which these are set for each call. */
+const ARGUMENT_BYTES = 96;
+const AT = { FLAGS: 8, START: 16, END: 24, WALK_END: 32, INVERTED: 64, MASK: 72, ANY_OF: 80, RETURN: 88 } as const;
+const REGION_BYTES = 24;
+const REGIONS = 8192;
+
+/** Page-aligned, `end` exclusive. */
+export type ScannedArea = {
+  readonly start: number;
+  readonly end: number;
+  /** A mapping of a file: whether a page is the file's can only be told by looking at it, which takes ten times as long. */
+  readonly isFile: boolean;
+};
+
+/** What was found; runs are appended. */
+export class OwnPages {
+  readonly own = new PageRuns();
+  /** Of these, the ones that are not known to be as they were when they were taken: written, or one of the following. */
+  readonly changed = new PageRuns();
+  /** In areas that are not registered. */
+  readonly unarmed = new PageRuns();
+  /**
+   * Neither here nor in the swap, in a mapping of a file: the kernel leaves a mark where a page was thrown away, which looks
+   * like one that was swapped out and not written.
+   */
+  readonly thrownAway = new PageRuns();
+}
+
+export class WriteScan {
+  readonly #pid: number;
+  readonly #descriptor: number;
+  readonly #argument = Buffer.alloc(ARGUMENT_BYTES);
+  readonly #regions = Buffer.alloc(REGION_BYTES * REGIONS);
+
+  constructor(pid: number) {
+    this.#pid = pid;
+    this.#descriptor = openSync(`/proc/${pid}/pagemap`, 'r');
+    this.#argument.writeUInt32LE(ARGUMENT_BYTES, 0);
+    this.#argument.writeBigUInt64LE(addressOf(this.#regions), 40);
+    this.#argument.writeUInt32LE(REGIONS, 48);
+  }
+
+  /** The own pages of an area. */
+  look(area: ScannedArea, { own, changed, unarmed, thrownAway }: OwnPages): void {
+    const excluded = excludedIn(area);
+    this.#scan(area, 0, excluded, excluded, IS.WPALLOWED | IS.WRITTEN | IS.PRESENT, (start, end, categories) => {
+      own.append(start, end);
+      const isUnarmed = (categories & IS.WPALLOWED) === 0;
+      const isThrownAway = area.isFile && (categories & IS.PRESENT) === 0;
+      if (isUnarmed) unarmed.append(start, end);
+      if (isThrownAway) thrownAway.append(start, end);
+      if (isUnarmed || isThrownAway || (categories & IS.WRITTEN) !== 0) changed.append(start, end);
+    });
+  }
+
+  /** The own pages of an area that were written since they were last taken by this. None of an area that is not registered. */
+  take(area: ScannedArea, written: PageRuns): void {
+    const excluded = excludedIn(area);
+    this.#scan(area, WP_MATCHING, excluded, excluded | IS.WPALLOWED | IS.WRITTEN, IS.WRITTEN, (start, end) =>
+      written.append(start, end),
+    );
+  }
+
+  #scan(
+    area: ScannedArea,
+    flags: number,
+    inverted: number,
+    mask: number,
+    returned: number,
+    found: (start: number, end: number, categories: number) => void,
+  ): void {
+    const argument = this.#argument;
+    const regions = this.#regions;
+    argument.writeUInt32LE(flags, AT.FLAGS);
+    writeWord(argument, AT.END, area.end);
+    argument.writeUInt32LE(inverted, AT.INVERTED);
+    argument.writeUInt32LE(mask, AT.MASK);
+    argument.writeUInt32LE(IS.PRESENT | IS.SWAPPED, AT.ANY_OF);
+    argument.writeUInt32LE(returned, AT.RETURN);
+    for (let at = area.start; at < area.end; at = readWord(argument, AT.WALK_END)) {
+      writeWord(argument, AT.START, at);
+      const count = trySyscall(SYS.ioctl, this.#descriptor, PAGEMAP_SCAN, argument);
+      if (count < 0) throw new KernelError(`PAGEMAP_SCAN of process ${this.#pid}`, -count);
+      for (let offset = 0; offset < count * REGION_BYTES; offset += REGION_BYTES)
+        found(readWord(regions, offset), readWord(regions, offset + 8), regions.readUInt32LE(offset + 16));
+    }
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}
+
+function excludedIn(area: ScannedArea): number {
+  return IS.PFNZERO | IS.GUARD | (area.isFile ? IS.FILE : 0);
+}
+
+const HIGH = 0x1_0000_0000;
+
+/** Words of addresses, without a bigint for each. */
+function writeWord(into: Buffer, at: number, value: number): void {
+  into.writeUInt32LE(value % HIGH, at);
+  into.writeUInt32LE(Math.floor(value / HIGH), at + 4);
+}
+
+function readWord(from: Buffer, at: number): number {
+  return from.readUInt32LE(at) + from.readUInt32LE(at + 4) * HIGH;
+}

@@ -5,6 +5,7 @@ import {
   type FailureText,
   type ImageMessage,
   MAX_DATAGRAM_BYTES,
+  MAX_FRAGMENTS,
   MAX_IMAGE_BYTES,
   MAX_NAME_BYTES,
   MAX_RANGES,
@@ -13,7 +14,7 @@ import {
   type PagesMessage,
 } from './messages.ts';
 import { MODES, type ModeName } from './modes.ts';
-import type { CarriedDatagram, PageRange } from './ports.ts';
+import { type CarriedDatagram, DIGEST_BYTES, type Flow, type LogEntry, type PageRange } from './ports.ts';
 
 export function readMode(input: ByteReader): ModeName {
   const name = input.text(MAX_NAME_BYTES);
@@ -90,4 +91,44 @@ export function readFailure(input: ByteReader): FailureText {
 function clipped(text: string, maxBytes: number): Uint8Array {
   const bytes = new Uint8Array(maxBytes);
   return bytes.subarray(0, new TextEncoder().encodeInto(text, bytes).written);
+}
+
+const LOG_INPUT = 1;
+const LOG_OUTPUT = 2;
+
+/** Bytes that an entry takes in a LOG message. */
+export function encodedLogEntryBytes(entry: LogEntry): number {
+  if (entry.kind === 'output') return 1 + 12 + 4 + 2 + DIGEST_BYTES;
+  return 1 + 4 + 4 + entry.frames.reduce((sum, frame) => sum + 4 + frame.length, 0);
+}
+
+/** Kind, then: number and packets; or flow, number, length and digest. */
+export function writeLogEntry(out: ByteWriter, entry: LogEntry): void {
+  if (entry.kind === 'input') {
+    out.u8(LOG_INPUT).u32(entry.index);
+    out.list(entry.frames, (frame) => out.bytes(frame));
+    return;
+  }
+  assert(entry.digest.length === DIGEST_BYTES, `a digest of ${entry.digest.length} bytes`);
+  const { localAddress, localPort, remoteAddress, remotePort } = entry.flow;
+  assert(localAddress.length === 4 && remoteAddress.length === 4, 'a flow whose addresses are not IPv4');
+  out.u8(LOG_OUTPUT).raw(localAddress).u16(localPort).raw(remoteAddress).u16(remotePort);
+  out.u32(entry.index).u16(entry.length).raw(entry.digest);
+}
+
+export function readLogEntry(input: ByteReader): LogEntry {
+  const kind = input.u8();
+  if (kind === LOG_INPUT) {
+    const index = input.u32();
+    const frames = input.list(() => input.bytes(MAX_DATAGRAM_BYTES), MAX_FRAGMENTS);
+    return { kind: 'input', index, frames };
+  }
+  if (kind !== LOG_OUTPUT) input.fail(`an entry of the log of kind ${kind}`);
+  const flow: Flow = {
+    localAddress: input.raw(4),
+    localPort: input.u16(),
+    remoteAddress: input.raw(4),
+    remotePort: input.u16(),
+  };
+  return { kind: 'output', flow, index: input.u32(), length: input.u16(), digest: input.raw(DIGEST_BYTES) };
 }

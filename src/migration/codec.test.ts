@@ -24,6 +24,13 @@ const page = Buffer.alloc(4096, 0xab);
 const failure = { code: 'aborted', message: 'no', hint: '' };
 const failureHex = '07000000 61626f72746564 02000000 6e6f 00000000';
 
+const flow = {
+  localAddress: Buffer.from([10, 88, 0, 5]),
+  localPort: 5006,
+  remoteAddress: Buffer.from([10, 0, 0, 9]),
+  remotePort: 40_000,
+};
+
 /** Every message as it stands on the wire. A change here is another version of the protocol. */
 const WIRE: readonly (readonly [Message, string])[] = [
   [
@@ -67,7 +74,23 @@ const WIRE: readonly (readonly [Message, string])[] = [
   [{ type: 'HAND_OVER', version: 1, migrationId: 'm1' }, '09 01000000 02000000 6d31'],
   [{ type: 'WELCOME', version: 1 }, '41 01000000'],
   [{ type: 'READY', beginMicros: 1, pagesMicros: 2, finishMicros: 3 }, '42 01000000 02000000 03000000'],
-  [{ type: 'OWNED', epoch: 8n, takeMicros: 1, runMicros: 2 }, '43 0800000000000000 01000000 02000000'],
+  [
+    {
+      type: 'LOG',
+      entries: [
+        { kind: 'input', index: 5, frames: [Buffer.from([0x45, 1]), Buffer.from([0x45])] },
+        { kind: 'output', flow, index: 6, length: 2, digest: Buffer.alloc(16, 0xdd) },
+      ],
+    },
+    `0a 02000000 01 05000000 02000000 02000000 4501 01000000 45
+     02 0a580005 8e13 0a000009 409c 06000000 0200 ${'dd'.repeat(16)}`.replaceAll('\n', ''),
+  ],
+  [{ type: 'LOG_END', inputs: 7, outputs: 8 }, '0b 07000000 08000000'],
+  [
+    { type: 'OWNED', epoch: 8n, takeMicros: 1, runMicros: 2, replayed: 3, compared: 4, released: 5 },
+    '43 0800000000000000 01000000 02000000 03000000 04000000 05000000',
+  ],
+  [{ type: 'REPORT', injected: 1, compared: 2, held: 3 }, '48 01000000 02000000 03000000'],
   [{ type: 'HANDED_OVER', injected: 4, held: 5 }, '44 04000000 05000000'],
   [{ type: 'FAILED', ...failure }, `45 ${failureHex}`],
   [{ type: 'RECEIVED', epoch: 8n, datagrams: 3 }, '46 0800000000000000 03000000'],
@@ -145,7 +168,7 @@ test('limits hold: part of a page, ranges without bytes, too many ranges, an ima
   bad(`03 01040000 ${'00'.repeat(12 * (MAX_RANGES + 1))}`, /a list of 1025 items/);
   bad('02 05000000 04000000 0908', /2 bytes at 4 of an image of 5 bytes/);
   bad('02 ffffffff 00000000', /an image of 4294967295 bytes/);
-  bad('01 01000000 00000000 00000000 04000000 77617270', /mode "warp"; known are stopcopy/);
+  bad('01 01000000 00000000 00000000 04000000 77617270', /mode "warp"; known are replicated, stopcopy/);
   bad('06 00000000 01000000 06 00', /an address of 6 bytes/);
   assert.throws(() => decodeSourceMessage(Buffer.alloc(MAX_MESSAGE_BYTES + 1, 2)), protocolError(/is the most/));
 });

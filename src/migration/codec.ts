@@ -13,14 +13,17 @@ import {
   readDatagram,
   readFailure,
   readImage,
+  readLogEntry,
   readMode,
   readPages,
   writeDatagram,
   writeFailure,
+  writeLogEntry,
 } from './codec-fields.ts';
 import {
   DESTINATION_TAGS,
   type DestinationMessage,
+  MAX_LOG_ENTRIES,
   MAX_MESSAGE_BYTES,
   MAX_NAME_BYTES,
   MAX_PART_BYTES,
@@ -61,6 +64,15 @@ function encodeParts(message: Message): Uint8Array[] {
       return [writeFailure(out.u8(SOURCE_TAGS.ABORT), message).finish()];
     case 'HAND_OVER':
       return [out.u8(SOURCE_TAGS.HAND_OVER).u32(message.version).text(message.migrationId).finish()];
+    case 'LOG':
+      return [
+        out
+          .u8(SOURCE_TAGS.LOG)
+          .list(message.entries, (entry) => writeLogEntry(out, entry))
+          .finish(),
+      ];
+    case 'LOG_END':
+      return [out.u8(SOURCE_TAGS.LOG_END).u32(message.inputs).u32(message.outputs).finish()];
     case 'WELCOME':
       return [out.u8(DESTINATION_TAGS.WELCOME).u32(message.version).finish()];
     case 'READY':
@@ -68,7 +80,10 @@ function encodeParts(message: Message): Uint8Array[] {
       return [out.u32(message.finishMicros).finish()];
     case 'OWNED':
       out.u8(DESTINATION_TAGS.OWNED).u64(message.epoch).u32(message.takeMicros);
-      return [out.u32(message.runMicros).finish()];
+      return [out.u32(message.runMicros).u32(message.replayed).u32(message.compared).u32(message.released).finish()];
+    case 'REPORT':
+      out.u8(DESTINATION_TAGS.REPORT).u32(message.injected).u32(message.compared);
+      return [out.u32(message.held).finish()];
     case 'HANDED_OVER':
       return [out.u8(DESTINATION_TAGS.HANDED_OVER).u32(message.injected).u32(message.held).finish()];
     case 'FAILED':
@@ -138,6 +153,10 @@ function readSourceMessage(type: SourceMessage['type'], input: ByteReader): Sour
       return { type, ...readFailure(input) };
     case 'HAND_OVER':
       return { type, version: input.u32(), migrationId: input.text(MAX_NAME_BYTES) };
+    case 'LOG':
+      return { type, entries: input.list(() => readLogEntry(input), MAX_LOG_ENTRIES) };
+    case 'LOG_END':
+      return { type, inputs: input.u32(), outputs: input.u32() };
     default:
       return unreachable(type);
   }
@@ -150,7 +169,17 @@ function readDestinationMessage(type: DestinationMessage['type'], input: ByteRea
     case 'READY':
       return { type, beginMicros: input.u32(), pagesMicros: input.u32(), finishMicros: input.u32() };
     case 'OWNED':
-      return { type, epoch: input.u64(), takeMicros: input.u32(), runMicros: input.u32() };
+      return {
+        type,
+        epoch: input.u64(),
+        takeMicros: input.u32(),
+        runMicros: input.u32(),
+        replayed: input.u32(),
+        compared: input.u32(),
+        released: input.u32(),
+      };
+    case 'REPORT':
+      return { type, injected: input.u32(), compared: input.u32(), held: input.u32() };
     case 'HANDED_OVER':
       return { type, injected: input.u32(), held: input.u32() };
     case 'FAILED':

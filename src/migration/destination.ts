@@ -10,7 +10,7 @@
  * this side asks it as long as it takes, because a compare-and-set that nobody answered may still be made.
  */
 import { ComicranError } from '../base/errors.ts';
-import { releasePackets, sayGivenBack, takeOver } from './hand-over-destination.ts';
+import { awaitReturn, releasePackets, sayGivenBack, takeOver } from './hand-over-destination.ts';
 import { advance, type DestinationEntry, type Migration } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
 import { failureText, Line } from './line.ts';
@@ -20,7 +20,7 @@ import { type DestinationOutcome, type Discarded, type Halted, type Owned, withP
 import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog } from './phases.ts';
 import type { DestinationPorts, RestoringProcess } from './ports.ts';
-import type { DestinationContext, DestinationLine, RoleOptions } from './roles.ts';
+import type { DestinationContext, DestinationLine, DestinationPrepared, Opened, RoleOptions } from './roles.ts';
 import { settle } from './settle.ts';
 import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
 
@@ -42,12 +42,11 @@ export async function runDestination(
   return new DestinationRole(context).run();
 }
 
-/** The process is complete and stopped, TAKE has come, the journal says `taking`. */
-type Offered = {
-  readonly process: RestoringProcess;
-  readonly line: DestinationLine;
-  readonly entry: DestinationEntry;
-};
+/** The process is complete and does not answer, TAKE has come, the journal says `taking`. */
+type Offered = DestinationPrepared & { readonly line: DestinationLine; readonly entry: DestinationEntry };
+
+/** How the end of the log was heard, where there is one. */
+type Concluded = { readonly kind: 'whole' } | { readonly kind: 'broken'; readonly error: unknown };
 
 class DestinationRole {
   readonly #context: DestinationContext;
@@ -81,20 +80,12 @@ class DestinationRole {
     checkHello(migration, await line.expect('HELLO', deadlines.stepMs));
     await line.send({ type: 'WELCOME', version: PROTOCOL_VERSION }, deadlines.stepMs);
     const begin = (image: Uint8Array): Promise<RestoringProcess> => this.#begin(image);
-    const { process, ready } = await DESTINATION_MODES[migration.mode].receive({ ...this.#context, line, begin });
-    phases.enter('offer');
-    await line.send(ready, deadlines.stepMs);
-    const { expectedEpoch } = await line.expect('TAKE', deadlines.stepMs);
-    if (expectedEpoch !== migration.epoch)
-      throw new ComicranError(
-        'peer.protocol',
-        `TAKE for epoch ${expectedEpoch}, this migration is at ${migration.epoch}`,
-      );
+    const prepared = await DESTINATION_MODES[migration.mode].receive({ ...this.#context, line, begin });
     entry = advance(entry, 'taking');
     await this.#step('writing the journal', ports.journal.write(entry));
     if (signal?.aborted) throw abortedError();
     line.ignoreAbort();
-    return { process, line, entry };
+    return { ...prepared, line, entry };
   }
 
   async #accept(): Promise<DestinationLine> {
@@ -114,14 +105,15 @@ class DestinationRole {
   }
 
   /** Behind TAKE. */
-  async #take({ process, line, entry }: Offered): Promise<DestinationOutcome> {
+  async #take(offered: Offered): Promise<DestinationOutcome> {
     const { ports, migration, deadlines, phases } = this.#context;
     phases.enter('take');
     const tookMicros = ports.clock.nowMicros();
+    const concluding = conclude(offered);
     const { action, record } = await settle(
       { ownership: ports.ownership, clock: ports.clock, deadlines },
       migration.epoch,
-      (known) => decideDestination(entry.stage, migration, known),
+      (known) => decideDestination(offered.entry.stage, migration, known),
       (reason) => phases.note(`waiting for the sdn: ${reason}`),
     );
     if (action === 'halt') return this.#halt(contradiction(migration, record));
@@ -130,28 +122,47 @@ class DestinationRole {
       return this.#discard(new ComicranError('ownership.lost', `sandbox ${migration.sandbox} belongs to ${owner}`));
     }
     const epoch = migration.epoch + 1n;
-    await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(advance(entry, 'owned')));
-    phases.enter('run');
     const ownedMicros = ports.clock.nowMicros();
+    const concluded = await concluding;
+    const { line } = offered;
+    if (concluded.kind === 'broken') {
+      const returned = await this.#sourceBack(line, concluded.error);
+      if (returned !== undefined) return this.#giveBack(returned, epoch, concluded.error);
+      phases.note(`${migration.source} is gone without the end of the log: going on with what it said before`);
+    }
+    const owned = advance(offered.entry, 'owned');
+    await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(owned));
+    phases.enter('run');
+    let opened: Opened;
     try {
-      const running = process.run();
-      if (running instanceof Promise) await running;
+      opened = await offered.open();
     } catch (error) {
       return this.#giveBack(line, epoch, error);
     }
     const takeMicros = Math.round(ownedMicros - tookMicros);
     const runMicros = Math.round(ports.clock.nowMicros() - ownedMicros);
     // Where it does not arrive, the source asks the record and comes back.
-    await line.send({ type: 'OWNED', epoch, takeMicros, runMicros }, deadlines.ownedMs).catch(() => {});
-    return this.#finish(line, epoch);
+    await line.send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs).catch(() => {});
+    return this.#finish(line, epoch, offered.passDirectly);
   }
 
-  async #finish(line: DestinationLine, epoch: bigint): Promise<Owned> {
+  /**
+   * This machine owns, and its copy is not what the process was. Where the connection has not broken, the source waits at
+   * its other end; otherwise it comes back, unless its machine is gone.
+   */
+  async #sourceBack(line: DestinationLine, error: unknown): Promise<DestinationLine | undefined> {
+    if (!isSilence(error)) return line;
+    line.close();
+    return awaitReturn(this.#context, this.#context.deadlines.giveBackMs);
+  }
+
+  async #finish(line: DestinationLine, epoch: bigint, passDirectly: boolean): Promise<Owned> {
     const { ports, migration, deadlines, phases } = this.#context;
     phases.enter('hand-over');
     let releasing: Promise<number> | undefined;
     const release = (): Promise<number> => (releasing ??= releasePackets(ports, migration, this.#leftovers));
     // Order is worth a short wait for a source that has gone silent, not a long one: what comes later is injected then.
+    if (passDirectly) void release();
     const cancelTimer = ports.clock.startTimer(deadlines.holdMs, () => void release());
     const { injected, complete, line: last } = await takeOver(this.#context, line, epoch, this.#leftovers);
     cancelTimer();
@@ -198,8 +209,9 @@ class DestinationRole {
       const process = await this.#beginning?.catch(() => undefined);
       await process?.destroy();
     });
+    const opened = await this.#leftovers.tidy('taking the gate away', () => ports.replay.discard());
     const discarded = await this.#leftovers.tidy('taking the hold away', () => ports.packets.discard());
-    if (destroyed && discarded)
+    if (destroyed && discarded && opened)
       await this.#leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
     return destroyed;
   }
@@ -228,6 +240,21 @@ class DestinationRole {
     const { ports, deadlines, signal } = this.#context;
     return within(ports.clock, deadlines.stepMs, what, value, { signal });
   }
+}
+
+/** Does not reject: it may be over before anybody looks. */
+async function conclude({ conclude: hear }: Offered): Promise<Concluded> {
+  try {
+    await hear?.();
+    return { kind: 'whole' };
+  } catch (error) {
+    return { kind: 'broken', error };
+  }
+}
+
+/** Nothing has been heard of the source, as against something that does not fit. */
+function isSilence(error: unknown): boolean {
+  return error instanceof ComicranError && (error.code === 'peer.died' || error.code === 'deadline');
 }
 
 function checkHello(migration: Migration, hello: HelloMessage): void {

@@ -63,6 +63,13 @@ export async function takeOver(
   return { injected, complete: false, line: current };
 }
 
+/** @returns the line on which the source has come back; undefined where it has not in time. */
+export async function awaitReturn(context: DestinationAfter, timeoutMs: number): Promise<DestinationLine | undefined> {
+  using visitors = new Visitors(context, new Deadline(context.ports.clock, timeoutMs));
+  const returned = await visitors.orMessageOf(undefined, timeoutMs).catch(() => undefined);
+  return returned instanceof Line ? returned : undefined;
+}
+
 /** Tells a source that comes back, for as long as it may, that nothing runs here. */
 export async function sayGivenBack(
   context: DestinationAfter,

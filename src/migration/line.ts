@@ -39,12 +39,17 @@ export class Line<Outgoing extends Message, Incoming extends Message> {
     try {
       const what = `waiting for ${awaited} from ${this.#peer}`;
       const message = await within(this.#clock, timeoutMs, what, receiving.message, { signal: this.#signal });
-      this.#receiving = undefined;
+      this.#taken(receiving);
       return message;
     } catch (error) {
-      if (receiving.failure?.error === error) this.#receiving = undefined;
+      if (receiving.failure?.error === error) this.#taken(receiving);
       throw error;
     }
+  }
+
+  /** One that gave up may hear of a message later than the one who got it, and who receives the next one already. */
+  #taken(receiving: Receiving<Incoming>): void {
+    if (this.#receiving === receiving) this.#receiving = undefined;
   }
 
   #startReceiving(timeoutMs: number): Receiving<Incoming> {

@@ -28,14 +28,26 @@
  *       │ ◄───────────────────── RECEIVED how many datagrams ──── │
  *       │ ── DATAGRAMS × n, DRAINED ────────────────────────────► │
  *
+ * In mode `replicated` the process at the source goes on behind IMAGE, and so does the conversation:
+ *
+ *       │ ── LOG × n     what went in and came out ─────────────► │  (also between PAGES)
+ *       │ ◄───────────────────────────────────────────── READY ── │  the copy runs, silent, and is fed from the log
+ *       │ ◄───────────────────────────────────────── REPORT × n ── │  how far it has got
+ *     stops its process, when little is left                      │
+ *       │ ── TAKE ──────────────────────────────────────────────► │  compare-and-set
+ *     cuts it off, reads the rest                                 │
+ *       │ ── LOG × n, LOG_END ──────────────────────────────────► │  reproduces the rest, compares; lets its own out
+ *       │ ◄───────────────────────────────────────────── OWNED ── │
+ *       │ ── DATAGRAMS × n, DRAINED   what came behind LOG_END ──► │
+ *
  * A destination that owns and then cannot let the process run has destroyed it and says GIVEN_BACK instead of OWNED (or
  * instead of RECEIVED); the source takes the epoch after that one and runs on.
  */
 import type { ModeName } from './modes.ts';
-import type { CarriedDatagram, PageRange } from './ports.ts';
+import type { CarriedDatagram, LogEntry, PageRange } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Page size of x86-64: pages are moved in whole ones. */
 export const PAGE_BYTES = 4096;
@@ -48,6 +60,10 @@ export const MAX_MESSAGE_BYTES = MAX_PART_BYTES + (64 << 10);
 /** Most bytes of a process image, pages not counted. */
 export const MAX_IMAGE_BYTES = 256 << 20;
 export const MAX_DATAGRAM_BYTES = 65_535;
+/** Most IP packets that one datagram can have come in: fragments of 8 bytes. */
+export const MAX_FRAGMENTS = 8_192;
+/** Most entries in one LOG message. */
+export const MAX_LOG_ENTRIES = 1024;
 /** Most bytes of a name, and of a sentence in a failure. */
 export const MAX_NAME_BYTES = 256;
 export const MAX_SENTENCE_BYTES = 4096;
@@ -63,6 +79,8 @@ export const SOURCE_TAGS = {
   DRAINED: 7,
   ABORT: 8,
   HAND_OVER: 9,
+  LOG: 10,
+  LOG_END: 11,
 } as const satisfies Record<SourceMessage['type'], number>;
 
 export const DESTINATION_TAGS = {
@@ -73,6 +91,7 @@ export const DESTINATION_TAGS = {
   FAILED: 69,
   RECEIVED: 70,
   GIVEN_BACK: 71,
+  REPORT: 72,
 } as const satisfies Record<DestinationMessage['type'], number>;
 
 export type HelloMessage = {
@@ -109,6 +128,10 @@ export type DatagramsMessage = {
 export type DrainedMessage = { readonly type: 'DRAINED'; readonly total: number };
 export type AbortMessage = FailureText & { readonly type: 'ABORT' };
 export type HandOverMessage = { readonly type: 'HAND_OVER'; readonly version: number; readonly migrationId: string };
+/** What has gone into the process at the source and come out of it since the snapshot, in order. */
+export type LogMessage = { readonly type: 'LOG'; readonly entries: readonly LogEntry[] };
+/** The process at the source is stopped, and this is how much the whole log holds. */
+export type LogEndMessage = { readonly type: 'LOG_END'; readonly inputs: number; readonly outputs: number };
 
 export type WelcomeMessage = { readonly type: 'WELCOME'; readonly version: number };
 /** Durations by the destination's clock. */
@@ -122,8 +145,21 @@ export type ReadyMessage = {
 export type OwnedMessage = {
   readonly type: 'OWNED';
   readonly epoch: bigint;
+  /** From TAKE to the record's answer. */
   readonly takeMicros: number;
+  /** From there until it could answer. */
   readonly runMicros: number;
+  /** Replicated: inputs that the copy was given, outputs that were compared, and those that left when it came to own. */
+  readonly replayed: number;
+  readonly compared: number;
+  readonly released: number;
+};
+/** How far the silent copy has got. */
+export type ReportMessage = {
+  readonly type: 'REPORT';
+  readonly injected: number;
+  readonly compared: number;
+  readonly held: number;
 };
 export type HandedOverMessage = { readonly type: 'HANDED_OVER'; readonly injected: number; readonly held: number };
 export type FailedMessage = FailureText & { readonly type: 'FAILED' };
@@ -143,7 +179,9 @@ export type SourceMessage =
   | DatagramsMessage
   | DrainedMessage
   | AbortMessage
-  | HandOverMessage;
+  | HandOverMessage
+  | LogMessage
+  | LogEndMessage;
 
 export type DestinationMessage =
   | WelcomeMessage
@@ -152,6 +190,7 @@ export type DestinationMessage =
   | HandedOverMessage
   | FailedMessage
   | ReceivedMessage
-  | GivenBackMessage;
+  | GivenBackMessage
+  | ReportMessage;
 
 export type Message = SourceMessage | DestinationMessage;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runDestination } from './destination.ts';
-import type { DestinationMessage, SourceMessage } from './messages.ts';
+import { type DestinationMessage, PROTOCOL_VERSION, type SourceMessage } from './messages.ts';
 import type { DestinationOutcome, SourceOutcome } from './outcome.ts';
 import type { Channel } from './ports.ts';
 import { runSource } from './source.ts';
@@ -16,7 +16,7 @@ const OPTIONS = {
 };
 
 const { id: migrationId, ...hello } = MIGRATION;
-const HELLO: SourceMessage = { type: 'HELLO', version: 1, migrationId, ...hello };
+const HELLO: SourceMessage = { type: 'HELLO', version: PROTOCOL_VERSION, migrationId, ...hello };
 const IMAGE: SourceMessage = { type: 'IMAGE', totalBytes: 8, offset: 0, bytes: new Uint8Array(8) };
 const PAGES: SourceMessage = { type: 'PAGES', ranges: [{ start: 0n, length: 4096 }], bytes: new Uint8Array(4096) };
 const END: SourceMessage = { type: 'END', pageBytes: 4096n };
@@ -35,7 +35,7 @@ async function recite<Out, In>(channel: Channel<Out, In>, lines: readonly Out[])
 }
 
 async function destinationHears(lines: readonly SourceMessage[]) {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, mode: 'stopcopy' });
   world.listening = true;
   const role = runDestination(destinationPorts(world, new Life()), MIGRATION, OPTIONS);
   const play = async (): Promise<{ outcome: DestinationOutcome; heard: DestinationMessage[] }> => {
@@ -46,7 +46,7 @@ async function destinationHears(lines: readonly SourceMessage[]) {
 }
 
 async function sourceHears(lines: readonly DestinationMessage[], before: (world: World) => void = () => {}) {
-  const world = new World({ seed: 1 });
+  const world = new World({ seed: 1, mode: 'stopcopy' });
   world.listening = true;
   before(world);
   const role = runSource(sourcePorts(world, new Life()), MIGRATION, OPTIONS);
@@ -58,11 +58,13 @@ async function sourceHears(lines: readonly DestinationMessage[], before: (world:
   return { ...(await world.clock.run(play())), world };
 }
 
+const nothingReplayed = { replayed: 0, compared: 0, released: 0 };
+
 test('a source that says the wrong thing before TAKE: refused by name, nothing left', async () => {
   const cases: readonly (readonly [string, readonly SourceMessage[], RegExp])[] = [
     ['no HELLO', [IMAGE], /vm1 sent IMAGE where HELLO was expected/],
     ['pages first', [HELLO, PAGES], /vm1 sent PAGES where IMAGE was expected/],
-    ['another version', [{ ...HELLO, version: 2 }], /version of the protocol is 2, 1 was expected/],
+    ['another version', [{ ...HELLO, version: 99 }], /version of the protocol is 99, 2 was expected/],
     [
       'an image with a hole',
       [HELLO, { ...IMAGE, offset: 4, bytes: new Uint8Array(4) }],
@@ -120,7 +122,7 @@ test('a source that hands over wrongly numbered datagrams is not believed, and t
     END,
   ] satisfies SourceMessage[]) {
     // The instance at the source is out of the way: this is about the destination alone.
-    const world = new World({ seed: 1 });
+    const world = new World({ seed: 1, mode: 'stopcopy' });
     world.listening = true;
     const role = runDestination(destinationPorts(world, new Life()), MIGRATION, OPTIONS);
     const play = async (): Promise<DestinationOutcome> => {
@@ -138,13 +140,16 @@ test('a source that hands over wrongly numbered datagrams is not believed, and t
 });
 
 test('a destination that says the wrong thing before TAKE: the source runs on, and nobody was asked', async () => {
-  const welcome: DestinationMessage = { type: 'WELCOME', version: 1 };
+  const welcome: DestinationMessage = { type: 'WELCOME', version: PROTOCOL_VERSION };
   const ready: DestinationMessage = { type: 'READY', beginMicros: 0, pagesMicros: 0, finishMicros: 0 };
   const cases: readonly (readonly [readonly DestinationMessage[], RegExp])[] = [
     [[ready], /vm2 sent READY where WELCOME was expected/],
     [[{ ...welcome, version: 3 }], /vm2 speaks version 3/],
     [[welcome, welcome], /vm2 sent WELCOME where READY was expected/],
-    [[welcome, { type: 'OWNED', epoch: 8n, takeMicros: 0, runMicros: 0 }], /vm2 sent OWNED where READY was expected/],
+    [
+      [welcome, { type: 'OWNED', epoch: 8n, takeMicros: 0, runMicros: 0, ...nothingReplayed }],
+      /vm2 sent OWNED where READY was expected/,
+    ],
     [
       [welcome, { type: 'FAILED', code: 'image.kernel-mismatch', message: 'another kernel', hint: 'Use the same.' }],
       /vm2 gave up: another kernel/,
@@ -171,12 +176,12 @@ test('the code and the hint of a destination that refuses are the ones that the 
     message: 'x',
     hint: 'Use the same.',
   };
-  const known = await sourceHears([{ type: 'WELCOME', version: 1 }, refusal]);
+  const known = await sourceHears([{ type: 'WELCOME', version: PROTOCOL_VERSION }, refusal]);
   assert.ok(known.outcome.outcome === 'stayed');
   assert.equal(known.outcome.error.code, 'image.kernel-mismatch');
   assert.equal(known.outcome.error.hint, 'Use the same.');
   const unknown = await sourceHears([
-    { type: 'WELCOME', version: 1 },
+    { type: 'WELCOME', version: PROTOCOL_VERSION },
     { ...refusal, code: 'of.tomorrow' },
   ]);
   assert.ok(unknown.outcome.outcome === 'stayed');
@@ -185,12 +190,12 @@ test('the code and the hint of a destination that refuses are the ones that the 
 
 test('behind TAKE no word but OWNED counts: the source fences before it runs on', async () => {
   const upToReady: readonly DestinationMessage[] = [
-    { type: 'WELCOME', version: 1 },
+    { type: 'WELCOME', version: PROTOCOL_VERSION },
     { type: 'READY', beginMicros: 0, pagesMicros: 0, finishMicros: 0 },
   ];
   const words: readonly DestinationMessage[] = [
     { type: 'FAILED', code: 'aborted', message: 'I did not take it', hint: '' },
-    { type: 'OWNED', epoch: 9n, takeMicros: 0, runMicros: 0 },
+    { type: 'OWNED', epoch: 9n, takeMicros: 0, runMicros: 0, ...nothingReplayed },
     { type: 'GIVEN_BACK', epoch: 9n, code: 'process.gone', message: 'gone', hint: '' },
     { type: 'READY', beginMicros: 0, pagesMicros: 0, finishMicros: 0 },
   ];
@@ -206,7 +211,7 @@ test('behind TAKE no word but OWNED counts: the source fences before it runs on'
 test('a record that no migration can have written: the process stays stopped, and the journal stays', async () => {
   const { outcome, world } = await sourceHears(
     [
-      { type: 'WELCOME', version: 1 },
+      { type: 'WELCOME', version: PROTOCOL_VERSION },
       { type: 'READY', beginMicros: 0, pagesMicros: 0, finishMicros: 0 },
     ],
     (empty) => {

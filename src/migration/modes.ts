@@ -3,6 +3,8 @@
  * greeting, TAKE, the hand-over, and every failure.
  */
 export const MODES = [
+  /** A silent copy is fed with the same input until it has caught up; the source is stopped for a moment only. */
+  'replicated',
   /** Stop, send everything, go. */
   'stopcopy',
 ] as const;

@@ -2,7 +2,7 @@
  * The source behind TAKE: only the record decides now. Used by the role, and by a daemon that starts again and finds the
  * journal of a migration that had got so far.
  */
-import { type ComicranError, messageOf } from '../base/errors.ts';
+import { ComicranError, messageOf } from '../base/errors.ts';
 import type { Migration, SourceEntry } from './journal.ts';
 import { Line } from './line.ts';
 import { type OwnedMessage, PROTOCOL_VERSION } from './messages.ts';
@@ -28,13 +28,23 @@ export type Verdict =
 /**
  * Says TAKE and finds out what has come of it. The process's stop is held, and the journal says `offered`.
  * Returns only when it is certain: it waits for the sdn as long as that takes.
+ *
+ * @param conclude says what is still to be said behind TAKE
  */
-export async function offer(context: SourceAfter, entry: SourceEntry, line: SourceLine): Promise<Verdict> {
+export async function offer(
+  context: SourceAfter,
+  entry: SourceEntry,
+  line: SourceLine,
+  conclude: (() => Promise<void>) | undefined,
+): Promise<Verdict> {
   const { migration, deadlines } = context;
   let reason: unknown;
   try {
     await line.send({ type: 'TAKE', expectedEpoch: migration.epoch }, deadlines.ownedMs);
-    const answer = await line.receive(deadlines.ownedMs, 'OWNED');
+    await conclude?.();
+    let answer = await line.receive(deadlines.ownedMs, 'OWNED');
+    // Was on its way when TAKE went out.
+    while (answer.type === 'REPORT') answer = await line.receive(deadlines.ownedMs, 'OWNED');
     if (answer.type === 'OWNED' && answer.epoch === migration.epoch + 1n)
       return { kind: 'given', epoch: answer.epoch, line, first: 0, owned: answer };
     reason = line.unexpected(answer, `OWNED at epoch ${migration.epoch + 1n}`);
@@ -85,7 +95,8 @@ async function takeBack(context: SourceAfter, entry: SourceEntry, reason: unknow
 /** Comes back to a destination that owns. Where it cannot be reached, it owns all the same. */
 async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): Promise<Verdict> {
   const { deadlines, migration, phases, ports } = context;
-  const deadline = new Deadline(ports.clock, deadlines.handOverMs);
+  const isCopy = migration.mode === 'replicated';
+  const deadline = new Deadline(ports.clock, isCopy ? deadlines.confirmMs : deadlines.handOverMs);
   for (let pauseMs = deadlines.retryMs / 64; !deadline.over; pauseMs *= 2) {
     const line = await reconnect(context, deadline).catch((error: unknown) => phases.note(messageOf(error)));
     if (line !== undefined) {
@@ -103,9 +114,25 @@ async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): 
         line.close();
       }
     }
-    await sleep(ports.clock, Math.min(pauseMs, deadline.remainingMs));
+    // A copy that has not heard the end of the log gives the record back.
+    const returned = isCopy ? await isMineAgain(context) : undefined;
+    if (returned !== undefined) return { kind: 'kept', epoch: returned, reason: lostCopy(migration) };
+    await sleep(ports.clock, Math.min(pauseMs, deadlines.retryMs, deadline.remainingMs));
   }
   return { kind: 'given', epoch, line: undefined, first: 0, owned: undefined };
+}
+
+/** @returns the epoch, where the destination has given the record back; undefined where it has not, or nobody knows. */
+async function isMineAgain({ ports, migration, deadlines }: SourceAfter): Promise<bigint | undefined> {
+  const asking = within(ports.clock, deadlines.ownedMs, 'the sdn', ports.ownership.take(migration.epoch));
+  const record = await asking.catch(() => undefined);
+  return record !== undefined && record.owner === migration.source && record.epoch > migration.epoch
+    ? record.epoch
+    : undefined;
+}
+
+function lostCopy({ destination }: Migration): ComicranError {
+  return new ComicranError('migration.failed', `${destination} lost its copy and gave the sandbox back`);
 }
 
 /**

@@ -12,6 +12,20 @@ export type DestinationTimes = {
   readonly runMicros: number;
 };
 
+/** What a replicated migration has cost, and what it rests on. */
+export type Replication = {
+  /** How long the snapshot stopped the process. */
+  readonly freezeMicros: number;
+  /** From the stop of the process to its first own answer at the destination; undefined where OWNED has not arrived. */
+  readonly cutoverMicros: number | undefined;
+  /** Datagrams that the copy was given before it came to own. */
+  readonly replayed: number;
+  /** Answers in which it was compared with the process. */
+  readonly compared: number;
+  /** Answers of its own that it had ready when it came to own. */
+  readonly released: number;
+};
+
 /** The destination owns. There is no process at the source any more, and its sandbox can be taken down. */
 export type Moved = {
   readonly outcome: 'moved';
@@ -25,6 +39,8 @@ export type Moved = {
    * only where OWNED did not arrive and the source had to ask.
    */
   readonly stopMicros: number;
+  /** Undefined in modes in which the process is stopped once, to the end. */
+  readonly replication: Replication | undefined;
   /** Pages of 4 KiB, and their bytes. */
   readonly pages: number;
   readonly pageBytes: number;

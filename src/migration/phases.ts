@@ -3,10 +3,12 @@ import type { Clock } from './ports.ts';
 
 export const SOURCE_PHASES = {
   connect: 'reaching the destination and agreeing on what comes',
-  freeze: 'stopping the process and capturing it; nobody runs from here on',
+  watch: 'beginning to watch what goes into the process and comes out of it',
+  freeze: 'stopping the process and capturing it; replicated: for a moment, otherwise nobody runs from here on',
   image: 'sending the process without its pages',
   pages: 'reading and sending its memory',
   restore: 'waiting for the destination to have it whole',
+  follow: 'feeding the copy at the destination until it has caught up',
   commit: 'giving the right to answer away; at the end of it the destination runs',
   'hand-over': 'carrying over the datagrams that came while nobody ran',
   end: 'ending the process here',
@@ -18,6 +20,7 @@ export const DESTINATION_PHASES = {
   build: 'building the process',
   pages: 'receiving and writing its memory',
   finish: 'putting the last of it in place',
+  follow: 'running silently, fed with the input of the source, and compared with it',
   offer: 'waiting for the right to answer',
   take: 'changing the record of who answers',
   run: 'letting the process run',
@@ -42,11 +45,16 @@ export type Progress<Phase extends string> = {
   readonly doneBytes: number;
   /** 0 while it is not known. */
   readonly totalBytes: number;
+  /** How far the copy at the destination is behind. */
+  readonly lag?: LogLag;
   /** Something that an operator should know: "the sdn does not answer". */
   readonly note?: string;
 };
 
-/** Between two reports of bytes alone: the process is stopped while they are made. */
+/** Datagrams in and out that the copy has not had, or not made. */
+export type LogLag = { readonly inputs: number; readonly outputs: number };
+
+/** Between two reports of bytes or lag alone: the process is stopped while they are made. */
 const REPORT_MICROS = 50_000;
 
 /** Notes when each phase began and tells the listener. A listener that throws is not called again. */
@@ -59,6 +67,7 @@ export class PhaseLog<Phase extends string> {
   #reportedMicros = 0;
   #doneBytes = 0;
   #totalBytes = 0;
+  #lag: LogLag | undefined;
 
   constructor(clock: Clock, listener: ((progress: Progress<Phase>) => void) | undefined) {
     this.#clock = clock;
@@ -95,6 +104,11 @@ export class PhaseLog<Phase extends string> {
     if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
   }
 
+  setLag(lag: LogLag): void {
+    this.#lag = lag;
+    if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
+  }
+
   note(text: string): void {
     this.#report(text);
   }
@@ -121,9 +135,11 @@ export class PhaseLog<Phase extends string> {
       atMicros: this.#reportedMicros,
       doneBytes: this.#doneBytes,
       totalBytes: this.#totalBytes,
+      ...(this.#lag === undefined ? {} : { lag: this.#lag }),
+      ...(note === undefined ? {} : { note }),
     };
     try {
-      this.#listener(note === undefined ? progress : { ...progress, note });
+      this.#listener(progress);
     } catch {
       // Whoever watches must not decide over a process that is stopped.
       this.#listener = undefined;

@@ -26,6 +26,30 @@ export interface SourceProcess {
    * May be called again after {@link StoppedProcess.resume}.
    */
   freeze(): Promise<FrozenProcess>;
+  /**
+   * Copies the process as it is at one moment; it is stopped for that moment only. The moment is also that from which
+   * {@link SourceTraffic.read} tells what has come in and gone out. On failure the process runs on as if nothing had happened.
+   */
+  snapshot(): Promise<Snapshot>;
+  /**
+   * Stops every thread in a way that outlives this program. When it has answered, the process does not run any more. A
+   * call that fails may have stopped it all the same: {@link StoppedProcess.resume} takes that back.
+   */
+  stop(): Promise<void>;
+  /** Of a process that was stopped by {@link stop}, or is about to be. */
+  readonly stopped: StoppedProcess;
+}
+
+/** A copy of the process at one moment. */
+export interface Snapshot {
+  /** As of {@link FrozenProcess}. */
+  readonly image: Uint8Array;
+  readonly pages: readonly PageRange[];
+  /** From the first thread's interruption to the last one's release. */
+  readonly freezeMicros: number;
+  readPages(ranges: readonly PageRange[], into: Uint8Array): void | Promise<void>;
+  /** Nothing of the copy is left. May be repeated. */
+  close(): void | Promise<void>;
 }
 
 /** A process at the source that does not run, or that a daemon which starts again has to bring to one end. */
@@ -66,6 +90,66 @@ export interface SourcePackets {
   drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ dropped: number }>;
 }
 
+/** Where datagrams come from and go to; addresses of 4 bytes. */
+export type Flow = {
+  readonly localAddress: Uint8Array;
+  readonly localPort: number;
+  readonly remoteAddress: Uint8Array;
+  readonly remotePort: number;
+};
+
+/** A datagram that came in, whole: one IP packet, or its fragments. Numbered from 0, in the order of arrival. */
+export type InputEntry = {
+  readonly kind: 'input';
+  readonly index: number;
+  readonly frames: readonly Uint8Array[];
+};
+
+/** A datagram that the process has sent, as far as another one can be compared with it. Numbered from 0 in its flow. */
+export type OutputEntry = {
+  readonly kind: 'output';
+  readonly flow: Flow;
+  readonly index: number;
+  readonly length: number;
+  /** {@link DIGEST_BYTES} bytes, of the payload. */
+  readonly digest: Uint8Array;
+};
+
+export type LogEntry = InputEntry | OutputEntry;
+
+export const DIGEST_BYTES = 16;
+
+/** How much of a log there is. */
+export type LogCount = { readonly inputs: number; readonly outputs: number };
+
+/** What goes into the process at the source and comes out of it, in the order in which it does. */
+export interface SourceTraffic {
+  /**
+   * Begins to watch; before the snapshot.
+   * @throws ComicranError replication.unsuitable, naming what of the process cannot be watched.
+   */
+  start(): Promise<void>;
+  /**
+   * What has happened since the snapshot and has not been told yet, oldest first.
+   * @throws ComicranError replication.overrun: something was lost that the copy would have needed.
+   */
+  read(maxEntries: number): readonly LogEntry[];
+  /** Resolves when there may be something to read, or the time is over. */
+  wait(timeoutMs: number): Promise<void>;
+  /** The process has been stopped: nothing of it leaves its machine any more, from before {@link SourceTraffic} looks. */
+  cut(): void | Promise<void>;
+  /** Takes the cut back. Does nothing where there is none. */
+  uncut(): void | Promise<void>;
+  /**
+   * Behind the cut: nothing will come out any more. What came in so far is the end of the log; what comes in later is
+   * {@link SourcePackets.drain}ed.
+   * @returns how much was, and is still to be, {@link read}, all together. @throws ComicranError replication.overrun
+   */
+  finish(): LogCount | Promise<LogCount>;
+  /** Watches no more. May be repeated. */
+  close(): void | Promise<void>;
+}
+
 /** A datagram as a socket gets it: enough to send it again so that the receiver sees no difference. */
 export type CarriedDatagram = {
   /** 4 or 16 bytes, both the same number. */
@@ -91,6 +175,47 @@ export interface DestinationPackets {
   discard(): Promise<void>;
 }
 
+/** The first output in which a copy differs from its original. */
+export type Difference = {
+  readonly flow: Flow;
+  readonly index: number;
+  /** Undefined: it is not known. */
+  readonly expected: { readonly length: number; readonly digest: Uint8Array };
+  readonly found: { readonly length: number; readonly digest: Uint8Array; readonly beginning: Uint8Array };
+};
+
+export type ReplayStatus = {
+  /** Inputs that the copy's sockets have been given. */
+  readonly injected: number;
+  /** Outputs of the log that the copy has made as well. */
+  readonly compared: number;
+  /** Outputs of the copy that are not in the log, or not yet. */
+  readonly held: number;
+  readonly difference: Difference | undefined;
+};
+
+/** The silent copy at the destination: what goes into it, and what comes out and is held back. */
+export interface DestinationReplay {
+  /** From here on nothing that the process sends leaves the machine, whatever becomes of this program. */
+  shut(): Promise<void>;
+  /** Keeps the bytes of the entries until it has used them. Neither waits nor throws. */
+  play(entries: readonly LogEntry[]): void;
+  /**
+   * Does what can be done now: injects, compares. Not before the process is complete.
+   * @throws ComicranError replication.overrun: the copy has lost something.
+   */
+  step(): ReplayStatus;
+  /** Resolves when {@link step} may have something to do, or the time is over. */
+  wait(timeoutMs: number): Promise<void>;
+  /**
+   * What is held leaves, in order, and what the process sends from here on leaves by itself. Once.
+   * @returns how many were held
+   */
+  release(): number | Promise<number>;
+  /** Takes everything away; before the process is destroyed nothing of it leaves all the same. May be repeated. */
+  discard(): Promise<void>;
+}
+
 /** The destination's engine: a skeleton of the sandbox waits, no process in it yet. */
 export interface DestinationEngine {
   /** Starts to build the process. Refuses (ComicranError) an image that cannot live here, and leaves nothing then. */
@@ -99,6 +224,8 @@ export interface DestinationEngine {
 
 /** A complete process at the destination that does not run yet, or may already where a daemon finds it again. */
 export interface RestoredProcess {
+  /** Lets it run as a silent copy, which may still be destroyed; {@link run} then only says that it will not be. */
+  rehearse(): void | Promise<void>;
   /** Lets it run. Does nothing where it runs already. Where it throws, the process has not run and will not. */
   run(): void | Promise<void>;
   /** Nothing of it is left. May be called at any moment before run has succeeded, and more than once. */
@@ -124,6 +251,8 @@ export interface Ownership {
    * @throws where the answer is not known; the change may have been made, and may even be made later.
    */
   take(expectedEpoch: bigint): Promise<OwnershipRecord>;
+  /** The same, and makes the other machine of the migration the owner: this one has the record and gives it back. */
+  give(expectedEpoch: bigint): Promise<OwnershipRecord>;
 }
 
 export type OwnershipRecord = {
@@ -179,6 +308,7 @@ export interface Clock {
 export type SourcePorts = {
   readonly process: SourceProcess;
   readonly packets: SourcePackets;
+  readonly traffic: SourceTraffic;
   /** A new connection to the destination of this migration; called again after one has broken behind TAKE. */
   readonly connect: (timeoutMs: number) => Promise<Channel<SourceMessage, DestinationMessage>>;
   readonly ownership: Ownership;
@@ -190,6 +320,7 @@ export type SourcePorts = {
 export type DestinationPorts = {
   readonly engine: DestinationEngine;
   readonly packets: DestinationPackets;
+  readonly replay: DestinationReplay;
   /**
    * The next connection of this migration's source; one that proves to be somebody else's is not told of. Rejects when
    * nobody has come in time, or when nobody can come any more. A role may wait here and on an older connection at once.

@@ -5,10 +5,10 @@
  * Promise: afterwards the process runs here and this machine owns, or there is no process here; or, where the outcome is
  * `halted`, it is stopped. The journal's entry is cleared unless something is left to be done.
  */
-import type { ComicranError } from '../base/errors.ts';
+import { type ComicranError, messageOf } from '../base/errors.ts';
 import { releasePackets } from './hand-over-destination.ts';
 import { endGiven } from './hand-over-source.ts';
-import { advance, type DestinationEntry, type SourceEntry } from './journal.ts';
+import { advance, type DestinationEntry, type Migration, type SourceEntry } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
 import { resolveOffer } from './offer.ts';
 import { type Moved, withPlace } from './outcome.ts';
@@ -17,14 +17,18 @@ import { type DestinationPhase, PhaseLog, type SourcePhase } from './phases.ts';
 import type { DestinationPorts, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { RoleOptions, SourceAfter } from './roles.ts';
 import { settle } from './settle.ts';
-import { DEFAULT_DEADLINES } from './waiting.ts';
+import { DEFAULT_DEADLINES, type Deadlines, sleep, within } from './waiting.ts';
 
-export type SourceRecoveryPorts = Omit<SourcePorts, 'process'> & {
+export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic'> & {
   /** The sandbox's root process, whatever state it is in. */
   readonly process: StoppedProcess;
 };
 
-export type DestinationRecoveryPorts = Omit<DestinationPorts, 'engine' | 'accept'> & {
+export type DestinationRecoveryPorts = Omit<DestinationPorts, 'engine' | 'accept' | 'replay'> & {
+  /** The gate of a silent copy: taken away, and what it held with it. May be repeated. */
+  readonly replay: Pick<DestinationPorts['replay'], 'discard'>;
+  /** How long ago the journal's entry was written. */
+  readonly ageMs: number;
   /** The sandbox's root process, however far it was built, or what is left of it. */
   readonly process: RestoredProcess;
 };
@@ -107,11 +111,20 @@ export async function recoverDestination(
   );
   if (action === 'halt')
     return { outcome: 'halted', error: contradiction(migration, record), leftovers: leftovers.failures };
-  if (action === 'destroy') {
+  const destroy = async (): Promise<DestinationRecovery> => {
     const destroyed = await leftovers.tidy('destroying the process', () => ports.process.destroy());
+    const opened = await leftovers.tidy('taking the gate away', () => ports.replay.discard());
     const discarded = await leftovers.tidy('taking the hold away', () => ports.packets.discard());
-    if (destroyed && discarded) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+    if (destroyed && opened && discarded)
+      await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
     return { outcome: 'discarded', leftovers: leftovers.failures };
+  };
+  if (action === 'destroy') return destroy();
+  // What the copy had heard and held has died with its daemon; the source, stopped, has all of it.
+  if (isUnheard(entry) && ports.ageMs < deadlines.giveBackMs) {
+    phases.note(`giving ${migration.sandbox} back to ${migration.source}`);
+    await giveBack(ports, migration, deadlines, (reason) => phases.note(`waiting for the sdn: ${reason}`));
+    return destroy();
   }
   await leftovers.tidy('noting that this machine owns', () => ports.journal.write(advance(entry, 'owned')));
   phases.enter('run');
@@ -120,6 +133,30 @@ export async function recoverDestination(
     return { outcome: 'halted', error, leftovers: leftovers.failures };
   }
   phases.enter('release');
+  await leftovers.tidy('taking the gate away', () => ports.replay.discard());
   const held = await releasePackets(ports, migration, leftovers);
   return { outcome: 'owned', epoch: migration.epoch + 1n, held, leftovers: leftovers.failures };
+}
+
+/** A copy whose destination owns, and may not have had the whole log. */
+function isUnheard({ migration, stage }: DestinationEntry): boolean {
+  return migration.mode === 'replicated' && stage === 'taking';
+}
+
+/** Asks until the record names the source. */
+async function giveBack(
+  { ownership, clock }: DestinationRecoveryPorts,
+  migration: Migration,
+  deadlines: Deadlines,
+  onSilence: (reason: string) => void,
+): Promise<void> {
+  for (let pauseMs = deadlines.retryMs / 64; ; pauseMs = Math.min(pauseMs * 2, deadlines.retryMs)) {
+    try {
+      await within(clock, deadlines.ownedMs, 'the sdn', ownership.give(migration.epoch + 1n));
+      return;
+    } catch (error) {
+      onSilence(messageOf(error));
+      await sleep(clock, pauseMs);
+    }
+  }
 }

@@ -1,9 +1,9 @@
 /** What a role works with, and the part of it that is another one in each mode. */
 import type { Migration } from './journal.ts';
 import type { Line } from './line.ts';
-import type { DestinationMessage, ReadyMessage, SourceMessage } from './messages.ts';
+import type { DestinationMessage, OwnedMessage, ReadyMessage, SourceMessage, TakeMessage } from './messages.ts';
 import type { DestinationPhase, PhaseLog, Progress, SourcePhase } from './phases.ts';
-import type { DestinationPorts, FrozenProcess, RestoringProcess, SourcePorts } from './ports.ts';
+import type { DestinationPorts, FrozenProcess, RestoringProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { Deadline, Deadlines } from './waiting.ts';
 
 export type RoleOptions<Phase extends string> = {
@@ -30,8 +30,8 @@ export type SourceContext = Context<SourcePorts, SourcePhase>;
 export type DestinationContext = Context<DestinationPorts, DestinationPhase>;
 
 /** What is left of it behind TAKE, also for a daemon that has started again. */
-export type SourceAfter = Context<Omit<SourcePorts, 'process'>, SourcePhase>;
-export type DestinationAfter = Context<Omit<DestinationPorts, 'engine' | 'ownership'>, DestinationPhase>;
+export type SourceAfter = Context<Omit<SourcePorts, 'process' | 'traffic'>, SourcePhase>;
+export type DestinationAfter = Context<Omit<DestinationPorts, 'engine' | 'ownership' | 'replay'>, DestinationPhase>;
 
 /** What a mode may do before TAKE. Whatever fails, the role puts everything back. */
 export type SourceBefore = SourceContext & {
@@ -41,6 +41,8 @@ export type SourceBefore = SourceContext & {
   readonly chunkBytes: number;
   /** Stops the process. The role lets it run on should anything fail. */
   readonly freeze: () => Promise<FrozenProcess>;
+  /** Done when the migration has ended here, however it has. */
+  readonly onEnd: (what: string, step: () => void | Promise<void>) => void;
 };
 
 export type DestinationBefore = DestinationContext & {
@@ -49,17 +51,48 @@ export type DestinationBefore = DestinationContext & {
   readonly begin: (image: Uint8Array) => Promise<RestoringProcess>;
 };
 
+/** Everything but the last is with the destination. */
+export type SourcePrepared = {
+  readonly imageBytes: number;
+  readonly pageBytes: number;
+  readonly ready: ReadyMessage;
+  /** Where the process goes on in between: how long the snapshot stopped it. */
+  readonly freezeMicros: number | undefined;
+  /** Of the process once {@link stop} has begun. */
+  readonly process: StoppedProcess;
+  /** Makes sure that the process is stopped, in a way that outlives this program. */
+  readonly stop: () => void | Promise<void>;
+  /** What the destination is still to be told behind TAKE. */
+  readonly conclude?: () => Promise<void>;
+};
+
 /** The source's half of a mode. */
 export interface SourceMode {
-  /**
-   * Brings everything over, between WELCOME and TAKE.
-   * @returns the process, frozen, and what the destination said when it had it whole.
-   */
-  send(before: SourceBefore): Promise<{ readonly frozen: FrozenProcess; readonly ready: ReadyMessage }>;
+  /** Brings over what can be brought, between WELCOME and TAKE. */
+  prepare(before: SourceBefore): Promise<SourcePrepared>;
 }
+
+/** What a silent copy had done when it was let out; all 0 where there was none. */
+export type Opened = Pick<OwnedMessage, 'replayed' | 'compared' | 'released'>;
+
+/** The process is complete, and does not answer; TAKE has come. */
+export type DestinationPrepared = {
+  readonly process: RestoringProcess;
+  readonly take: TakeMessage;
+  /**
+   * What is still to be heard behind TAKE, while the record is being changed. Until it has resolved the process cannot
+   * be let out.
+   * @throws ComicranError what does not fit; peer.died, deadline: the end of the log is not known
+   */
+  readonly conclude?: () => Promise<void>;
+  /** The process answers from here on. */
+  readonly open: () => Opened | Promise<Opened>;
+  /** Packets that came here directly need not wait for those that the source carries over. */
+  readonly passDirectly: boolean;
+};
 
 /** The destination's half of a mode. */
 export interface DestinationMode {
-  /** Takes everything in, between WELCOME and READY. @returns the process, complete and stopped; READY is not sent. */
-  receive(before: DestinationBefore): Promise<{ readonly process: RestoringProcess; readonly ready: ReadyMessage }>;
+  /** Takes everything in, says READY, and waits for TAKE. */
+  receive(before: DestinationBefore): Promise<DestinationPrepared>;
 }

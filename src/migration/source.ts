@@ -12,7 +12,6 @@
  */
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
-import { totalLength } from './chunks.ts';
 import { endGiven } from './hand-over-source.ts';
 import { advance, type Migration, type SourceEntry } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
@@ -29,8 +28,8 @@ import {
   withPlace,
 } from './outcome.ts';
 import { PhaseLog, type SourcePhase } from './phases.ts';
-import type { FrozenProcess, SourcePorts } from './ports.ts';
-import type { RoleOptions, SourceContext, SourceLine } from './roles.ts';
+import type { FrozenProcess, SourcePorts, StoppedProcess } from './ports.ts';
+import type { RoleOptions, SourceContext, SourceLine, SourcePrepared } from './roles.ts';
 import { abortedError, DEFAULT_DEADLINES, Deadline, within } from './waiting.ts';
 
 const CHUNK_BYTES = 512 << 10;
@@ -52,13 +51,10 @@ export async function runSource(
   return new SourceRole(context, options.chunkBytes ?? CHUNK_BYTES).run();
 }
 
-/** Everything is with the destination, the stop is held, the journal says `offered`. */
-type Prepared = {
-  readonly frozen: FrozenProcess;
-  readonly line: SourceLine;
-  readonly ready: ReadyMessage;
-  readonly entry: SourceEntry;
-};
+/** The process is stopped for good, the journal says `offered`. */
+type Offered = SourcePrepared & { readonly line: SourceLine; readonly entry: SourceEntry };
+
+type EndStep = { readonly what: string; readonly step: () => void | Promise<void> };
 
 class SourceRole {
   readonly #context: SourceContext;
@@ -66,8 +62,10 @@ class SourceRole {
   readonly #leftovers: Leftovers;
   #line: SourceLine | undefined;
   /** Kept also where nobody waits for it any more: what comes of it must be let run on. */
-  #freezing: Promise<FrozenProcess> | undefined;
-  #freezeBeganMicros: number | undefined;
+  #stopped: Promise<StoppedProcess> | undefined;
+  #stopBeganMicros: number | undefined;
+  #takeMicros = 0;
+  readonly #endSteps: EndStep[] = [];
 
   constructor(context: SourceContext, chunkBytes: number) {
     this.#context = context;
@@ -76,17 +74,17 @@ class SourceRole {
   }
 
   async run(): Promise<SourceOutcome> {
-    let prepared: Prepared;
+    let offered: Offered;
     try {
-      prepared = await this.#prepare();
+      offered = await this.#prepare();
     } catch (error) {
       return this.#giveUp(error);
     }
-    this.#context.phases.enter('commit');
-    const verdict = await offer(this.#context, prepared.entry, prepared.line);
+    this.#takeMicros = this.#context.ports.clock.nowMicros();
+    const verdict = await offer(this.#context, offered.entry, offered.line, offered.conclude);
     switch (verdict.kind) {
       case 'given':
-        return this.#finish(prepared, verdict);
+        return this.#finish(offered, verdict);
       case 'kept':
         return this.#runOn(verdict.reason, verdict.epoch);
       case 'halted':
@@ -94,7 +92,7 @@ class SourceRole {
     }
   }
 
-  async #prepare(): Promise<Prepared> {
+  async #prepare(): Promise<Offered> {
     const { ports, migration, deadlines, phases, signal } = this.#context;
     const budget = new Deadline(ports.clock, deadlines.totalMs);
     let entry: SourceEntry = { side: 'source', stage: 'sending', migration };
@@ -107,17 +105,21 @@ class SourceRole {
     if (version !== PROTOCOL_VERSION)
       throw new ComicranError('peer.protocol', `${migration.destination} speaks version ${version} of the protocol`);
     const freeze = (): Promise<FrozenProcess> => this.#freeze();
-    const before = { ...this.#context, line, budget, chunkBytes: this.#chunkBytes, freeze };
-    const { frozen, ready } = await SOURCE_MODES[migration.mode].send(before);
+    const onEnd = (what: string, step: () => void | Promise<void>): void => void this.#endSteps.push({ what, step });
+    const before = { ...this.#context, line, budget, chunkBytes: this.#chunkBytes, freeze, onEnd };
+    const prepared = await SOURCE_MODES[migration.mode].prepare(before);
     if (budget.over) throw new ComicranError('deadline', `it took longer than ${deadlines.totalMs} ms`);
     // Written before the stop is held: a held stop without this entry would last for ever if this program ended now.
     entry = advance(entry, 'offered');
     await this.#step('writing the journal', ports.journal.write(entry));
-    await this.#step('holding the stop', frozen.holdStopped());
+    phases.enter('commit');
+    this.#stopped = Promise.resolve(prepared.process);
+    this.#stopBeganMicros ??= ports.clock.nowMicros();
+    await this.#step('holding the stop', prepared.stop());
     // The last moment: from the next step on the destination may own.
     if (signal?.aborted) throw abortedError();
     line.ignoreAbort();
-    return { frozen, line, ready, entry };
+    return { ...prepared, line, entry };
   }
 
   async #connect(): Promise<SourceLine> {
@@ -132,10 +134,11 @@ class SourceRole {
 
   #freeze(): Promise<FrozenProcess> {
     const { ports, deadlines, signal } = this.#context;
-    assert(this.#freezing === undefined, 'a process that is frozen twice');
-    this.#freezeBeganMicros = ports.clock.nowMicros();
-    this.#freezing = ports.process.freeze();
-    return within(ports.clock, deadlines.stepMs, 'freezing the process', this.#freezing, { signal });
+    assert(this.#stopped === undefined, 'a process that is frozen twice');
+    this.#stopBeganMicros = ports.clock.nowMicros();
+    const freezing = ports.process.freeze();
+    this.#stopped = freezing;
+    return within(ports.clock, deadlines.stepMs, 'freezing the process', freezing, { signal });
   }
 
   /** Before TAKE: the process runs on first, then the destination hears of it. */
@@ -155,14 +158,15 @@ class SourceRole {
     const place = `the migration of ${migration.sandbox} to ${migration.destination} failed (${phases.current})`;
     const resumed = await this.#leftovers.tidy('letting the process run on', async () => {
       // Where the freeze has failed, the process runs.
-      const frozen = await this.#freezing?.catch(() => undefined);
-      await frozen?.resume();
+      const stopped = await this.#stopped?.catch(() => undefined);
+      await stopped?.resume();
     });
     if (!resumed) {
       return this.#halt(withPlace(reason, `${place}, and the process cannot be let run on`));
     }
     const stopMicros = this.#stopMicros();
     await this.#leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+    await this.#end();
     return {
       outcome: 'stayed',
       error: withPlace(reason, `${place}; it runs on at ${migration.source}`),
@@ -173,25 +177,47 @@ class SourceRole {
     };
   }
 
-  async #finish(prepared: Prepared, verdict: Extract<Verdict, { kind: 'given' }>): Promise<Moved> {
+  async #finish(offered: Offered, verdict: Extract<Verdict, { kind: 'given' }>): Promise<Moved> {
     const { migration, phases } = this.#context;
     const stopMicros = this.#stopMicros();
-    const datagrams = await endGiven(this.#context, prepared.entry, verdict, prepared.frozen, this.#leftovers);
-    const pageBytes = totalLength(prepared.frozen.pages);
+    const { owned } = verdict;
+    const cutoverMicros = owned === undefined ? undefined : this.#cutoverMicros(owned);
+    const { entry, process, freezeMicros, pageBytes, imageBytes, ready } = offered;
+    const datagrams = await endGiven(this.#context, entry, verdict, process, this.#leftovers);
+    await this.#end();
+    const { replayed, compared, released } = owned ?? { replayed: 0, compared: 0, released: 0 };
     return {
       outcome: 'moved',
       mode: migration.mode,
       epoch: verdict.epoch,
       stopMicros,
+      replication:
+        freezeMicros === undefined ? undefined : { freezeMicros, cutoverMicros, replayed, compared, released },
       pages: pageBytes / PAGE_BYTES,
       pageBytes,
-      imageBytes: prepared.frozen.image.length,
+      imageBytes,
       datagrams,
-      destination: verdict.owned === undefined ? undefined : destinationTimes(prepared.ready, verdict.owned),
+      destination: owned === undefined ? undefined : destinationTimes(ready, owned),
       totalMicros: phases.elapsedMicros,
       phases: phases.finish(),
       leftovers: this.#leftovers.failures,
     };
+  }
+
+  /**
+   * From the first stop of the process to its first own answer at the destination, by two clocks: what passed here before
+   * TAKE was sent, what passed there behind it, and half of the rest for TAKE's way.
+   */
+  #cutoverMicros({ takeMicros, runMicros }: OwnedMessage): number {
+    const now = this.#context.ports.clock.nowMicros();
+    const there = takeMicros + runMicros;
+    const ways = Math.max(0, now - this.#takeMicros - there);
+    return this.#takeMicros - (this.#stopBeganMicros ?? this.#takeMicros) + there + ways / 2;
+  }
+
+  /** What the mode has left to be done, the last first. */
+  async #end(): Promise<void> {
+    for (const { what, step } of this.#endSteps.splice(0).toReversed()) await this.#leftovers.tidy(what, step);
   }
 
   #halt(error: ComicranError): Halted<SourcePhase> {
@@ -200,7 +226,7 @@ class SourceRole {
 
   #stopMicros(): number {
     const now = this.#context.ports.clock.nowMicros();
-    return now - (this.#freezeBeganMicros ?? now);
+    return now - (this.#stopBeganMicros ?? now);
   }
 
   #step<T>(what: string, value: T | Promise<T>): Promise<T> {

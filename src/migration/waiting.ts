@@ -14,6 +14,13 @@ export type Deadlines = {
   readonly holdMs: number;
   /** For the hand-over of datagrams, reconnections included. */
   readonly handOverMs: number;
+  /**
+   * Replicated: how long a destination that owns and has not heard the end of the log leaves it to the source to come and
+   * take everything back, before it goes on with what it has. Also for a daemon that starts again in that state.
+   */
+  readonly giveBackMs: number;
+  /** Replicated: how long the source waits for word from a destination that owns; well above giveBackMs. */
+  readonly confirmMs: number;
   /** Longest pause between two questions to an sdn that does not answer; the first is a 64th of it. */
   readonly retryMs: number;
 };
@@ -24,6 +31,8 @@ export const DEFAULT_DEADLINES: Deadlines = {
   ownedMs: 2_000,
   holdMs: 500,
   handOverMs: 3_000,
+  giveBackMs: 30_000,
+  confirmMs: 60_000,
   retryMs: 1_000,
 };
 

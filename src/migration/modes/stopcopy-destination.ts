@@ -1,136 +1,16 @@
 /** Build what comes, while it comes. */
-import { ComicranError } from '../../base/errors.ts';
-import type { ImageMessage, PagesMessage, SourceMessage } from '../messages.ts';
-import type { Clock, RestoringProcess } from '../ports.ts';
-import type { DestinationBefore, DestinationLine, DestinationMode } from '../roles.ts';
-import { within } from '../waiting.ts';
-
-/** Most bytes of pages that have come and are not written; the source waits while there are more. */
-const MAX_BACKLOG_BYTES = 16 << 20;
+import type { DestinationMode } from '../roles.ts';
+import { exchangeReady, receiveProcess } from './pages-in.ts';
 
 export const receiveStopped: DestinationMode['receive'] = async (before) => {
-  const { line, phases, deadlines, ports } = before;
-  phases.enter('image');
-  const image = await receiveImage(before);
-  phases.enter('build');
-  const beganMicros = ports.clock.nowMicros();
-  let builtMicros = beganMicros;
-  const building = before.begin(image).finally(() => {
-    builtMicros = ports.clock.nowMicros();
-  });
-  const writer = new PageWriter(building, line, ports.clock, deadlines.stepMs);
-  phases.enter('pages');
-  for (;;) {
-    const message = await writer.orFailure(line.receive(deadlines.stepMs, 'PAGES'));
-    if (message.type === 'PAGES') {
-      phases.addBytes(message.bytes.length);
-      await writer.add(message);
-      continue;
-    }
-    if (message.type !== 'END') throw line.unexpected(message, 'PAGES or END');
-    if (message.pageBytes !== BigInt(writer.receivedBytes))
-      throw new ComicranError(
-        'peer.protocol',
-        `${writer.receivedBytes} bytes of pages have come, END says ${message.pageBytes}`,
-      );
-    break;
-  }
-  const process = await writer.finish();
-  const writtenMicros = ports.clock.nowMicros();
-  phases.enter('finish');
-  await within(ports.clock, deadlines.stepMs, 'finishing the process', process.finish(), { signal: before.signal });
+  const { process, ready } = await receiveProcess(before);
+  const take = await exchangeReady(before, ready);
   return {
-    process,
-    ready: {
-      type: 'READY',
-      beginMicros: duration(beganMicros, builtMicros),
-      pagesMicros: duration(builtMicros, writtenMicros),
-      finishMicros: duration(writtenMicros, ports.clock.nowMicros()),
+    ...{ process, take, passDirectly: false },
+    async open() {
+      const running = process.run();
+      if (running instanceof Promise) await running;
+      return { replayed: 0, compared: 0, released: 0 };
     },
   };
 };
-
-/** As it fits READY: an hour is as good as more. */
-function duration(fromMicros: number, toMicros: number): number {
-  return Math.min(Math.max(0, Math.round(toMicros - fromMicros)), 0xffff_ffff);
-}
-
-async function receiveImage({ line, phases, deadlines }: DestinationBefore): Promise<Uint8Array> {
-  let image: Uint8Array | undefined;
-  let received = 0;
-  do {
-    const part: ImageMessage = await line.expect('IMAGE', deadlines.stepMs);
-    image ??= new Uint8Array(part.totalBytes);
-    if (part.totalBytes !== image.length || part.offset !== received)
-      throw new ComicranError(
-        'peer.protocol',
-        `part ${part.offset} of an image of ${part.totalBytes} bytes, where ${received} of ${image.length} had come`,
-      );
-    image.set(part.bytes, part.offset);
-    received += part.bytes.length;
-    if (part.bytes.length === 0 && received < image.length)
-      throw new ComicranError('peer.protocol', 'an empty part of an image that is not whole');
-    phases.addBytes(part.bytes.length);
-    line.recycle(part);
-  } while (received < image.length);
-  return image;
-}
-
-/** Writes pages in the order in which they came, while the next ones are on their way. */
-class PageWriter {
-  readonly #building: Promise<RestoringProcess>;
-  readonly #line: DestinationLine;
-  readonly #clock: Clock;
-  readonly #stepMs: number;
-  /** What is not written yet, oldest first. */
-  readonly #backlog: { readonly bytes: number; readonly written: Promise<void> }[] = [];
-  #backlogBytes = 0;
-  readonly #failed: Promise<never>;
-  #fail: (error: unknown) => void;
-  #tail: Promise<void>;
-  receivedBytes = 0;
-
-  constructor(building: Promise<RestoringProcess>, line: DestinationLine, clock: Clock, stepMs: number) {
-    this.#building = building;
-    this.#line = line;
-    this.#clock = clock;
-    this.#stepMs = stepMs;
-    const { promise, reject } = Promise.withResolvers<never>();
-    this.#failed = promise;
-    this.#fail = reject;
-    this.#failed.catch(() => {});
-    this.#tail = building.then(() => {});
-    this.#tail.catch((error: unknown) => this.#fail(error));
-  }
-
-  /** The message, or the failure of a write or of the building where that comes first. */
-  orFailure(message: Promise<SourceMessage>): Promise<SourceMessage> {
-    return Promise.race([message, this.#failed]);
-  }
-
-  /** Resolves when there is room for more. */
-  async add(message: PagesMessage): Promise<void> {
-    this.receivedBytes += message.bytes.length;
-    this.#backlogBytes += message.bytes.length;
-    this.#tail = this.#tail.then(() => this.#write(message));
-    this.#tail.catch((error: unknown) => this.#fail(error));
-    this.#backlog.push({ bytes: message.bytes.length, written: this.#tail });
-    while (this.#backlogBytes > MAX_BACKLOG_BYTES) {
-      const oldest = this.#backlog.shift()!;
-      await within(this.#clock, this.#stepMs, 'writing memory', oldest.written);
-      this.#backlogBytes -= oldest.bytes;
-    }
-  }
-
-  /** Resolves when everything is written. */
-  async finish(): Promise<RestoringProcess> {
-    await within(this.#clock, this.#stepMs, 'writing memory', this.#tail);
-    return this.#building;
-  }
-
-  async #write(message: PagesMessage): Promise<void> {
-    const process = await this.#building;
-    await process.writePages(message.ranges, message.bytes);
-    this.#line.recycle(message);
-  }
-}

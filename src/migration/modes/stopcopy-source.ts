@@ -1,28 +1,29 @@
 /** Stop, send everything. The process is stopped from its first message on. */
 import { ComicranError } from '../../base/errors.ts';
-import { BufferRing, chunksOf, totalLength } from '../chunks.ts';
-import { MAX_IMAGE_BYTES, MAX_PART_BYTES, type ReadyMessage } from '../messages.ts';
-import type { FrozenProcess } from '../ports.ts';
+import { BufferRing, totalLength } from '../chunks.ts';
+import type { ReadyMessage } from '../messages.ts';
 import type { SourceBefore, SourceLine, SourceMode } from '../roles.ts';
-import { abortedError, sleep, within } from '../waiting.ts';
+import { sleep, within } from '../waiting.ts';
+import { PAGE_BUFFERS, sendImage, sendPages } from './pages-out.ts';
 
-/** Buffers that are on their way, or being filled. */
-const BUFFERS = 4;
 /** How long a broken connection is listened to for the reason, which the destination has sent before it closed. */
 const REASON_MS = 100;
 
-export const sendStopped: SourceMode['send'] = async (before) => {
+export const sendStopped: SourceMode['prepare'] = async (before) => {
   const { phases, line, budget, deadlines } = before;
-  const buffers = new BufferRing(BUFFERS, before.chunkBytes);
+  const buffers = new BufferRing(PAGE_BUFFERS, before.chunkBytes);
   phases.enter('freeze');
   const frozen = await before.freeze();
   const answer = new Answer(line, budget.remainingMs);
   try {
     phases.enter('image');
-    phases.expectBytes(frozen.image.length + totalLength(frozen.pages));
+    const pageBytes = totalLength(frozen.pages);
+    phases.expectBytes(frozen.image.length + pageBytes);
     await sendImage(before, frozen.image);
     phases.enter('pages');
-    await sendPages(before, frozen, buffers, answer);
+    await sendPages(before, frozen, buffers, () => {
+      if (answer.failure !== undefined) throw answer.failure;
+    });
     phases.enter('restore');
     const ready = await within(
       before.ports.clock,
@@ -30,7 +31,12 @@ export const sendStopped: SourceMode['send'] = async (before) => {
       `${before.migration.destination}'s READY`,
       answer.ready,
     );
-    return { frozen, ready };
+    return {
+      imageBytes: frozen.image.length,
+      ...{ pageBytes, ready, freezeMicros: undefined },
+      process: frozen,
+      stop: () => frozen.holdStopped(),
+    };
   } catch (error) {
     throw await answer.reasonBehind(error, before);
   }
@@ -54,40 +60,4 @@ class Answer {
     await Promise.race([this.ready.catch(() => {}), sleep(ports.clock, REASON_MS)]);
     return this.failure ?? error;
   }
-}
-
-async function sendImage({ line, phases, deadlines }: SourceBefore, image: Uint8Array): Promise<void> {
-  if (image.length > MAX_IMAGE_BYTES)
-    throw new ComicranError('process.unsupported', `a process image of ${image.length} bytes without its pages`);
-  const sent: Promise<void>[] = [];
-  for (let offset = 0; offset < image.length || offset === 0; offset += MAX_PART_BYTES) {
-    const bytes = image.subarray(offset, offset + MAX_PART_BYTES);
-    sent.push(line.send({ type: 'IMAGE', totalBytes: image.length, offset, bytes }, deadlines.stepMs));
-    phases.addBytes(bytes.length);
-  }
-  await Promise.all(sent);
-}
-
-async function sendPages(
-  before: SourceBefore,
-  frozen: FrozenProcess,
-  buffers: BufferRing,
-  answer: Answer,
-): Promise<void> {
-  const { line, phases, deadlines, budget, ports, signal } = before;
-  let pageBytes = 0;
-  for (const { ranges, bytes } of chunksOf(frozen.pages, before.chunkBytes)) {
-    if (signal?.aborted) throw abortedError();
-    if (answer.failure !== undefined) throw answer.failure;
-    if (budget.over) throw new ComicranError('deadline', `${pageBytes} bytes of memory were sent when time was up`);
-    await buffers.use(
-      (buffer) =>
-        within(ports.clock, deadlines.stepMs, 'reading memory', frozen.readPages(ranges, buffer.subarray(0, bytes))),
-      (buffer) => line.send({ type: 'PAGES', ranges, bytes: buffer.subarray(0, bytes) }, deadlines.stepMs),
-    );
-    pageBytes += bytes;
-    phases.addBytes(bytes);
-  }
-  await buffers.flush();
-  await line.send({ type: 'END', pageBytes: BigInt(pageBytes) }, deadlines.stepMs);
 }

@@ -83,6 +83,7 @@ export class Life {
   #wrapResult(name: string, result: unknown): unknown {
     const inner = {
       'process.freeze': 'frozen',
+      'process.snapshot': 'snapshot',
       'engine.begin': 'restoring',
       'net.connect': 'channel',
       'net.accept': 'channel',

@@ -5,30 +5,36 @@ import type {
   CarriedDatagram,
   DestinationEngine,
   DestinationPackets,
+  DestinationReplay,
   FrozenProcess,
   Journal,
   PageRange,
   RestoredProcess,
   RestoringProcess,
+  Snapshot,
   SourcePackets,
   SourceProcess,
+  SourceTraffic,
   StoppedProcess,
 } from '../ports.ts';
 import type { Life } from './life.ts';
 import { answer, bootMemory, FAKE_PAGES, type Memory, newMemory, PAGE } from './server.ts';
+import { FakeGate, FakeTap } from './traffic.ts';
 import type { World } from './world.ts';
 
 /**
- * running; traced: stopped, and runs on when its tracer ends; held: stopped for good; building: ends with its builder;
+ * silent: runs behind a gate; running; traced: stopped, and runs on when its tracer ends; held: stopped for good; building: ends with its builder;
  * built: complete, stopped for good.
  */
-type State = 'running' | 'traced' | 'held' | 'building' | 'built';
+type State = 'running' | 'silent' | 'traced' | 'held' | 'building' | 'built';
 
 type FakeProcess = {
   state: State;
   readonly memory: Memory;
   /** The receive queue of its socket: numbers of requests. */
   readonly queue: number[];
+  /** Every request that has gone into its memory, in order. */
+  readonly processed: number[];
 };
 
 export class Machine {
@@ -37,6 +43,13 @@ export class Machine {
   #process: FakeProcess | undefined;
   #held: number[] | undefined;
   #busy = false;
+  #tap: FakeTap | undefined;
+  #gate: FakeGate | undefined;
+  readonly #waiting: (() => void)[] = [];
+  journalMicros = 0;
+  serviceMicros = 150;
+  /** From this request on its answers are not what another one's would be. */
+  differsFrom = Number.POSITIVE_INFINITY;
   journal: JournalEntry | undefined;
   /** What the next call of this name throws. */
   readonly failing = new Map<string, number>();
@@ -47,7 +60,7 @@ export class Machine {
   }
 
   boot(): void {
-    this.#process = { state: 'running', memory: bootMemory(), queue: [] };
+    this.#process = { state: 'running', memory: bootMemory(), queue: [], processed: [] };
     this.#world.noteRunning();
   }
 
@@ -63,6 +76,10 @@ export class Machine {
     return this.#held !== undefined;
   }
 
+  get processed(): readonly number[] {
+    return this.#process?.processed ?? [];
+  }
+
   get memory(): Memory | undefined {
     return this.#process?.memory;
   }
@@ -72,15 +89,28 @@ export class Machine {
     return !this.#busy && (this.#process === undefined || this.#process.queue.length === 0 || !this.runs);
   }
 
+  /** It takes requests from its socket, whether its answers leave or not. */
+  get #serves(): boolean {
+    return this.#process?.state === 'running' || this.#process?.state === 'silent';
+  }
+
   arrive(request: number): void {
-    if (this.#held !== undefined) this.#held.push(request);
-    else this.#enqueue(request);
+    if (this.#held !== undefined) {
+      this.#held.push(request);
+      return;
+    }
+    this.#tap?.came(request);
+    this.#changed();
+    this.#enqueue(request);
   }
 
   /** What the kernel does when the daemon ends: traced processes run on, half-built ones end. */
   daemonEnded(): void {
     if (this.#process?.state === 'traced') this.#setState('running');
     if (this.#process?.state === 'building') this.#process = undefined;
+    // The tap and what the gate holds are the daemon's; that the gate is shut is not.
+    this.#tap = undefined;
+    if (this.#gate !== undefined) this.#gate = new FakeGate();
   }
 
   // -------------------------------------------------------------------------------------------------------- ports
@@ -95,12 +125,56 @@ export class Machine {
         if (process.state === 'running' && !life.dead) this.#setState('traced');
         return { ...this.stoppedProcess(), ...this.#frozen(process) };
       },
+      snapshot: async (): Promise<Snapshot> => {
+        this.#mayFail('snapshot');
+        const process = this.#there();
+        await this.#world.work();
+        if (!life.dead) this.#tap = new FakeTap(process.queue);
+        const copy = { ...process, memory: copyOf(process.memory), processed: [...process.processed] };
+        const { image, pages, readPages } = this.#frozen(copy);
+        return { image, pages, readPages, freezeMicros: 500, close: () => undefined };
+      },
+      stop: async () => {
+        this.#mayFail('stop');
+        // A signal is sent, whoever waits for its effect.
+        if (this.#process?.state === 'running' && !life.dead) this.#setState('held');
+        await this.#world.work();
+      },
+      stopped: this.stoppedProcess(),
+    };
+  }
+
+  sourceTraffic(life: Life): SourceTraffic {
+    const tap = (): FakeTap => {
+      if (this.#tap === undefined) throw new ComicranError('replication.overrun', 'nobody watches');
+      return this.#tap;
+    };
+    return {
+      start: async () => {
+        this.#mayFail('start');
+        await this.#world.work();
+      },
+      read: (maxEntries) => {
+        this.#mayFail('read');
+        return tap().read(maxEntries);
+      },
+      wait: (timeoutMs) => (this.#tap?.waiting ? this.#world.clock.pause(10) : this.#change(timeoutMs)),
+      cut: () => this.#mayFail('cut'),
+      uncut: () => undefined,
+      finish: async () => {
+        this.#mayFail('finish');
+        await this.#world.work();
+        return tap().finish();
+      },
+      close: () => {
+        this.#tap = undefined;
+      },
     };
   }
 
   #frozen(process: FakeProcess): Pick<FrozenProcess, 'image' | 'pages' | 'readPages' | 'holdStopped'> {
     return {
-      image: Buffer.from(process.memory.registers),
+      image: encodeImage(process),
       pages: writtenRanges(process.memory),
       readPages: async (ranges, into) => {
         this.#mayFail('readPages');
@@ -135,10 +209,11 @@ export class Machine {
   sourcePackets(life: Life): SourcePackets {
     return {
       drain: async (deliver, timeoutMs) => {
+        const isCopied = this.#world.mode === 'replicated';
         const until = this.#world.clock.nowMicros() + timeoutMs * 1000;
         let quietSince = this.#world.clock.nowMicros();
         while (this.#world.clock.nowMicros() < Math.min(until, quietSince + 2 * this.#world.latencyMicros)) {
-          for (let got = this.#take(life); got !== undefined; got = this.#take(life)) {
+          for (let got = this.#take(life, isCopied); got !== undefined; got = this.#take(life, isCopied)) {
             deliver(datagramOf(got));
             if (this.#world.random.next() < 0.3) await this.#world.clock.pause(60);
             quietSince = this.#world.clock.nowMicros();
@@ -155,8 +230,8 @@ export class Machine {
       begin: async (image): Promise<RestoringProcess> => {
         this.#mayFail('begin');
         await this.#world.work();
-        const process: FakeProcess = { state: 'building', memory: newMemory(), queue: [] };
-        process.memory.registers.set(image);
+        const process: FakeProcess = { state: 'building', memory: newMemory(), queue: [], processed: [] };
+        decodeImage(process, image);
         if (!life.dead) this.#process = process;
         return {
           ...this.restoredProcess(),
@@ -177,6 +252,12 @@ export class Machine {
 
   restoredProcess(): RestoredProcess {
     return {
+      rehearse: async () => {
+        this.#mayFail('rehearse');
+        if (this.#gate === undefined) this.#world.violation('a copy runs without a gate');
+        await this.#world.work();
+        this.#setState('silent');
+      },
       run: () => {
         this.#mayFail('run');
         if (this.#there().state !== 'running') this.#setState('running');
@@ -185,6 +266,38 @@ export class Machine {
         await this.#world.work();
         if (this.#process?.state === 'running') this.#world.violation('a running process is destroyed');
         this.#remove();
+      },
+    };
+  }
+
+  destinationReplay(life: Life): DestinationReplay {
+    // Of this daemon: what it has been told dies with it.
+    const gate = new FakeGate();
+    return {
+      shut: async () => {
+        this.#mayFail('shut');
+        if (!life.dead) this.#gate = gate;
+        await this.#world.work();
+      },
+      play: (entries) => {
+        gate.play(entries);
+        this.#changed();
+      },
+      step: () => {
+        this.#mayFail('step');
+        for (const request of gate.inject()) this.#enqueue(request);
+        return gate.compare();
+      },
+      wait: (timeoutMs) => this.#change(timeoutMs),
+      release: () => {
+        this.#mayFail('release gate');
+        const { held } = gate;
+        for (const { request } of held) this.#world.answered.push(request);
+        this.#gate = undefined;
+        return held.length;
+      },
+      discard: async () => {
+        this.#gate = undefined;
       },
     };
   }
@@ -219,6 +332,7 @@ export class Machine {
       write: (entry) => {
         this.#mayFail(`journal ${entry.stage}`);
         this.journal = entry;
+        this.journalMicros = this.#world.clock.nowMicros();
       },
       clear: async (migrationId) => {
         if (this.journal?.migration.id === migrationId) this.journal = undefined;
@@ -227,6 +341,21 @@ export class Machine {
   }
 
   // ------------------------------------------------------------------------------------------------------ the inside
+
+  /** Resolves when something has gone in or out, or the time is over. */
+  #change(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#world.clock.startTimer(timeoutMs, resolve);
+    this.#waiting.push(() => {
+      cancel();
+      resolve();
+    });
+    return promise;
+  }
+
+  #changed(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
 
   #mayFail(name: string): void {
     const left = this.failing.get(name);
@@ -240,8 +369,10 @@ export class Machine {
     return this.#process;
   }
 
-  #take(life: Life): number | undefined {
-    return life.dead ? undefined : this.#process?.queue.shift();
+  /** @param isCopied what waits in the socket is in the log as well, but for what came behind its end */
+  #take(life: Life, isCopied: boolean): number | undefined {
+    if (life.dead) return undefined;
+    return isCopied ? this.#tap?.late.shift() : this.#process?.queue.shift();
   }
 
   #enqueue(request: number): void {
@@ -264,30 +395,62 @@ export class Machine {
     this.#serve();
   }
 
+  #answer(process: FakeProcess, request: number): void {
+    answer(process.memory, request);
+    process.processed.push(request);
+    // Whoever waits looks when this has been noted.
+    this.#world.clock.after(0, () => this.#changed());
+    const digest = Buffer.alloc(16, request >= this.differsFrom ? this.name : 0);
+    digest.set(process.memory.registers);
+    if (process.state === 'silent') {
+      this.#gate?.sent({ request, digest });
+      return;
+    }
+    this.#tap?.went({ request, digest });
+    this.#world.answered.push(request);
+  }
+
   /** One request after another, each taking its time, so that some wait when the process is stopped. */
   #serve(): void {
     const process = this.#process;
-    if (this.#busy || process === undefined || process.state !== 'running' || process.queue.length === 0) return;
+    if (this.#busy || process === undefined || !this.#serves || process.queue.length === 0) return;
     this.#busy = true;
-    this.#world.clock.after(this.#world.serviceMicros, () => {
+    this.#world.clock.after(this.serviceMicros, () => {
       this.#busy = false;
-      if (process !== this.#process || process.state !== 'running') {
+      if (process !== this.#process || !this.#serves) {
         this.#serve();
         return;
       }
       const request = process.queue.shift();
-      if (request !== undefined) {
-        answer(process.memory, request);
-        this.#world.answered.push(request);
-      }
+      if (request !== undefined) this.#answer(process, request);
       this.#serve();
     });
   }
 }
 
+function copyOf(memory: Memory): Memory {
+  return { registers: memory.registers.slice(), pages: memory.pages.slice() };
+}
+
+/** Registers, then what has been processed, so that a test can tell. */
+function encodeImage({ memory, processed }: FakeProcess): Uint8Array {
+  return Buffer.concat([memory.registers, ...processed.map((request) => bytesOf(request))]);
+}
+
+function decodeImage(process: FakeProcess, image: Uint8Array): void {
+  const bytes = Buffer.from(image);
+  process.memory.registers.set(bytes.subarray(0, 8));
+  for (let at = 8; at < bytes.length; at += 4) process.processed.push(bytes.readUInt32LE(at));
+}
+
+function bytesOf(request: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(request);
+  return bytes;
+}
+
 function datagramOf(request: number): CarriedDatagram {
-  const payload = Buffer.alloc(4);
-  payload.writeUInt32LE(request);
+  const payload = bytesOf(request);
   return {
     sourceAddress: Uint8Array.of(10, 0, 0, 9),
     sourcePort: 40_000,

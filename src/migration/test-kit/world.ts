@@ -1,6 +1,7 @@
 /** Two machines, the sdn between them and their client, and one migration. */
 import { ComicranError } from '../../base/errors.ts';
 import type { DestinationMessage, SourceMessage } from '../messages.ts';
+import type { ModeName } from '../modes.ts';
 import type { Channel, Ownership, OwnershipRecord } from '../ports.ts';
 import type { Life } from './life.ts';
 import { Machine } from './machine.ts';
@@ -17,6 +18,7 @@ export type Outage = {
 };
 
 export type WorldOptions = {
+  readonly mode: ModeName;
   readonly seed: number;
   /** What happens to the connections, in the order in which they are made. */
   readonly breaks?: readonly (Break | undefined)[];
@@ -25,6 +27,7 @@ export type WorldOptions = {
 
 export class World {
   readonly clock = new VirtualClock();
+  readonly mode: ModeName;
   readonly random: Random;
   readonly source: Machine;
   readonly destination: Machine;
@@ -46,6 +49,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.random = new Random(options.seed);
+    this.mode = options.mode;
     this.#breaks = options.breaks ?? [];
     this.#outages = options.outages ?? [];
     this.source = new Machine('vm1', this);
@@ -94,22 +98,25 @@ export class World {
 
   ownership(machine: Machine): Ownership {
     return {
-      take: async (expectedEpoch) => {
-        const outage = this.#outages.find(({ from, to }) => {
-          const now = this.clock.nowMicros();
-          return from <= now && now < to;
-        });
-        if (outage?.how === 'refused') throw new ComicranError('sdn.unreachable', 'the sdn is not there');
-        if (outage?.how === 'lost') return new Promise(() => {});
-        if (outage?.how === 'late') await this.clock.pause(outage.to - this.clock.nowMicros());
-        await this.clock.pause(this.random.between(50, 500));
-        if (this.record.epoch === expectedEpoch) this.record = { owner: machine.name, epoch: expectedEpoch + 1n };
-        const record = this.record;
-        if (outage?.how === 'answer-lost') return new Promise(() => {});
-        await this.clock.pause(this.random.between(50, 500));
-        return record;
-      },
+      take: (expectedEpoch) => this.#setOwner(machine, expectedEpoch),
+      give: (expectedEpoch) => this.#setOwner(machine === this.source ? this.destination : this.source, expectedEpoch),
     };
+  }
+
+  async #setOwner(owner: Machine, expectedEpoch: bigint): Promise<OwnershipRecord> {
+    const outage = this.#outages.find(({ from, to }) => {
+      const now = this.clock.nowMicros();
+      return from <= now && now < to;
+    });
+    if (outage?.how === 'refused') throw new ComicranError('sdn.unreachable', 'the sdn is not there');
+    if (outage?.how === 'lost') return new Promise(() => {});
+    if (outage?.how === 'late') await this.clock.pause(outage.to - this.clock.nowMicros());
+    await this.clock.pause(this.random.between(50, 500));
+    if (this.record.epoch === expectedEpoch) this.record = { owner: owner.name, epoch: expectedEpoch + 1n };
+    const record = this.record;
+    if (outage?.how === 'answer-lost') return new Promise(() => {});
+    await this.clock.pause(this.random.between(50, 500));
+    return record;
   }
 
   // ------------------------------------------------------------------------------------------------- connections

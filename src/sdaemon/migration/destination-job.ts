@@ -8,6 +8,7 @@ import { withFaults } from './faults.ts';
 import { packetsOf } from './held-packets.ts';
 import type { DestinationJob, JobOutcome } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
+import { NOT_WIRED_REPLAY } from './not-wired.ts';
 import { destinationOutcome } from './outcomes.ts';
 import { SourceListener } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
@@ -33,6 +34,7 @@ export async function runDestinationJob(
           // From here on the process outlives this daemon: the next one must find it.
           journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0 });
         },
+        rehearse: () => restoring.run(),
         run: () => restoring.run(),
         destroy: async () => restoring.destroy(),
       };
@@ -40,6 +42,7 @@ export async function runDestinationJob(
     const untilAdopted = new UntilAdopted(journal);
     const ports: DestinationPorts = {
       engine: { begin },
+      replay: NOT_WIRED_REPLAY,
       packets,
       accept: (timeoutMs) => listener.accept(timeoutMs),
       ownership: world.ownership,

@@ -14,6 +14,7 @@ export type JobCalls = {
   /** A destination waits for its source at this TCP port. */
   readonly onListening?: (port: number) => void;
   readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
+  readonly give?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly signal?: AbortSignal;
 };
 
@@ -80,7 +81,10 @@ export class Engine {
           calls.onProgress?.(message.progress);
           break;
         case 'take':
-          void answerTake(message.id, message.expectedEpoch);
+          void answer(message.id, calls.take, message.expectedEpoch);
+          break;
+        case 'give':
+          void answer(message.id, calls.give, message.expectedEpoch);
           break;
         case 'ended':
           resolve(message.outcome);
@@ -91,10 +95,10 @@ export class Engine {
         default: // ready
       }
     });
-    const answerTake = async (id: number, expectedEpoch: bigint): Promise<void> => {
+    const answer = async (id: number, change: JobCalls['take'], expectedEpoch: bigint): Promise<void> => {
       try {
-        if (calls.take === undefined) throw new Error('this job may not ask for ownership');
-        worker.post({ type: 'record', id, record: await calls.take(expectedEpoch) });
+        if (change === undefined) throw new Error('this job may not change who owns');
+        worker.post({ type: 'record', id, record: await change(expectedEpoch) });
       } catch (thrown) {
         worker.post({ type: 'no-record', id, error: carry(thrown) });
       }

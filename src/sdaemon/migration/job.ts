@@ -112,8 +112,8 @@ export type FromWorker =
   | { readonly type: 'ready'; readonly wake: number }
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'progress'; readonly progress: JobProgress }
-  /** Asks the main thread, which has the connections, for the compare-and-set. */
-  | { readonly type: 'take'; readonly id: number; readonly expectedEpoch: bigint }
+  /** Asks the main thread, which has the connections, for the compare-and-set: for this machine, or for the other one. */
+  | { readonly type: 'take' | 'give'; readonly id: number; readonly expectedEpoch: bigint }
   | { readonly type: 'ended'; readonly outcome: JobOutcome }
   /** The worker itself went wrong: a bug. It can still be that the process was touched. */
   | { readonly type: 'broken'; readonly error: CarriedError };

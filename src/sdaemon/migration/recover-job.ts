@@ -12,6 +12,7 @@ import { carry } from './carried-error.ts';
 import { packetsOf } from './held-packets.ts';
 import type { JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
+import { NOT_WIRED_REPLAY } from './not-wired.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
@@ -43,7 +44,7 @@ function leftProcess(hostPid: number | undefined): StoppedProcess & RestoredProc
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   };
-  return { resume, run: resume, kill, destroy: kill };
+  return { resume, rehearse: resume, run: resume, kill, destroy: kill };
 }
 
 /** Where there is no process, nothing waits in its sockets. */
@@ -78,6 +79,8 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
     {
       process: leftProcess(job.hostPid),
       packets: packets ?? NO_LINK,
+      replay: NOT_WIRED_REPLAY,
+      ageMs: 0,
       ownership: world.ownership,
       journal: untilAdopted,
       clock: WORKER_CLOCK,

@@ -9,6 +9,7 @@ import { carry } from './carried-error.ts';
 import { withFaults } from './faults.ts';
 import type { JobOutcome, SourceJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
+import { NOT_WIRED_PROCESS, NOT_WIRED_TRAFFIC } from './not-wired.ts';
 import { sourceOutcome } from './outcomes.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
@@ -29,7 +30,9 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           packets.markFreeze();
           return source.freeze();
         },
+        ...NOT_WIRED_PROCESS,
       },
+      traffic: NOT_WIRED_TRAFFIC,
       packets,
       connect: (timeoutMs) => connectAsSource(channel, readiness, timeoutMs),
       ownership: world.ownership,

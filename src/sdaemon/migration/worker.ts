@@ -48,14 +48,16 @@ function serveJobs(port: MessagePort): void {
   const facts = probeKernel();
   const files = new FileLooks();
   const post = (message: FromWorker): void => port.postMessage(message);
+  const change = (type: 'take' | 'give', expectedEpoch: bigint): Promise<OwnershipRecord> => {
+    const id = nextId++;
+    const pending = Promise.withResolvers<OwnershipRecord>();
+    takes.set(id, pending);
+    post({ type, id, expectedEpoch });
+    return pending.promise;
+  };
   const ownership: Ownership = {
-    take(expectedEpoch) {
-      const id = nextId++;
-      const pending = Promise.withResolvers<OwnershipRecord>();
-      takes.set(id, pending);
-      post({ type: 'take', id, expectedEpoch });
-      return pending.promise;
-    },
+    take: (expectedEpoch) => change('take', expectedEpoch),
+    give: (expectedEpoch) => change('give', expectedEpoch),
   };
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();

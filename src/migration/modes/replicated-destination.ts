@@ -1,0 +1,153 @@
+/** A silent copy, fed with the input of the process at the source, and let out when nothing tells them apart. */
+import { ComicranError } from '../../base/errors.ts';
+import type { LogEndMessage, SourceMessage } from '../messages.ts';
+import type { Difference, Flow, ReplayStatus } from '../ports.ts';
+import type { DestinationBefore, DestinationLine, DestinationMode } from '../roles.ts';
+import { within } from '../waiting.ts';
+import { checkTake, receiveProcess } from './pages-in.ts';
+
+/** Longest wait for a word of the source's or an answer of the copy's before both are looked at. */
+const LOOK_MS = 2;
+
+export const receiveReplicated: DestinationMode['receive'] = async (before) => {
+  const { ports, deadlines, line, phases, migration, signal } = before;
+  const { replay } = ports;
+  const { process, ready } = await receiveProcess(before, ({ entries }) => replay.play(entries));
+  const step = <T>(what: string, value: T | Promise<T>): Promise<T> =>
+    within(ports.clock, deadlines.stepMs, what, value, { signal });
+  phases.enter('follow');
+  await step('holding back what the copy sends', replay.shut());
+  await step('letting the copy run', process.rehearse());
+  await line.send(ready, deadlines.stepMs);
+  const copy = new Copy(before);
+  const message = await copy.followUntil('TAKE', deadlines.stepMs);
+  const take = checkTake(message, migration.epoch);
+  return {
+    ...{ process, take, passDirectly: true },
+    conclude: () => copy.conclude(),
+    async open() {
+      const released = await replay.release();
+      await process.run();
+      return { replayed: copy.status.injected, compared: copy.status.compared, released };
+    },
+  };
+};
+
+class Copy {
+  readonly #before: DestinationBefore;
+  readonly #line: DestinationLine;
+  #incoming: Promise<SourceMessage> | undefined;
+  #arrived: SourceMessage | undefined;
+  #reported: ReplayStatus | undefined;
+  status: ReplayStatus = { injected: 0, compared: 0, held: 0, difference: undefined };
+
+  constructor(before: DestinationBefore) {
+    this.#before = before;
+    this.#line = before.line;
+  }
+
+  /**
+   * Plays what comes, and reports how far the copy has got, until a message of this type comes.
+   * @throws ComicranError replication.diverged, replication.overrun; peer.died, deadline
+   */
+  async followUntil<Type extends 'TAKE' | 'LOG_END'>(
+    type: Type,
+    silenceMs: number,
+  ): Promise<Extract<SourceMessage, { readonly type: Type }>> {
+    const { ports } = this.#before;
+    let heardMicros = ports.clock.nowMicros();
+    for (;;) {
+      this.#step();
+      if (type === 'TAKE') this.#report();
+      const message = await this.#next();
+      if (message === undefined) {
+        if (ports.clock.nowMicros() - heardMicros > silenceMs * 1000 && type === 'LOG_END')
+          throw new ComicranError('deadline', `the end of the log has not come in ${silenceMs} ms`);
+        continue;
+      }
+      heardMicros = ports.clock.nowMicros();
+      if (message.type === type) return message as Extract<SourceMessage, { readonly type: Type }>;
+      if (message.type !== 'LOG') throw this.#line.unexpected(message, `LOG or ${type}`);
+      ports.replay.play(message.entries);
+    }
+  }
+
+  /** Behind TAKE: until the copy has had all that the process had, and has answered as it did. */
+  async conclude(): Promise<void> {
+    const { ports, deadlines } = this.#before;
+    const end = await this.followUntil('LOG_END', deadlines.ownedMs);
+    const untilMicros = ports.clock.nowMicros() + deadlines.ownedMs * 1000;
+    for (this.#step(); !reached(this.status, end); this.#step()) {
+      const leftMs = (untilMicros - ports.clock.nowMicros()) / 1000;
+      if (leftMs <= 0) throw behind(this.status, end);
+      await ports.replay.wait(Math.min(LOOK_MS, leftMs));
+    }
+  }
+
+  #step(): void {
+    this.status = this.#before.ports.replay.step();
+    if (this.status.difference !== undefined) throw diverged(this.status.difference);
+  }
+
+  /** The next message, where there is one before there is something else to do. */
+  async #next(): Promise<SourceMessage | undefined> {
+    if (this.#incoming === undefined) {
+      const incoming = this.#line.receive(this.#before.deadlines.stepMs, 'LOG');
+      this.#incoming = incoming;
+      incoming.then(
+        (message) => {
+          this.#arrived = message;
+        },
+        () => undefined,
+      );
+    }
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    void this.#before.ports.replay.wait(LOOK_MS).then(() => resolve(undefined));
+    const first = await Promise.race([this.#incoming, promise]);
+    const message = first ?? this.#arrived;
+    if (message === undefined) return undefined;
+    this.#arrived = undefined;
+    this.#incoming = undefined;
+    return message;
+  }
+
+  /** Does not wait: a report that is late is followed by a newer one. */
+  #report(): void {
+    const { injected, compared, held } = this.status;
+    const last = this.#reported;
+    if (last !== undefined && last.injected === injected && last.compared === compared && last.held === held) return;
+    this.#reported = this.status;
+    const { deadlines } = this.#before;
+    // Where the connection is gone, receiving says so.
+    this.#line.send({ type: 'REPORT', injected, compared, held }, deadlines.stepMs).catch(() => {});
+  }
+}
+
+function reached(status: ReplayStatus, end: LogEndMessage): boolean {
+  return status.injected >= end.inputs && status.compared >= end.outputs;
+}
+
+function behind(status: ReplayStatus, end: LogEndMessage): ComicranError {
+  return new ComicranError(
+    'replication.lagging',
+    `the copy had ${status.injected} of ${end.inputs} datagrams and made ${status.compared} of ${end.outputs} answers when time was up`,
+  );
+}
+
+function diverged({ flow, index, expected, found }: Difference): ComicranError {
+  return new ComicranError(
+    'replication.diverged',
+    `the copy differs in output ${index} of ${nameOf(flow)}: ${found.length} bytes beginning with ${hex(found.beginning)} (digest ${hex(found.digest)}), the original sent ${expected.length} bytes (digest ${hex(expected.digest)})`,
+    {
+      hint: 'Its answers depend on more than its input: time, random numbers or the order of threads. Use another mode, or declare the port uncompared.',
+    },
+  );
+}
+
+function nameOf({ localAddress, localPort, remoteAddress, remotePort }: Flow): string {
+  return `${localAddress.join('.')}:${localPort} to ${remoteAddress.join('.')}:${remotePort}`;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

@@ -1,0 +1,137 @@
+/**
+ * The process is copied at one moment and goes on; the copy is fed with what goes into the process, and compared with
+ * what comes out of it, until it has caught up. Only then is the process stopped, and the log of both ended.
+ */
+import { ComicranError } from '../../base/errors.ts';
+import { BufferRing, totalLength } from '../chunks.ts';
+import { LogSender } from '../log-sender.ts';
+import { Replies } from '../replies.ts';
+import type { SourceBefore, SourceMode } from '../roles.ts';
+import { abortedError, within } from '../waiting.ts';
+import { PAGE_BUFFERS, sendImage, sendPages } from './pages-out.ts';
+
+/** Longest wait for something to log before the copy's reports are looked at. */
+const LOOK_MS = 2;
+/** Datagrams that the copy may be behind when the process is stopped: it catches up with them in the stop. */
+const MAX_LAG = 4;
+/** How long it must not have been further behind. */
+const SETTLED_MICROS = 5_000;
+const MIN_REPORTS = 2;
+
+export const sendReplicated: SourceMode['prepare'] = async (before) => {
+  const { ports, phases, line, budget, deadlines, migration } = before;
+  const { traffic } = ports;
+  const buffers = new BufferRing(PAGE_BUFFERS, before.chunkBytes);
+  phases.enter('watch');
+  before.onEnd('watching no more', () => traffic.close());
+  await step(before, 'beginning to watch', traffic.start());
+  phases.enter('freeze');
+  const taking = ports.process.snapshot();
+  before.onEnd('dropping the snapshot', async () => (await taking.catch(() => undefined))?.close());
+  const snapshot = await step(before, 'taking the snapshot', taking);
+  const log = new LogSender(line, traffic, deadlines.stepMs);
+  const replies = new Replies(line, budget.remainingMs);
+  try {
+    phases.enter('image');
+    const pageBytes = totalLength(snapshot.pages);
+    const imageBytes = snapshot.image.length;
+    phases.expectBytes(imageBytes + pageBytes);
+    await sendImage(before, snapshot.image);
+    phases.enter('pages');
+    await sendPages(before, snapshot, buffers, async () => {
+      replies.orFailure();
+      await log.pump();
+    });
+    await step(before, 'dropping the snapshot', snapshot.close());
+    phases.enter('restore');
+    const ready = await following(before, log, replies, () => replies.ready);
+    phases.enter('follow');
+    const settled = new Settled(() => ports.clock.nowMicros());
+    await following(before, log, replies, () => {
+      const { report } = replies;
+      const lag = {
+        inputs: log.sent.inputs - (report?.injected ?? 0),
+        outputs: log.sent.outputs - (report?.compared ?? 0),
+      };
+      phases.setLag(lag);
+      return settled.look(lag.inputs + lag.outputs, replies.reports) ? true : undefined;
+    });
+    replies.stop();
+    const { stopped } = ports.process;
+    return {
+      ...{ imageBytes, pageBytes, ready, freezeMicros: snapshot.freezeMicros },
+      process: {
+        kill: () => stopped.kill(),
+        async resume() {
+          await traffic.uncut();
+          await stopped.resume();
+        },
+      },
+      stop: () => ports.process.stop(),
+      async conclude() {
+        await step(before, 'cutting the process off', traffic.cut());
+        const end = await step(before, 'reading the rest of the log', traffic.finish());
+        await log.pump(end);
+        await line.send({ type: 'LOG_END', ...end }, deadlines.stepMs);
+      },
+    };
+  } catch (error) {
+    replies.stop();
+    const lag = replies.ready === undefined ? '' : `; the copy was ${log.lagBehind(replies.report)} behind`;
+    if (error instanceof ComicranError && error.code === 'deadline' && budget.over)
+      throw new ComicranError('replication.lagging', `${migration.destination} did not catch up in time${lag}`, {
+        cause: error,
+        hint: 'Try again with less load or a longer --deadline, or with another mode.',
+      });
+    throw await replies.reasonBehind(error, ports.clock);
+  }
+};
+
+/** Logs and looks, until there is what is looked for. */
+async function following<Found>(
+  { ports, budget, signal }: SourceBefore,
+  log: LogSender,
+  replies: Replies,
+  look: () => Found | undefined,
+): Promise<Found> {
+  for (;;) {
+    if (signal?.aborted) throw abortedError();
+    if (budget.over) throw new ComicranError('deadline', 'time was up');
+    replies.orFailure();
+    await log.pump();
+    const found = look();
+    if (found !== undefined) return found;
+    await Promise.race([ports.traffic.wait(Math.min(LOOK_MS, budget.remainingMs)), replies.next()]);
+  }
+}
+
+/** Whether the copy has been level for long enough. */
+class Settled {
+  readonly #nowMicros: () => number;
+  #sinceMicros: number | undefined;
+  #sinceReports = 0;
+
+  constructor(nowMicros: () => number) {
+    this.#nowMicros = nowMicros;
+  }
+
+  /** @param reports how many have come */
+  look(lag: number, reports: number): boolean {
+    if (lag > MAX_LAG || reports === 0) {
+      this.#sinceMicros = undefined;
+      return false;
+    }
+    if (this.#sinceMicros === undefined) {
+      this.#sinceMicros = this.#nowMicros();
+      this.#sinceReports = reports;
+    }
+    return (
+      this.#nowMicros() - this.#sinceMicros >= SETTLED_MICROS &&
+      (lag === 0 || reports - this.#sinceReports >= MIN_REPORTS)
+    );
+  }
+}
+
+function step<T>({ ports, deadlines, signal }: SourceBefore, what: string, value: T | Promise<T>): Promise<T> {
+  return within(ports.clock, deadlines.stepMs, what, value, { signal });
+}

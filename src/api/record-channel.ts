@@ -9,12 +9,16 @@
  *       │ ── TAKE   epoch n ──────────────────► │  compare-and-set, route
  *       │ ◄── RECORD   owner, epoch ─────────── │  as it stands now, changed or not
  *       │     or REFUSED   code, message        │
+ *       │ ── GIVE_BACK   epoch n + 1 ─────────► │  from a destination that has taken: the source owns, epoch n + 2
+ *       │ ◄── RECORD or REFUSED ─────────────── │
  */
 import { unreachable } from '../base/assert.ts';
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ERROR_CODES, type ErrorCode } from '../base/errors.ts';
 
-export type RecordRequest = { readonly type: 'REHEARSE' } | { readonly type: 'TAKE'; readonly expectedEpoch: bigint };
+export type RecordRequest =
+  | { readonly type: 'REHEARSE' }
+  | { readonly type: 'TAKE' | 'GIVE_BACK'; readonly expectedEpoch: bigint };
 
 export type RecordAnswer =
   | { readonly type: 'READY' }
@@ -25,11 +29,11 @@ export type RecordAnswer =
 export const MAX_RECORD_MESSAGE_BYTES = 4096;
 const MAX_TEXT_BYTES = 2048;
 
-const TAGS = { REHEARSE: 1, TAKE: 2, READY: 3, RECORD: 4, REFUSED: 5 } as const;
+const TAGS = { REHEARSE: 1, TAKE: 2, READY: 3, RECORD: 4, REFUSED: 5, GIVE_BACK: 6 } as const;
 
 export function encodeRecordRequest(request: RecordRequest): Buffer {
   const writer = new ByteWriter(16).u8(TAGS[request.type]);
-  if (request.type === 'TAKE') writer.u64(request.expectedEpoch);
+  if (request.type !== 'REHEARSE') writer.u64(request.expectedEpoch);
   return writer.finish();
 }
 
@@ -40,7 +44,8 @@ export function decodeRecordRequest(bytes: Uint8Array): RecordRequest {
   let request: RecordRequest;
   if (tag === TAGS.REHEARSE) request = { type: 'REHEARSE' };
   else if (tag === TAGS.TAKE) request = { type: 'TAKE', expectedEpoch: reader.u64() };
-  else return reader.fail(`a request of kind ${tag}; ${TAGS.REHEARSE} and ${TAGS.TAKE} are known`);
+  else if (tag === TAGS.GIVE_BACK) request = { type: 'GIVE_BACK', expectedEpoch: reader.u64() };
+  else return reader.fail(`a request of kind ${tag}`);
   reader.end();
   return request;
 }
@@ -81,7 +86,7 @@ export function decodeRecordAnswer(bytes: Uint8Array): RecordAnswer {
       break;
     }
     default:
-      return reader.fail(`an answer of kind ${tag}; ${TAGS.READY} to ${TAGS.REFUSED} are known`);
+      return reader.fail(`an answer of kind ${tag}`);
   }
   reader.end();
   return answer;

@@ -282,6 +282,13 @@ export class SdnController {
     return decision.answer.location;
   }
 
+  /** The destination of a migration has taken, and gives back. @param expectedEpoch the one that it has. */
+  giveBack(take: Take, expectedEpoch: bigint): Location {
+    const { sandbox, migrationId, vm: by } = take;
+    const vm = this.#tables.announcements.get(sandbox)?.from ?? this.#tables.locations.get(sandbox)?.vm ?? by;
+    return this.setOwner({ sandbox, expectedEpoch, vm, vmAddress: '', by, migrationId }).location;
+  }
+
   /** Does what {@link take} will do as far as it goes without changing anything, so that it takes no longer than later ones. */
   rehearse(take: Take): void {
     const location = this.#tables.locations.get(take.sandbox);

@@ -3,7 +3,7 @@
  *
  *     owner: announce ──► destination: open ──► destination: take ──► either: end
  *                │                   │                  │
- *                │                   │                  └ the epoch is another now: nobody may take by this any more
+ *                │                   │                  └ nobody may take by this any more; it may be given back
  *                │                   └ the sandbox's packets are taken from both machines
  *                └ the destination may take the announced epoch, for as long as the record has it
  *
@@ -51,6 +51,17 @@ export function rightToTake(
   return announcement?.to === vm && announcement.migrationId === migrationId ? announcement : undefined;
 }
 
+/** The migration by which a machine became the owner, which may be given back to its source; undefined: there is none. */
+export function rightToGiveBack(
+  { announcements }: Tables,
+  { sandbox, epoch, vm }: Location,
+  migrationId: string,
+): Announcement | undefined {
+  const announcement = announcements.get(sandbox);
+  const isThis = announcement?.migrationId === migrationId && announcement.to === vm;
+  return isThis && announcement.epoch + 1n === epoch ? announcement : undefined;
+}
+
 /** @throws ComicranError where only the destination of a migration knows who owns. */
 export function checkIsDecided(tables: Tables, location: Location): void {
   const announcement = announcementAt(tables, location);
@@ -74,11 +85,11 @@ export function decideAnnounce(tables: Tables, request: Announce): Decision<Anno
   }
   if (from === to) throw new ComicranError('migration.refused', `'${sandbox}' is on ${to} already`);
   checkIsDecided(tables, location);
-  const { address } = location;
+  const { address, vmAddress: fromAddress } = location;
   const former = tables.announcements.get(sandbox);
   const announcement: Announcement = {
     ...{ sandbox, address, migrationId, epoch, from, to, untilMs },
-    ...{ fromLink: '', toLink: '', undecided: false },
+    ...{ fromAddress, fromLink: '', toLink: '', undecided: false },
   };
   const edits: Edit[] = former === undefined ? [] : [{ kind: 'remove-announcement', announcement: former }];
   return { edits: [...edits, { kind: 'put-announcement', announcement }], answer: announcement };

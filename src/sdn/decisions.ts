@@ -5,9 +5,17 @@
  */
 import { ComicranError } from '../base/errors.ts';
 import type { Protocol } from '../base/sandbox-config.ts';
-import { checkIsDecided, notAnnounced, rightToTake } from './decide-migration.ts';
+import { checkIsDecided, notAnnounced, rightToGiveBack, rightToTake } from './decide-migration.ts';
 import { type Decision, unknownSandbox } from './decision.ts';
-import { type Edit, type Location, type Service, serviceKey, servicesOf, type Tables } from './tables.ts';
+import {
+  type Announcement,
+  type Edit,
+  type Location,
+  type Service,
+  serviceKey,
+  servicesOf,
+  type Tables,
+} from './tables.ts';
 
 export type ServicePort = {
   /** Of the sandbox. */
@@ -29,7 +37,10 @@ export type SetOwner = {
   readonly sandbox: string;
   readonly expectedEpoch: bigint;
   readonly vm: string;
+  /** Not looked at where it is given back: the sdn knows it. */
   readonly vmAddress: string;
+  /** Who asks, where it is not `vm`: the owner, which gives back what it has taken. */
+  readonly by?: string;
   /** Names the change, so that the same request is known when it comes again; empty: it is not. */
   readonly migrationId: string;
 };
@@ -123,15 +134,16 @@ export function decideClaim(
 }
 
 /**
- * Compare-and-set of the owner, by the owner itself (which fences the destination of a migration) or by the destination of
- * the migration that it has announced. `changed` says whether the caller is the owner by this request, now or when it was
+ * Compare-and-set of the owner: by the owner for itself (which fences the destination of a migration), by the destination
+ * of the migration that it has announced, and by the owner for the source of the migration by which it became the owner.
+ * `changed` says whether the caller is the owner by this request, now or when it was
  * asked before; else the location is the record as it stands.
  */
 export function decideSetOwner(
   tables: Tables,
   request: SetOwner,
 ): Decision<{ readonly changed: boolean; readonly location: Location }> {
-  const { sandbox, expectedEpoch, vm, vmAddress, migrationId } = request;
+  const { sandbox, expectedEpoch, vm, migrationId } = request;
   const present = tables.locations.get(sandbox);
   if (present === undefined) throw unknownSandbox(sandbox);
   if (present.epoch !== expectedEpoch) {
@@ -142,16 +154,30 @@ export function decideSetOwner(
       present.vm === vm;
     return { edits: [], answer: { changed: isThisChange, location: present } };
   }
+  const { vmAddress, over } = rightToSet(tables, present, request);
   const location: Location = { ...present, vm, vmAddress, epoch: expectedEpoch + 1n, migrationId };
   const edits: Edit[] = [{ kind: 'set-owner', location }];
+  if (over !== undefined) edits.push({ kind: 'remove-announcement', announcement: over });
+  return { edits, answer: { changed: true, location } };
+}
+
+/** @returns the new owner's address, and the migration that is over with the change. @throws where it may not. */
+function rightToSet(
+  tables: Tables,
+  present: Location,
+  { sandbox, vm, vmAddress, by = vm, migrationId }: SetOwner,
+): { readonly vmAddress: string; readonly over: Announcement | undefined } {
+  if (by !== vm) {
+    const over = by === present.vm ? rightToGiveBack(tables, present, migrationId) : undefined;
+    if (over?.from === vm) return { vmAddress: over.fromAddress, over };
+    throw new ComicranError('peer.refused', `${by} has nothing of '${sandbox}' that it could give back to ${vm}`);
+  }
   if (vm === present.vm) {
     checkIsDecided(tables, present);
-    const announcement = tables.announcements.get(sandbox);
-    if (announcement !== undefined) edits.push({ kind: 'remove-announcement', announcement });
-  } else if (rightToTake(tables, present, request) === undefined) {
-    throw new ComicranError('peer.refused', notAnnounced(present, vm, migrationId));
+    return { vmAddress, over: tables.announcements.get(sandbox) };
   }
-  return { edits, answer: { changed: true, location } };
+  if (rightToTake(tables, present, { vm, migrationId }) !== undefined) return { vmAddress, over: undefined };
+  throw new ComicranError('peer.refused', notAnnounced(present, vm, migrationId));
 }
 
 /** The sandbox has ended. Only its owner may say so, with the right epoch. A sandbox that is not there is released. */

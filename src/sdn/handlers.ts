@@ -35,7 +35,7 @@ export function sdnHandlers(controller: SdnController, records: RecordFace): Ser
 
     setOwner(request, context) {
       const change = parseSetOwner(request);
-      requireActsFor(context, change.vm);
+      requireActsFor(context, change.by ?? change.vm);
       const { changed, location } = controller.setOwner(change);
       return { changed, location: locationMessage(location) };
     },
@@ -50,6 +50,7 @@ export function sdnHandlers(controller: SdnController, records: RecordFace): Ser
     endMigration({ sandbox, migrationId, vm }, context) {
       requireActsFor(context, vm);
       controller.endMigration({ sandbox, migrationId, vm });
+      records.dismiss(migrationId);
       return {};
     },
 

@@ -109,6 +109,7 @@ test('reconciliation leads from anything to what is wanted, and then has nothing
 
 const ANNOUNCEMENT: Announcement = {
   ...{ sandbox: 'square', address: '10.88.0.5', migrationId: 'm1', epoch: 1n, from: 'vm1', to: 'vm2' },
+  fromAddress: '10.77.1.2',
   ...{ fromLink: 'eth1', toLink: 'eth2', untilMs: 5_000, undecided: false },
 };
 

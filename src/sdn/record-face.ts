@@ -38,7 +38,7 @@ const HELLO_MS = 3_000;
 /** A connection has the bytes of one frame waiting at most, and a little of the next. */
 const MAX_WAITING_BYTES = HELLO_BYTES + 2 * (HEADER_BYTES + MAX_RECORD_MESSAGE_BYTES + TAG_BYTES);
 
-type Doer = Pick<SdnController, 'take' | 'rehearse'>;
+type Doer = Pick<SdnController, 'take' | 'giveBack' | 'rehearse'>;
 
 export class RecordFace {
   readonly #server: Server;
@@ -67,10 +67,10 @@ export class RecordFace {
     return new RecordFace(server, controller, nowMs);
   }
 
-  /** A channel for this one compare-and-set. A former one of the same machine and migration is over. */
+  /** A channel for this one compare-and-set. A former key of the same machine and sandbox is good no more. */
   admit(take: Take, untilMs: number): Admission {
     this.#forgetOld();
-    const id = `${take.migrationId} ${take.vm}`;
+    const id = `${take.sandbox} ${take.vm}`;
     this.#tickets.delete(id);
     if (this.#tickets.size >= MAX_TICKETS) {
       throw new ComicranError('peer.refused', `the sdn has ${MAX_TICKETS} record channels already`);
@@ -80,6 +80,11 @@ export class RecordFace {
     const address = this.#server.address();
     assert(typeof address === 'object' && address !== null, 'a TCP server that listens');
     return { port: address.port, key };
+  }
+
+  /** The keys of a migration that is over. A connection that has proven one may go on asking: the controller says no. */
+  dismiss(migrationId: string): void {
+    for (const [id, { take }] of this.#tickets) if (take.migrationId === migrationId) this.#tickets.delete(id);
   }
 
   /** Idempotent. */
@@ -197,6 +202,10 @@ class Connection {
             return { type: 'REFUSED', code: 'peer.refused', message: problem };
           }
           const { vm, epoch } = this.#controller.take(take);
+          return { type: 'RECORD', owner: vm, epoch };
+        }
+        case 'GIVE_BACK': {
+          const { vm, epoch } = this.#controller.giveBack(take, request.expectedEpoch);
           return { type: 'RECORD', owner: vm, epoch };
         }
         default:

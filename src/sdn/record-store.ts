@@ -53,7 +53,7 @@ const SCHEMA_2 = `
   CREATE TABLE announcements (
     sandbox TEXT PRIMARY KEY REFERENCES locations, address TEXT NOT NULL, migration_id TEXT NOT NULL,
     epoch INTEGER NOT NULL, from_vm TEXT NOT NULL, to_vm TEXT NOT NULL, from_link TEXT NOT NULL,
-    to_link TEXT NOT NULL, until_ms INTEGER NOT NULL, boot TEXT NOT NULL
+    to_link TEXT NOT NULL, until_ms INTEGER NOT NULL, boot TEXT NOT NULL, from_address TEXT NOT NULL
   ) STRICT;
 `;
 
@@ -93,6 +93,7 @@ function announcementOf(row: Row, bootId: string): Announcement {
     epoch: integer(row, 'epoch'),
     from: text(row, 'from_vm'),
     to: text(row, 'to_vm'),
+    fromAddress: text(row, 'from_address'),
     fromLink: text(row, 'from_link'),
     toLink,
     untilMs: Number(integer(row, 'until_ms')),
@@ -123,7 +124,7 @@ class SqliteRecordStore implements RecordStore {
     this.#setOwner = database.prepare(
       'UPDATE locations SET vm = ?, vm_address = ?, epoch = ?, migration_id = ? WHERE sandbox = ?',
     );
-    this.#putAnnouncement = database.prepare('REPLACE INTO announcements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+    this.#putAnnouncement = database.prepare('REPLACE INTO announcements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
     this.#removeAnnouncement = database.prepare('DELETE FROM announcements WHERE sandbox = ?');
     this.#putLocation = database.prepare(
       `INSERT INTO locations VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (sandbox) DO UPDATE SET
@@ -171,10 +172,12 @@ class SqliteRecordStore implements RecordStore {
         return;
       }
       case 'put-announcement': {
-        const { sandbox, address, migrationId, epoch, from, to, fromLink, toLink, untilMs } = edit.announcement;
+        const { sandbox, address, migrationId, epoch, from, to, fromAddress } = edit.announcement;
+        const { fromLink, toLink, untilMs } = edit.announcement;
         const boot = edit.announcement.undecided ? '' : this.#bootId;
         const until = BigInt(Math.round(untilMs));
-        this.#putAnnouncement.run(sandbox, address, migrationId, epoch, from, to, fromLink, toLink, until, boot);
+        const rest = [fromLink, toLink, until, boot, fromAddress] as const;
+        this.#putAnnouncement.run(sandbox, address, migrationId, epoch, from, to, ...rest);
         return;
       }
       case 'remove-announcement':

@@ -87,12 +87,14 @@ export function parseClaim(request: ClaimRequest): Claim {
 }
 
 export function parseSetOwner(request: SetOwnerRequest): SetOwner {
-  const { sandbox, expectedEpoch, vm, vmAddress } = request;
+  const { sandbox, expectedEpoch, vm } = request;
+  const by = request.byVm === '' ? vm : request.byVm;
   return {
     sandbox,
     expectedEpoch,
     vm: vmName(vm),
-    vmAddress: hostAddress(vmAddress, 'the machine address'),
+    vmAddress: by === vm ? hostAddress(request.vmAddress, 'the machine address') : '',
+    by: vmName(by),
     migrationId: migrationId(request.migrationId),
   };
 }

@@ -28,6 +28,8 @@ export type Announcement = {
   readonly epoch: bigint;
   readonly from: string;
   readonly to: string;
+  /** Of the machine that announced it. */
+  readonly fromAddress: string;
   /** Links of the sdn node that lead to both machines; empty until the destination has opened its record channel. */
   readonly fromLink: string;
   readonly toLink: string;

@@ -8,12 +8,14 @@ import { formatTable } from '../../src/base/table.ts';
 import { engineFigures } from './engine.ts';
 import { type Figure, judge } from './figure.ts';
 import { jailorFigures } from './jailor-start.ts';
+import { recordFigures } from './record.ts';
 import { stopcopyFigures } from './stopcopy.ts';
 
 const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   jailor: jailorFigures,
   stopcopy: stopcopyFigures,
   engine: engineFigures,
+  record: recordFigures,
 };
 
 const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));

@@ -1,0 +1,100 @@
+/**
+ * The record at the sdn over a record channel (api/record-channel.ts): the compare-and-set of one migration in a few
+ * hundred microseconds, from the worker thread of that migration.
+ */
+import {
+  decodeRecordAnswer,
+  encodeRecordRequest,
+  MAX_RECORD_MESSAGE_BYTES,
+  type RecordAnswer,
+  type RecordRequest,
+} from '../../api/record-channel.ts';
+import { ComicranError } from '../../base/errors.ts';
+import { ipv4Bytes } from '../../base/ipv4.ts';
+import type { TcpTuning } from '../../linux/tcp.ts';
+import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import { SecureChannel } from '../channel/channel.ts';
+import { connectToPeer } from '../channel/establish.ts';
+import type { Readiness } from '../readiness.ts';
+
+/** Where the sdn waits for this migration, and the key of the channel (32 bytes). */
+export type RecordAddress = { readonly address: string; readonly port: number; readonly key: Uint8Array };
+
+const TUNING: TcpTuning = { bufferBytes: 64 << 10, silenceMs: 2_000 };
+/** An sdn that is silent for so long is asked in the other way. */
+const ANSWER_MS = 250;
+
+export class FastRecord implements Ownership, Disposable {
+  readonly #channel: SecureChannel<RecordRequest, RecordAnswer>;
+  readonly #nowMs: () => number;
+  /** Requests go one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Takes the channel over. */
+  constructor(channel: SecureChannel<RecordRequest, RecordAnswer>, nowMs: () => number) {
+    this.#channel = channel;
+    this.#nowMs = nowMs;
+  }
+
+  /** Has both sides do what a take will need, without its effect. @returns how long that took, in milliseconds. */
+  async ping(): Promise<number> {
+    const begunMs = this.#nowMs();
+    const answer = await this.#ask({ type: 'REHEARSE' });
+    if (answer.type !== 'READY') throw unexpected(answer);
+    return this.#nowMs() - begunMs;
+  }
+
+  /** As {@link Ownership}. @param expectedEpoch the one that the channel was opened for. */
+  async take(expectedEpoch: bigint): Promise<OwnershipRecord> {
+    return this.#change({ type: 'TAKE', expectedEpoch });
+  }
+
+  async give(expectedEpoch: bigint): Promise<OwnershipRecord> {
+    return this.#change({ type: 'GIVE_BACK', expectedEpoch });
+  }
+
+  async #change(request: RecordRequest): Promise<OwnershipRecord> {
+    const answer = await this.#ask(request);
+    if (answer.type === 'RECORD') return { owner: answer.owner, epoch: answer.epoch };
+    throw answer.type === 'REFUSED' ? new ComicranError(answer.code, answer.message) : unexpected(answer);
+  }
+
+  /** May be repeated. */
+  close(): void {
+    this.#channel.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #ask(request: RecordRequest): Promise<RecordAnswer> {
+    const asked = this.#last.then(async () => {
+      void this.#channel.send(request);
+      return this.#channel.receive(ANSWER_MS);
+    });
+    // An answer that comes too late would be taken for that of the next request.
+    this.#last = asked.catch(() => this.close());
+    return asked;
+  }
+}
+
+function unexpected(answer: RecordAnswer): ComicranError {
+  const said = answer.type === 'REFUSED' ? `${answer.code}: ${answer.message}` : answer.type;
+  return new ComicranError('peer.protocol', `the sdn answered ${said}`);
+}
+
+/** @throws ComicranError vm.unreachable, peer.refused, deadline */
+export async function openFastRecord(
+  { address, port, key }: RecordAddress,
+  readiness: Readiness,
+  timeoutMs: number,
+): Promise<FastRecord> {
+  const where = { address: Buffer.from(ipv4Bytes(address)), port };
+  const options = { key, readiness, maxMessageBytes: MAX_RECORD_MESSAGE_BYTES, tuning: TUNING };
+  const connection = await connectToPeer(where, timeoutMs, options);
+  const encode = (request: RecordRequest): readonly Uint8Array[] => [encodeRecordRequest(request)];
+  const codec = { encode, decode: decodeRecordAnswer };
+  const channel = new SecureChannel(connection, codec, MAX_RECORD_MESSAGE_BYTES, readiness);
+  return new FastRecord(channel, () => readiness.nowMs());
+}

@@ -173,6 +173,8 @@ export class PeerListener {
   readonly port: number;
   readonly #socket: number;
   readonly #options: ConnectionOptions;
+  /** They stay from one {@link accept} to the next: the peer may make several connections at once. */
+  readonly #candidates: Candidate[] = [];
   #closed = false;
 
   /** Listens at once. @param address port 0: any free one. @throws KernelError EADDRINUSE, EADDRNOTAVAIL */
@@ -190,33 +192,29 @@ export class PeerListener {
   async accept(timeoutMs: number): Promise<PeerConnection> {
     const { readiness } = this.#options;
     const deadline = readiness.nowMs() + timeoutMs;
-    const candidates: Candidate[] = [];
-    try {
-      for (;;) {
-        if (this.#closed) throw new ComicranError('aborted', 'nobody waits for the peer any more');
-        const remaining = deadline - readiness.nowMs();
-        if (remaining <= 0) throw new ComicranError('deadline', `the peer did not connect within ${timeoutMs} ms`);
-        const sockets = [this.#socket, ...candidates.map(({ socket }) => socket)];
-        // Not for longer than a candidate has: one that says nothing is noticed by the time alone.
-        await readiness.waitAny(
-          sockets.map((descriptor) => ({ descriptor, events: POLL.IN })),
-          Math.min(remaining, CANDIDATE_MS),
-        );
-        if (this.#closed) continue;
-        for (let socket = acceptTcp(this.#socket); socket !== undefined; socket = acceptTcp(this.#socket)) {
-          candidates.push(new Candidate(socket, this.#options));
-          if (candidates.length > MAX_CANDIDATES) closeDescriptor(candidates.shift()!.socket);
-        }
-        for (const candidate of candidates.slice()) {
-          const state = candidate.expired ? 'stranger' : advanceSafely(candidate);
-          if (state === 'waiting') continue;
-          candidates.splice(candidates.indexOf(candidate), 1);
-          if (state !== 'stranger') return state;
-          closeDescriptor(candidate.socket);
-        }
+    const candidates = this.#candidates;
+    for (;;) {
+      if (this.#closed) throw new ComicranError('aborted', 'nobody waits for the peer any more');
+      for (const candidate of candidates.slice()) {
+        const state = candidate.expired ? 'stranger' : advanceSafely(candidate);
+        if (state === 'waiting') continue;
+        candidates.splice(candidates.indexOf(candidate), 1);
+        if (state !== 'stranger') return state;
+        closeDescriptor(candidate.socket);
       }
-    } finally {
-      for (const candidate of candidates) closeDescriptor(candidate.socket);
+      const remaining = deadline - readiness.nowMs();
+      if (remaining <= 0) throw new ComicranError('deadline', `the peer did not connect within ${timeoutMs} ms`);
+      const sockets = [this.#socket, ...candidates.map(({ socket }) => socket)];
+      // Not for longer than a candidate has: one that says nothing is noticed by the time alone.
+      await readiness.waitAny(
+        sockets.map((descriptor) => ({ descriptor, events: POLL.IN })),
+        Math.min(remaining, CANDIDATE_MS),
+      );
+      if (this.#closed) continue;
+      for (let socket = acceptTcp(this.#socket); socket !== undefined; socket = acceptTcp(this.#socket)) {
+        candidates.push(new Candidate(socket, this.#options));
+        if (candidates.length > MAX_CANDIDATES) closeDescriptor(candidates.shift()!.socket);
+      }
     }
   }
 
@@ -226,6 +224,7 @@ export class PeerListener {
     this.#closed = true;
     this.#options.readiness.forget(this.#socket);
     closeDescriptor(this.#socket);
+    for (const { socket } of this.#candidates) closeDescriptor(socket);
   }
 }
 

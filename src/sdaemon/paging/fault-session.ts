@@ -1,0 +1,290 @@
+/** The destination's end of paging for one process: its userfaultfds, and the two connections to the page server. */
+import { randomInt } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { unreachable } from '../../base/assert.ts';
+import { ComicranError, type ErrorCode, isErrorCode } from '../../base/errors.ts';
+import { POLL } from '../../linux/file-descriptors.ts';
+import type { TcpAddress } from '../../linux/tcp.ts';
+import { decodeSourceMessage, encodeMessage } from '../../paging/codec.ts';
+import { EventJournal, readJournal } from '../../paging/event-journal.ts';
+import { FaultService, type FaultServiceOptions, type Purpose } from '../../paging/fault-service.ts';
+import { type DestinationMessage, MAX_MESSAGE_BYTES, PROTOCOL_VERSION } from '../../paging/messages.ts';
+import { MissingPages } from '../../paging/missing-pages.ts';
+import type { PageRun } from '../../paging/page-range.ts';
+import type { ServiceCounts } from '../../paging/service-times.ts';
+import { UserfaultSpace } from '../../paging/userfault-space.ts';
+import { connectToPeer } from '../channel/establish.ts';
+import type { Readiness } from '../readiness.ts';
+import { FrameLine } from './frame-line.ts';
+
+/** Where the page server listens, and the key of both connections (32 bytes). */
+export type PageServerAddress = TcpAddress & { readonly key: Uint8Array };
+
+/** A userfaultfd and the file that keeps what it has told. */
+export type KeptSpace = { readonly descriptor: number; readonly journal: string };
+
+export type FaultSessionOptions = {
+  readonly server: PageServerAddress;
+  /** Of the process; it is this session's from now on. */
+  readonly userfault: number;
+  /** A file that is not there yet, or the one that an earlier session has left ({@link adopted}). */
+  readonly journal: string;
+  /** What is missing at the start; undefined: it stands in the journal of an earlier session, which was killed. */
+  readonly missing: readonly PageRun[] | undefined;
+  /** Of an earlier session: children of the process. */
+  readonly children?: readonly KeptSpace[];
+  readonly service?: Partial<FaultServiceOptions>;
+  /** After a fault was sent, its answer is looked for without blocking for so long; it spares two changes of thread. */
+  readonly spinMicros?: number;
+};
+
+export type FaultSessionCalls = {
+  /** The process has made a child, which has a userfaultfd of its own. To be kept by whoever keeps the others. */
+  readonly onChild: (child: KeptSpace) => void;
+  /** Nothing is missing any more; touches of memory that never had contents are served until {@link FaultSession.close}. */
+  readonly onComplete: (counts: ServiceCounts) => void;
+  /** The source cannot bring what is missing, now or ever. The process waits. */
+  readonly onRefused: (error: ComicranError) => void;
+  /** A connection broke or could not be made; it is tried again. */
+  readonly onTrouble: (error: unknown) => void;
+};
+
+const PURPOSES: readonly Purpose[] = ['faults', 'fill'];
+const CONNECT_MS = 3_000;
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 500;
+const IDLE_MS = 1_000;
+const RETRY_MS = 0.1;
+const DEFAULT_SPIN_MICROS = 60;
+
+export class FaultSession {
+  readonly #options: FaultSessionOptions;
+  readonly #calls: FaultSessionCalls;
+  readonly #readiness: Readiness;
+  readonly #service: FaultService;
+  readonly #spaces: UserfaultSpace[] = [];
+  readonly #journals: string[] = [];
+  readonly #lines: Partial<Record<Purpose, FrameLine>> = {};
+  readonly #broken: Partial<Record<Purpose, () => void>> = {};
+  #server: PageServerAddress;
+  #closed = false;
+  #refused = false;
+  #complete = false;
+
+  constructor(options: FaultSessionOptions, calls: FaultSessionCalls, readiness: Readiness) {
+    this.#options = options;
+    this.#calls = calls;
+    this.#readiness = readiness;
+    this.#server = options.server;
+    const ports = {
+      ask: (purpose: Purpose, runs: readonly PageRun[]) => this.#send(purpose, { type: 'WANT', runs }),
+      childSpace: (descriptor: number, missing: MissingPages) => this.#childSpace(descriptor, missing),
+      nowMicros: () => performance.now() * 1000,
+    };
+    const { userfault, journal, missing } = options;
+    const own = missing === undefined ? readJournal(journal) : MissingPages.at(missing);
+    this.#service = new FaultService(this.#space(userfault, journal, own), own, ports, options.service);
+    for (const child of options.children ?? []) {
+      const left = readJournal(child.journal);
+      this.#service.add(this.#space(child.descriptor, child.journal, left), left);
+    }
+    // What the earlier session had read of faults is not told again by itself.
+    if (missing === undefined) for (const space of this.#spaces) space.wakeAll();
+  }
+
+  #space(descriptor: number, journal: string, missing: MissingPages): UserfaultSpace {
+    const space = new UserfaultSpace(descriptor, new EventJournal(journal, () => missing));
+    this.#spaces.push(space);
+    this.#journals.push(journal);
+    return space;
+  }
+
+  #childSpace(descriptor: number, missing: MissingPages): UserfaultSpace {
+    const journal = `${this.#options.journal}.${this.#journals.length}-${randomInt(1 << 30).toString(36)}`;
+    const space = this.#space(descriptor, journal, missing);
+    this.#calls.onChild({ descriptor, journal });
+    return space;
+  }
+
+  counts(): ServiceCounts & { readonly missingPages: number } {
+    return { ...this.#service.counts(), missingPages: this.#service.missingPages };
+  }
+
+  /** The page server is somewhere else now: another daemon has taken it over. */
+  redirect(server: PageServerAddress): void {
+    this.#server = server;
+    this.#refused = false;
+    for (const purpose of PURPOSES) this.#disconnect(purpose);
+  }
+
+  /** Serves until {@link close}, or until every process has ended. */
+  async run(): Promise<void> {
+    const connecting = PURPOSES.map((purpose) => this.#keepConnected(purpose));
+    try {
+      while (!this.#closed && !this.#service.hasEnded) {
+        if (!this.#step() && !this.#spin()) await this.#wait();
+        else if (this.#readiness.turnDue) await this.#readiness.turn();
+      }
+    } finally {
+      this.close();
+      await Promise.all(connecting);
+    }
+  }
+
+  async #wait(): Promise<void> {
+    const watched = this.#spaces.map(({ descriptor }) => ({ descriptor, events: POLL.IN as number }));
+    for (const purpose of PURPOSES) {
+      const line = this.#lines[purpose];
+      if (line === undefined) continue;
+      line.prepare();
+      watched.push(line.watched);
+    }
+    await this.#readiness.waitAny(watched, this.#service.mustRetry ? RETRY_MS : IDLE_MS);
+  }
+
+  /** @returns whether anything came. */
+  #step(): boolean {
+    this.#service.poll();
+    let busy = this.#receive('faults', Number.POSITIVE_INFINITY);
+    // One at a time: in between somebody may have begun to wait.
+    busy = this.#receive('fill', 1) || busy;
+    this.#service.fill();
+    for (const purpose of PURPOSES) this.#onLine(purpose, (line) => line.flush());
+    if (!this.#complete && this.#service.isComplete) {
+      this.#complete = true;
+      this.#send('faults', { type: 'DONE' });
+      this.#calls.onComplete(this.#service.counts());
+    }
+    return busy;
+  }
+
+  /** While somebody waits for a page the answer is looked for without blocking. @returns whether it came. */
+  #spin(): boolean {
+    if (!this.#service.isAwaited || this.#lines.faults === undefined) return false;
+    const end = performance.now() + (this.#options.spinMicros ?? DEFAULT_SPIN_MICROS) / 1000;
+    this.#lines.faults.prepare();
+    while (performance.now() < end) {
+      if (this.#receive('faults', 1)) return true;
+      this.#service.poll();
+    }
+    return false;
+  }
+
+  #receive(purpose: Purpose, most: number): boolean {
+    let count = 0;
+    this.#onLine(purpose, (line) => {
+      for (; count < most && !line.isClosed; count++) {
+        const bytes = line.receive();
+        if (bytes === undefined) return;
+        this.#take(purpose, bytes);
+      }
+    });
+    return count > 0;
+  }
+
+  #take(purpose: Purpose, bytes: Buffer): void {
+    const message = decodeSourceMessage(bytes);
+    switch (message.type) {
+      case 'OPENED':
+        if (message.version !== PROTOCOL_VERSION)
+          throw new ComicranError('peer.protocol', `the page server speaks version ${message.version} of paging`);
+        this.#service.connected(purpose);
+        if (this.#complete) this.#send(purpose, { type: 'DONE' });
+        break;
+      case 'PAGES':
+        this.#service.arrived(purpose, message.runs, message.bytes);
+        break;
+      case 'REFUSED': {
+        const code: ErrorCode = isErrorCode(message.code) ? message.code : 'peer.refused';
+        this.#refused = true;
+        this.#calls.onRefused(new ComicranError(code, message.message));
+        this.#disconnect('faults');
+        this.#disconnect('fill');
+        break;
+      }
+      default:
+        unreachable(message);
+    }
+  }
+
+  #send(purpose: Purpose, message: DestinationMessage): boolean {
+    if (this.#lines[purpose] === undefined) return false;
+    this.#onLine(purpose, (line) => line.send(encodeMessage(message)));
+    return this.#lines[purpose] !== undefined;
+  }
+
+  /** Works with a connection, if it is there; it is not afterwards when it broke. */
+  #onLine(purpose: Purpose, run: (line: FrameLine) => void): void {
+    const line = this.#lines[purpose];
+    if (line === undefined) return;
+    try {
+      run(line);
+    } catch (thrown) {
+      if (!(thrown instanceof ComicranError)) throw thrown;
+      this.#calls.onTrouble(thrown);
+      if (this.#lines[purpose] === line) this.#disconnect(purpose);
+    }
+  }
+
+  #disconnect(purpose: Purpose): void {
+    const line = this.#lines[purpose];
+    if (line === undefined) return;
+    delete this.#lines[purpose];
+    this.#readiness.forget(line.watched.descriptor);
+    line.close();
+    this.#service.disconnected(purpose);
+    this.#broken[purpose]?.();
+  }
+
+  async #keepConnected(purpose: Purpose): Promise<void> {
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!this.#closed) {
+      if (!this.#refused) {
+        try {
+          await this.#connect(purpose);
+          pauseMs = FIRST_PAUSE_MS;
+        } catch (thrown) {
+          if (!(thrown instanceof ComicranError)) throw thrown;
+          this.#calls.onTrouble(thrown);
+        }
+      }
+      if (this.#closed) return;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    }
+  }
+
+  /** Resolves when a connection that was made has gone. */
+  async #connect(purpose: Purpose): Promise<void> {
+    const { key, address, port } = this.#server;
+    const options = { key, maxMessageBytes: MAX_MESSAGE_BYTES, readiness: this.#readiness };
+    const connection = await connectToPeer({ address, port }, CONNECT_MS, options);
+    const line = new FrameLine(connection, MAX_MESSAGE_BYTES);
+    if (this.#closed) {
+      line.close();
+      return;
+    }
+    const gone = new Promise<void>((resolve) => {
+      this.#broken[purpose] = resolve;
+    });
+    this.#lines[purpose] = line;
+    this.#send(purpose, { type: 'OPEN', version: PROTOCOL_VERSION, purpose });
+    // The thread waits for what it knew of.
+    const own = this.#spaces[0];
+    if (own !== undefined) this.#readiness.forget(own.descriptor);
+    await gone;
+  }
+
+  /** Closes the userfaultfds and the connections. Where nobody else has the former, what is missing is zeros now. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const purpose of PURPOSES) this.#disconnect(purpose);
+    for (const space of this.#spaces) {
+      this.#readiness.forget(space.descriptor);
+      space.close();
+    }
+    if (this.#complete || this.#service.hasEnded)
+      for (const journal of this.#journals) rmSync(journal, { force: true });
+  }
+}

@@ -1,0 +1,132 @@
+/** The thread that pages: it blocks in poll(2) for userfaultfds and connections, and carries out what others tell it. */
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import { defined, unreachable } from '../../base/assert.ts';
+import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
+import { openWake } from '../../linux/wake.ts';
+import { ProcessPages } from '../../paging/page-reader.ts';
+import { carry } from '../migration/carried-error.ts';
+import { Readiness } from '../readiness.ts';
+import { FaultSession } from './fault-session.ts';
+import { PageSession } from './page-session.ts';
+import type {
+  AddPort,
+  FromPaging,
+  PagingEvent,
+  PagingReady,
+  StartFaults,
+  StartPages,
+  ToPaging,
+} from './paging-messages.ts';
+
+type Session = FaultSession | PageSession;
+type Tell = (event: PagingEvent) => void;
+
+/** Of nice(2): processes stand still for this thread. */
+const HURRIED_NICE = -15;
+
+function servePaging(parent: MessagePort): void {
+  const wake = openWake();
+  const readiness = new Readiness(() => performance.now(), wake);
+  hurry();
+  const listen = (port: MessagePort): void => {
+    const sessions = new Map<number, Session>();
+    port.on('message', (message: ToPaging | AddPort) => {
+      if ('type' in message) listen(message.port);
+      else
+        carryOut(message, sessions, readiness, (event) =>
+          port.postMessage({ id: message.id, event } satisfies FromPaging),
+        );
+    });
+    // A port of a thread that has ended: its sessions go on for whoever adopts them, as after a kill.
+    port.unref();
+  };
+  listen(parent);
+  parent.ref();
+  parent.postMessage({ type: 'ready', wake } satisfies PagingReady);
+}
+
+function hurry(): void {
+  try {
+    setScheduling(0, { ...getScheduling(0), nice: HURRIED_NICE, resetOnFork: true });
+  } catch {
+    // Without CAP_SYS_NICE it takes its turn like everybody.
+  }
+}
+
+function carryOut({ id, command }: ToPaging, sessions: Map<number, Session>, readiness: Readiness, tell: Tell): void {
+  const session = sessions.get(id);
+  switch (command.type) {
+    case 'faults':
+    case 'pages':
+      start(id, command, sessions, readiness, tell);
+      break;
+    case 'redirect':
+      if (session instanceof FaultSession) session.redirect(command.server);
+      break;
+    case 'counts':
+      if (session !== undefined) tell({ type: 'counts', counts: session.counts() });
+      break;
+    case 'close':
+      session?.close();
+      break;
+    default:
+      unreachable(command);
+  }
+}
+
+function start(
+  id: number,
+  command: StartFaults | StartPages,
+  sessions: Map<number, Session>,
+  readiness: Readiness,
+  tell: Tell,
+): void {
+  try {
+    const session =
+      command.type === 'faults' ? openFaults(command, readiness, tell) : openPages(command, readiness, tell);
+    sessions.set(id, session);
+    const end = (error: unknown): void => {
+      sessions.delete(id);
+      tell({ type: 'ended', counts: session.counts(), error: error === undefined ? undefined : carry(error) });
+    };
+    session.run().then(() => end(undefined), end);
+  } catch (thrown) {
+    tell({ type: 'ended', counts: undefined, error: carry(thrown) });
+  }
+}
+
+function openFaults(command: StartFaults, readiness: Readiness, tell: Tell): FaultSession {
+  const { spinMicros, ...options } = command;
+  return new FaultSession(
+    { ...options, ...(spinMicros === undefined ? {} : { spinMicros }) },
+    {
+      onChild: (child) => tell({ type: 'child', child }),
+      onComplete: (counts) => tell({ type: 'complete', counts }),
+      onRefused: (error) => tell({ type: 'refused', error: carry(error) }),
+      onTrouble: (error) => tell({ type: 'trouble', error: carry(error) }),
+    },
+    readiness,
+  );
+}
+
+function openPages(command: StartPages, readiness: Readiness, tell: Tell): PageSession {
+  const { pid, listen, spinMicros } = command;
+  const reader = new ProcessPages(pid);
+  try {
+    const session = new PageSession(
+      { reader, listen, ...(spinMicros === undefined ? {} : { spinMicros }) },
+      {
+        onDone: () => tell({ type: 'done' }),
+        onFailure: (error) => tell({ type: 'refused', error: carry(error) }),
+      },
+      readiness,
+    );
+    tell({ type: 'listening', port: session.port });
+    return session;
+  } catch (thrown) {
+    reader.close();
+    throw thrown;
+  }
+}
+
+servePaging(defined(parentPort, 'the port of a worker thread'));

@@ -11,7 +11,7 @@ import { captureDescriptors } from './descriptors/capture.ts';
 import { chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
 import { findChildren } from './inspect.ts';
-import { captureAddressSpace, findPages } from './memory.ts';
+import { type AddressSpace, type AreaSurvey, captureAddressSpace } from './memory.ts';
 import { capturePlatform, captureProcess, type OwnState, ownState } from './process.ts';
 import { ask } from './question.ts';
 import { intervalTimers, posixTimers, signalActions } from './signals.ts';
@@ -27,15 +27,25 @@ type Answers = {
   readonly threads: readonly OwnAnswers[];
 };
 
+/** Everything of an image but how many bytes of pages travel beside it. */
+export type CapturedState = Omit<ProcessImage, 'memory'> & { readonly memory: AddressSpace };
+
+/** The image of what was captured, with these pages. */
+export function imageWith(state: CapturedState, pages: readonly PageSpan[]): ProcessImage {
+  const pageBytes = pages.reduce((sum, { start, end }) => sum + (end - start), 0n);
+  return { ...state, memory: { ...state.memory, pageBytes } };
+}
+
 /**
  * Captures a process whose threads are all stopped. Whether it succeeds or fails, every thread can be let go.
  *
- * @returns the image, and the pages that travel beside it.
+ * @param withMain called with the main thread, when the agent is in the process.
  */
-export function captureImage(
+export function captureState(
   tools: SourceTools,
   frozen: readonly FrozenThread[],
-): { image: ProcessImage; pages: PageSpan[] } {
+  withMain: (main: Tracee, survey: AreaSurvey) => void = () => undefined,
+): CapturedState {
   const { pid, facts, faults, process } = tools;
   const children = findChildren(pid);
   if (children.length > 0)
@@ -44,15 +54,13 @@ export function captureImage(
   process.syscallSite = readVdso(survey.specials, process.memory).syscallSite;
   process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
 
-  const answers = interview(tools, frozen);
+  const answers = interview(tools, frozen, (main) => withMain(main, survey));
   const threads = frozen.map((thread, index) =>
     captureThread(thread, answers.threads[index]!, tools.restarted, facts.scheduling.cpus),
   );
   faults.reach('capture.threads');
   const addressSpace = captureAddressSpace(pid, survey, answers.own.brk);
   faults.reach('capture.memory');
-  const pages = findPages(addressSpace.areas, tools.pageFinder);
-  faults.reach('capture.pages');
   const descriptors = captureDescriptors({
     pid,
     pidfd: tools.pidfd,
@@ -62,21 +70,23 @@ export function captureImage(
   faults.reach('capture.descriptors');
   const main = frozen[0]!;
   const pending = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
-  const pageBytes = pages.reduce((sum, { start, end }) => sum + (end - start), 0n);
-  const image = {
+  return {
     platform: capturePlatform(pid, facts, threads[0]!.extendedState),
     process: captureProcess(pid, main.status, answers.own),
-    memory: { ...addressSpace, pageBytes },
+    memory: addressSpace,
     signals: { actions: answers.actions, pending },
     timers: { posix: answers.posix, intervals: answers.intervals },
     threads,
     descriptors,
   };
-  return { image, pages };
 }
 
 /** Asks the process and each thread. */
-function interview({ pid, faults }: SourceTools, frozen: readonly FrozenThread[]): Answers {
+function interview(
+  { pid, faults }: SourceTools,
+  frozen: readonly FrozenThread[],
+  withMain: (main: Tracee) => void,
+): Answers {
   for (const { thread } of frozen) leaveRestartableSequence(thread);
   const main = frozen[0]!.thread;
   const answers = withAgent(main, () => {
@@ -91,6 +101,7 @@ function interview({ pid, faults }: SourceTools, frozen: readonly FrozenThread[]
     faults.reach('capture.process-calls');
     const threads = frozen.map(({ thread }) => askThread(thread));
     faults.reach('capture.thread-calls');
+    withMain(main);
     return { ...ofProcess, threads };
   });
   faults.reach('capture.agent-removed');

@@ -19,7 +19,29 @@ export const CAPTURE_FAULTS = [
   'capture.encoded',
 ] as const;
 
-export type CaptureFault = (typeof CAPTURE_FAULTS)[number];
+/** Every step of a snapshot, in its order. */
+export const SNAPSHOT_FAULTS = [
+  'inspect.process',
+  'inspect.descriptors',
+  'freeze.surveyed',
+  'freeze.seized',
+  'freeze.stopped',
+  'freeze.complete',
+  'capture.agent-installed',
+  'capture.process-calls',
+  'capture.thread-calls',
+  'capture.cloned',
+  'capture.agent-removed',
+  'capture.threads',
+  'capture.memory',
+  'capture.descriptors',
+  'snapshot.released',
+  'snapshot.separated',
+  'snapshot.pages',
+  'snapshot.encoded',
+] as const;
+
+export type CaptureFault = (typeof CAPTURE_FAULTS)[number] | (typeof SNAPSHOT_FAULTS)[number];
 
 export type Faults<Point extends string> = {
   /** Called when a step has been done. What it throws is treated like any other failure of the step. */

@@ -45,6 +45,7 @@ export function freezeThreads(process: TracedProcess, options: FreezeOptions): F
   // Injected calls would have to pass the filters of the process.
   const hasFilters = readStatus(process.pid).text('Seccomp') !== '0';
   const traceOptions = TRACE_OPTION.SYSGOOD | (hasFilters ? TRACE_OPTION.SUSPEND_SECCOMP : 0);
+  process.traceOptions = traceOptions;
   try {
     for (;;) {
       const fresh = listThreads(process.pid).filter((tid) => !stopped.includes(tid));

@@ -12,6 +12,10 @@ import type { SourceTools } from './source.ts';
 /** A run of pages, in bytes. */
 export type PageRange = { readonly start: bigint; readonly length: number };
 
+export function pageRanges(spans: readonly PageSpan[]): PageRange[] {
+  return spans.map(({ start, end }) => ({ start, length: Number(end - start) }));
+}
+
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** Exactly one of resume, kill is called in the end. Until holdStopped, the stop ends with this program. */
@@ -28,9 +32,9 @@ export class FrozenSource {
     this.#threads = threads;
   }
 
-  setImage(image: Uint8Array, pages: readonly PageSpan[]): void {
+  setImage(image: Uint8Array, pages: readonly PageRange[]): void {
     this.#image = image;
-    this.#pages = pages.map(({ start, end }) => ({ start, length: Number(end - start) }));
+    this.#pages = pages;
   }
 
   /** The process image, without page contents. */

@@ -3,6 +3,7 @@
  *
  *     openSource ──► Source ──freeze──► FrozenSource ──resume──► (runs on, may be frozen again)
  *                                                   └──kill────► (gone)
+ *                         ──snapshot──► Snapshot, and it runs on
  *
  * All calls on one process come from one thread: ptrace belongs to it.
  */
@@ -16,15 +17,16 @@ import { PageFinder } from '../linux/pagemap.ts';
 import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
 import { TracedProcess } from '../linux/tracee.ts';
 import { beNormal, beUrgent } from '../linux/urgency.ts';
-import { captureImage } from './capture.ts';
+import { captureState, imageWith } from './capture.ts';
 import type { InheritedPipe } from './descriptors/capture.ts';
 import { type CaptureFault, type Faults, NO_FAULTS } from './faults.ts';
 import { type FrozenThread, freezeThreads, Stragglers } from './freeze.ts';
-import { FrozenSource } from './frozen.ts';
+import { FrozenSource, pageRanges } from './frozen.ts';
 import { inspectProcess } from './inspect.ts';
 import { MappedFiles } from './mapped-files.ts';
-import { AreaSurveyor } from './memory.ts';
+import { AreaSurveyor, findPages } from './memory.ts';
 import { RestartedCalls } from './restarted-calls.ts';
+import { type Snapshot, type SnapshotOptions, takeSnapshot } from './snapshot.ts';
 
 export type SourceOptions = {
   readonly facts: KernelFacts;
@@ -114,16 +116,15 @@ export class Source {
   freeze(): FrozenSource {
     assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
     this.#frozen = translated(this.pid, () => {
-      const { process, surveyor, restarted, facts, faults } = this.#tools;
-      surveyor.prepare();
-      restarted.prepare();
-      faults.reach('freeze.surveyed');
-      beUrgent(facts.scheduling, null);
-      const threads = this.#stopAll(process, faults);
+      this.#prepare();
+      const { faults } = this.#tools;
+      const threads = this.#stopAll();
       const frozen = new FrozenSource(this.#tools, threads);
       try {
-        const { image, pages } = captureImage(this.#tools, threads);
-        frozen.setImage(encodeProcessImage(image), pages);
+        const state = captureState(this.#tools, threads);
+        const pages = findPages(state.memory.areas, this.#tools.pageFinder);
+        faults.reach('capture.pages');
+        frozen.setImage(encodeProcessImage(imageWith(state, pages)), pageRanges(pages));
         faults.reach('capture.encoded');
         return frozen;
       } catch (error) {
@@ -134,11 +135,36 @@ export class Source {
     return this.#frozen;
   }
 
-  #stopAll(process: TracedProcess, faults: Faults<CaptureFault>): FrozenThread[] {
+  /**
+   * Captures the process as it is at one moment and lets it run on at once; its memory is read from a clone. On failure the
+   * process runs on as if nothing had happened.
+   *
+   * @throws ComicranError process.unsupported, also where the process may not have another one beside it (limits.pids);
+   *   process.gone, process.trace, deadline; and what `atStop` throws.
+   */
+  snapshot(options: SnapshotOptions = {}): Snapshot {
+    assert(this.#frozen?.isOver !== false, 'a frozen process is not photographed');
+    return translated(this.pid, () => {
+      this.#prepare();
+      return takeSnapshot(this.#tools, () => this.#stopAll(), options);
+    });
+  }
+
+  /** Whatever can be looked at before the stop. */
+  #prepare(): void {
+    const { surveyor, restarted, facts, faults } = this.#tools;
+    surveyor.prepare();
+    restarted.prepare();
+    faults.reach('freeze.surveyed');
+    beUrgent(facts.scheduling, null);
+  }
+
+  #stopAll(): FrozenThread[] {
+    const { process, facts, faults } = this.#tools;
     try {
       return freezeThreads(process, { deadlineMicros: this.#deadlineMicros, stragglers: this.#stragglers, faults });
     } catch (error) {
-      beNormal(this.#tools.facts.scheduling);
+      beNormal(facts.scheduling);
       throw error;
     }
   }

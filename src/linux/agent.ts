@@ -3,7 +3,7 @@
  * and room for their arguments.
  *
  *     base ┌───────────┐
- *          │ code      │ call, batch loop, doorbell, recovery
+ *          │ code      │ call, batch loop, doorbell, recovery, fork
  *          ├───────────┤ TABLE
  *          │ calls     │ CALLS entries of eight words: number, six arguments, result
  *          ├───────────┤ FRAME
@@ -55,12 +55,61 @@ const CODE = Buffer.from(
     'b80f000000', //   end:   mov eax, rt_sigreturn
     '0f05', //                syscall
     '0f0b', //                ud2
+    // Makes r12 calls from rbx on; forks, if r13 is not 0; makes r14 calls from r13 on.
+    '4d85e4', //       fork:  test r12, r12
+    '742a', //                jz part
+    '488b03', //              mov rax, [rbx]
+    '488b7b08', //            mov rdi, [rbx+8]
+    '488b7310', //            mov rsi, [rbx+16]
+    '488b5318', //            mov rdx, [rbx+24]
+    '4c8b5320', //            mov r10, [rbx+32]
+    '4c8b4328', //            mov r8, [rbx+40]
+    '4c8b4b30', //            mov r9, [rbx+48]
+    '0f05', //                syscall
+    '48894338', //            mov [rbx+56], rax
+    '4883c340', //            add rbx, 64
+    '49ffcc', //              dec r12
+    'ebd1', //                jmp fork
+    '4d85ed', //       part:  test r13, r13
+    '74b0', //                jz done
+    '4c89eb', //              mov rbx, r13
+    '4d89f4', //              mov r12, r14
+    '4531ed', //              xor r13d, r13d
+    'bf00450000', //          mov edi, CLONE_VM | CLONE_FILES | CLONE_VFORK
+    '31f6', //                xor esi, esi
+    '31d2', //                xor edx, edx
+    '4531d2', //              xor r10d, r10d
+    '4531c0', //              xor r8d, r8d
+    'b838000000', //          mov eax, clone
+    '0f05', //                syscall
+    '4889c5', //              mov rbp, rax
+    '4885c0', //              test rax, rax
+    '78a5', //                js fork
+    '7415', //                jz between
+    '89c7', //                mov edi, eax
+    '31f6', //                xor esi, esi
+    'ba00000040', //          mov edx, __WALL
+    '4531d2', //              xor r10d, r10d
+    'b83d000000', //          mov eax, wait4
+    '0f05', //                syscall
+    'eb8e', //                jmp fork
+    // The process between the two, which only lives to make the clone: a child of the traced process itself would be
+    // visible to it. Both end here at once when nobody traces them.
+    'bf00040000', // between: mov edi, CLONE_FILES
+    'b838000000', //          mov eax, clone
+    '0f05', //                syscall
+    'f7d8', //                neg eax
+    '89c7', //                mov edi, eax
+    'b8e7000000', //          mov eax, exit_group
+    '0f05', //                syscall
+    '0f0b', //                ud2
   ].join(''),
   'hex',
 );
 const CALL = 0n;
 const BATCH = 7n;
 const END = 68n;
+const FORK = 77n;
 
 /** Where a mark of {@link Agent.mark} stands. */
 export type ScratchMark = { readonly used: number };
@@ -73,13 +122,22 @@ export class Agent {
   frameOwner: unknown = null;
   #used = 0;
 
-  /** Takes over a mapping that is readable, writable and executable. */
-  constructor(memory: ProcessMemory, base: bigint, size: bigint) {
+  private constructor(memory: ProcessMemory, base: bigint, size: bigint) {
     assert(size >= AGENT_BYTES, 'an agent without scratch');
     this.#memory = memory;
     this.base = base;
     this.size = size;
+  }
+
+  /** Takes over a mapping that is readable, writable and executable. */
+  static install(memory: ProcessMemory, base: bigint, size: bigint): Agent {
     memory.write(base, CODE);
+    return new Agent(memory, base, size);
+  }
+
+  /** The agent that a process has from the one it was cloned from. */
+  static inherited(memory: ProcessMemory, { base, size }: Agent): Agent {
+    return new Agent(memory, base, size);
   }
 
   get callAddress(): bigint {
@@ -91,6 +149,10 @@ export class Agent {
   /** Where a thread stands when its doorbell has rung. */
   get endAddress(): bigint {
     return this.base + END;
+  }
+  /** Where the code begins that makes calls, forks, and makes more calls; see linux/fork.ts. */
+  get forkAddress(): bigint {
+    return this.base + FORK;
   }
   get tableAddress(): bigint {
     return this.base + TABLE;

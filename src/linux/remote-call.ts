@@ -1,4 +1,5 @@
 /** System calls to be made inside another process. */
+import { KernelError } from './errno.ts';
 
 /** A number, or an address in the tracee. */
 export type RemoteArgument = number | bigint;
@@ -26,6 +27,18 @@ export function encodeCalls(calls: readonly RemoteCall[]): Buffer {
       writeWord(table, index * CALL_BYTES + 8 + position * 8, argument);
   }
   return table;
+}
+
+/** @returns the results. @throws KernelError for the first that failed and must not. */
+export function checkResults(pid: number, calls: readonly RemoteCall[], results: readonly bigint[]): readonly bigint[] {
+  for (const [index, { what, mayFail }] of calls.entries())
+    if (mayFail !== true) checkResult(pid, what, results[index]!);
+  return results;
+}
+
+export function checkResult(pid: number, what: string, result: bigint): bigint {
+  if (result < 0n && result > -4096n) throw new KernelError(`${what} in process ${pid}`, Number(-result));
+  return result;
 }
 
 function writeWord(into: Buffer, offset: number, value: RemoteArgument): void {

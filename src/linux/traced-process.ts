@@ -15,6 +15,8 @@ export class TracedProcess {
   agent: Agent | null = null;
   /** Whether a thread that is in an injected call when this program dies goes on as if nothing had been. */
   readonly outlivesTracer: boolean;
+  /** The options that its threads were seized with. */
+  traceOptions = 0;
   /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
   stopRequested = false;
 

@@ -11,7 +11,7 @@ import { KernelError } from './errno.ts';
 import * as ptrace from './ptrace.ts';
 import { REGISTER_SET, TRACE_EVENT } from './ptrace.ts';
 import { type RegisterName, Registers } from './registers.ts';
-import type { RemoteArgument, RemoteCall } from './remote-call.ts';
+import { checkResult, checkResults, type RemoteArgument, type RemoteCall } from './remote-call.ts';
 import { encodeSignalFrame } from './signal-frame.ts';
 import { SIGNAL } from './signals.ts';
 import { SYS } from './syscall-numbers.ts';
@@ -99,7 +99,7 @@ export class Tracee {
     if (this.process.agent === null) return this.callAtSite(number, ...args);
     this.#prepare(number, args, this.agent.callAddress);
     return this.#injected(() => {
-      this.#runToDoorbell();
+      this.runToDoorbell();
       return this.#work.getSigned('rbp');
     });
   }
@@ -114,6 +114,21 @@ export class Tracee {
     for (let start = 0; start < calls.length; start += CALLS)
       results.push(...this.#batchPart(calls.slice(start, start + CALLS)));
     return results;
+  }
+
+  /**
+   * Runs code of the agent in the thread. Registers and signal mask are put back, whatever happens.
+   *
+   * @param words for registers. @param run lets the thread go to the doorbell. @returns rbp, where the code left its result.
+   */
+  runAgent(address: bigint, words: Partial<Record<RegisterName, bigint | number>>, run: () => void): bigint {
+    this.#work.copyFrom(this.registers).set('rip', address);
+    for (const [name, word] of Object.entries(words)) this.#work.set(name as RegisterName, word);
+    this.#finishPrepare();
+    return this.#injected(() => {
+      run();
+      return this.#work.getSigned('rbp');
+    });
   }
 
   /**
@@ -134,7 +149,7 @@ export class Tracee {
       }
       const child = ptrace.eventMessage(this.tid);
       if (agent === null) this.#toSyscallStop();
-      else this.#runToDoorbell();
+      else this.runToDoorbell();
       return child;
     });
   }
@@ -183,7 +198,7 @@ export class Tracee {
     assert(this.process.agent === null, 'a second agent');
     const flags = MAP_PRIVATE_ANONYMOUS | (at === 0n ? 0 : MAP_FIXED_NOREPLACE);
     const base = this.callAtSite(SYS.mmap, at, size, PROT_READ_WRITE_EXEC, flags, -1, 0);
-    const agent = new Agent(this.process.memory, this.#checked('map the agent', base), size);
+    const agent = Agent.install(this.process.memory, this.#checked('map the agent', base), size);
     this.process.agent = agent;
     return agent;
   }
@@ -195,9 +210,7 @@ export class Tracee {
   }
 
   #checked(what: string, result: bigint): bigint {
-    if (result < 0n && result > -4096n)
-      throw new KernelError(`${what} in process ${this.process.pid}`, Number(-result));
-    return result;
+    return checkResult(this.process.pid, what, result);
   }
 
   #prepare(number: number, args: readonly RemoteArgument[], address: bigint): void {
@@ -225,17 +238,14 @@ export class Tracee {
     agent.frameOwner = this;
   }
 
-  #batchPart(calls: readonly RemoteCall[]): bigint[] {
+  #batchPart(calls: readonly RemoteCall[]): readonly bigint[] {
     const { agent } = this;
     agent.writeCalls(calls);
     this.#work.copyFrom(this.registers).set('rip', agent.batchAddress);
     this.#work.set('rbx', agent.tableAddress).set('r12', calls.length);
     this.#finishPrepare();
-    this.#injected(() => this.#runToDoorbell());
-    const results = agent.readResults(calls.length);
-    return calls.map(({ what, mayFail }, index) =>
-      mayFail === true ? results[index]! : this.#checked(what, results[index]!),
-    );
+    this.#injected(() => this.runToDoorbell());
+    return checkResults(this.process.pid, calls, agent.readResults(calls.length));
   }
 
   /** Runs the thread with the prepared registers; puts its own ones and its signal mask back, whatever happens. */
@@ -263,16 +273,21 @@ export class Tracee {
     ptrace.setSignalMask(this.tid, this.#mask);
   }
 
-  #runToDoorbell(): void {
+  /** Lets the thread run until the agent has rung. */
+  runToDoorbell(): void {
+    const event = this.runToEvent();
+    if (event !== 0) this.#unexpected({ kind: 'stopped', signal: SIGNAL.TRAP, event });
+  }
+
+  /** Lets the thread run until the agent has rung, or up to an event. @returns which event; 0: it has rung. */
+  runToEvent(): number {
     for (;;) {
       const status = this.#next();
-      if (status.kind === 'stopped' && status.event === 0 && status.signal === this.process.doorbell) {
-        ptrace.getRegisters(this.tid, this.#work);
-        if (this.#work.get('rip') === this.agent.endAddress) return;
-        // Somebody else's: the process ignores it, and so it may be lost.
-        continue;
-      }
-      this.#unexpected(status);
+      if (status.event !== 0) return status.event;
+      if (status.signal !== this.process.doorbell) this.#unexpected(status);
+      ptrace.getRegisters(this.tid, this.#work);
+      // If not, it is somebody else's: the process ignores it, and so it may be lost.
+      if (this.#work.get('rip') === this.agent.endAddress) return 0;
     }
   }
 

@@ -1,13 +1,13 @@
 /** Needs root. An engine that is killed leaves nothing half done. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { SNAPSHOT_FAULTS } from '../../src/checkpoint/faults.ts';
 import { continueQuietly } from '../../src/linux/continue.ts';
-import { listThreads, readStatus } from '../../src/linux/procfs.ts';
+import { listChildren, listThreads, readStatus } from '../../src/linux/procfs.ts';
 import { needs } from '../support/needs.ts';
-import { Cage, NODE, PYTHON, program } from './support/cage.ts';
+import { Cage, PYTHON, program } from './support/cage.ts';
+import { killEngineAt } from './support/doomed-engine.ts';
 import { Resident, untilStopped } from './support/engine.ts';
 
 const skip = needs('root', 'unshare', 'nsenter', 'python3', 'ip');
@@ -15,23 +15,6 @@ const PORT = 7105;
 const HAS_AVX2 = /\bavx2\b/.test(readFileSync('/proc/cpuinfo', 'latin1'));
 
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Lets an engine of its own go to a place, and kills it there. @returns what it printed. */
-async function killEngineAt(what: string, ...numbers: readonly number[]): Promise<string> {
-  const engine = spawn(
-    NODE,
-    ['--disable-warning=ExperimentalWarning', program('engine.ts'), what, ...numbers.map(String)],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  const over = once(engine, 'exit');
-  const [line] = (await Promise.race([once(engine.stdout, 'data'), over])) as [unknown];
-  await pause(30);
-  engine.kill('SIGKILL');
-  await over;
-  return String(line).trim();
-}
 
 async function untilGone(pid: number): Promise<void> {
   const alive = (): boolean => existsSync(`/proc/${pid}`) && readStatus(pid).text('State')[0] !== 'Z';
@@ -71,6 +54,8 @@ async function assertWaitEnds({ cage }: Resident): Promise<void> {
   assert.equal(cage.ask(PORT, 'results["wait"][0]'), '0');
 }
 
+const SETTLED = SNAPSHOT_FAULTS.slice(SNAPSHOT_FAULTS.indexOf('freeze.complete'));
+
 describe('an engine that is killed', { skip }, () => {
   test('while the process is frozen: it runs on', async () => {
     await using resident = await startWatchful();
@@ -102,6 +87,19 @@ describe('an engine that is killed', { skip }, () => {
     }
     await assertWaitEnds(resident);
   });
+
+  for (const point of SNAPSHOT_FAULTS.filter((name) => !name.startsWith('inspect.')))
+    test(`while it takes a snapshot, at ${point}: the process runs on, and there is no clone`, async () => {
+      await using resident = await startWatchful();
+      const { cage, pid } = resident;
+      assert.equal(await killEngineAt('snapshot', pid, point), point);
+      await assertWell(resident);
+      for (let tries = 0; tries < 100 && listChildren(cage.init).length > 1; tries++) await pause(5);
+      assert.deepEqual(listChildren(cage.init), [pid]);
+      assert.deepEqual(listChildren(pid), []);
+      // Before that nobody has seen to the system calls that were cut short.
+      if (SETTLED.includes(point)) await assertWaitEnds(resident);
+    });
 
   test('while it builds a process: nothing of that is left', async () => {
     await using resident = await startWatchful();

@@ -4,6 +4,7 @@
  *     engine.ts freeze PID              every thread is stopped
  *     engine.ts hold PID                … and the stop is made to last
  *     engine.ts call PID THREAD         … and the n-th thread is in the middle of an injected call
+ *     engine.ts snapshot PID POINT      a snapshot is being taken, and has come to this point of checkpoint/faults.ts
  *     engine.ts build PID HATCHERY      a process is being built out of it
  *     engine.ts finish PID HATCHERY     … and is complete
  */
@@ -40,7 +41,15 @@ function inTheMiddle(index: number): void {
   thread.call('sleep', SYS.nanosleep, address, 0);
 }
 
+function inSnapshot(wanted: string): void {
+  const reach = (point: string): void => {
+    if (point === wanted) stay(point);
+  };
+  openSource(pid, { facts, faults: { reach } }).snapshot();
+}
+
 if (what === 'call') inTheMiddle(Number(other));
+else if (what === 'snapshot') inSnapshot(other!);
 else {
   const frozen = openSource(pid, { facts }).freeze();
   if (what === 'freeze') stay('frozen');

@@ -1,11 +1,14 @@
 /** The engine as the tests use it. */
 import type { FrozenSource } from '../../../src/checkpoint/frozen.ts';
+import type { Snapshot } from '../../../src/checkpoint/snapshot.ts';
 import { openSource, type Source, type SourceOptions } from '../../../src/checkpoint/source.ts';
 import { FileLooks } from '../../../src/linux/file-digest.ts';
 import { probeKernel } from '../../../src/linux/kernel-facts.ts';
 import { listThreads, readStatus } from '../../../src/linux/procfs.ts';
 import { beginRestore, type RestoreOptions, type RestoringProcess } from '../../../src/restore/restoring.ts';
 import { Cage, type StartOptions } from './cage.ts';
+
+type Photograph = Pick<FrozenSource | Snapshot, 'image' | 'pages' | 'readPages'>;
 
 export const facts = probeKernel();
 export const files = new FileLooks();
@@ -15,14 +18,14 @@ export function open(pid: number, options: Partial<SourceOptions> = {}): Source 
 }
 
 /** Memory of all pages that travel, one behind another. */
-export function readAllPages(frozen: FrozenSource): Buffer {
+export function readAllPages(frozen: Photograph): Buffer {
   const bytes = Buffer.allocUnsafeSlow(frozen.pages.reduce((sum, { length }) => sum + length, 0));
   frozen.readPages(frozen.pages, bytes);
   return bytes;
 }
 
 export async function begin(
-  frozen: FrozenSource,
+  frozen: Photograph,
   cage: Cage,
   options: Partial<RestoreOptions> = {},
 ): Promise<RestoringProcess> {
@@ -31,7 +34,7 @@ export async function begin(
 }
 
 /** The process in another cage, up to the moment in which it would run. */
-export async function restore(frozen: FrozenSource, cage: Cage): Promise<RestoringProcess> {
+export async function restore(frozen: Photograph, cage: Cage): Promise<RestoringProcess> {
   const restoring = await begin(frozen, cage);
   restoring.writePages(frozen.pages, readAllPages(frozen));
   restoring.finish();

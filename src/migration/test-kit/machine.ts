@@ -144,7 +144,7 @@ export class Machine {
     };
   }
 
-  sourceTraffic(life: Life): SourceTraffic {
+  sourceTraffic(): SourceTraffic {
     const tap = (): FakeTap => {
       if (this.#tap === undefined) throw new ComicranError('replication.overrun', 'nobody watches');
       return this.#tap;

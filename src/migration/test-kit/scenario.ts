@@ -155,7 +155,7 @@ export function sourcePorts(world: World, life: Life): SourcePorts {
   return {
     process: life.wrap('process', world.source.sourceProcess(life)),
     packets: life.wrap('packets', world.source.sourcePackets(life)),
-    traffic: life.wrap('traffic', world.source.sourceTraffic(life)),
+    traffic: life.wrap('traffic', world.source.sourceTraffic()),
     connect,
     ownership: life.wrap('ownership', world.ownership(world.source)),
     journal: life.wrap('journal', world.source.journalPort()),

@@ -65,7 +65,11 @@ export class PageFinder {
         const from = this.#regions.readBigUInt64LE(index * REGION_BYTES);
         append(spans, from, this.#regions.readBigUInt64LE(index * REGION_BYTES + 8));
       }
-      at = argument.readBigUInt64LE(32);
+      if (count < REGIONS) return;
+      // What the kernel says of where it ended may lie before what it has reported (seen in 6.18 with over 512 regions).
+      const last = this.#regions.readBigUInt64LE((REGIONS - 1) * REGION_BYTES + 8);
+      const walked = argument.readBigUInt64LE(32);
+      at = walked > last ? walked : last;
     }
   }
 

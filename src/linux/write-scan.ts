@@ -95,12 +95,15 @@ export class WriteScan {
     argument.writeUInt32LE(mask, AT.MASK);
     argument.writeUInt32LE(IS.PRESENT | IS.SWAPPED, AT.ANY_OF);
     argument.writeUInt32LE(returned, AT.RETURN);
-    for (let at = area.start; at < area.end; at = readWord(argument, AT.WALK_END)) {
+    for (let at = area.start; at < area.end; ) {
       writeWord(argument, AT.START, at);
       const count = trySyscall(SYS.ioctl, this.#descriptor, PAGEMAP_SCAN, argument);
       if (count < 0) throw new KernelError(`PAGEMAP_SCAN of process ${this.#pid}`, -count);
       for (let offset = 0; offset < count * REGION_BYTES; offset += REGION_BYTES)
         found(readWord(regions, offset), readWord(regions, offset + 8), regions.readUInt32LE(offset + 16));
+      if (count < REGIONS) return;
+      // What the kernel says of where it ended may lie before what it has reported (seen in 6.18 with over 512 regions).
+      at = Math.max(readWord(argument, AT.WALK_END), readWord(regions, (REGIONS - 1) * REGION_BYTES + 8));
     }
   }
 

@@ -6,6 +6,7 @@
  *     socket.applyAll([setLink('lo', { up: true }), replaceRoute({ destination: 'default', gateway, link })]);
  */
 export * from './addresses.ts';
+export * from './filters.ts';
 export * from './links.ts';
 export * from './neighbours.ts';
 export * from './queueing.ts';

@@ -1,0 +1,104 @@
+/**
+ * Holding in the kernel what a sandbox sends, for the moment in which the gate is taken away: a token bucket before the
+ * sandbox's own end of the link. Closed, it keeps packets in order; opened, it passes them at once, and stays behind,
+ * because a device drops what it is given while its discipline is replaced.
+ */
+import { ComicranError } from '../base/errors.ts';
+import { ETHER_TYPE, ETHERNET_HEADER_BYTES, encodeFrame, MAC_BYTES } from '../base/packets/ethernet.ts';
+import type { FrameSender } from '../linux/packet-socket.ts';
+import {
+  addTokenBucket,
+  changeTokenBucket,
+  type Discipline,
+  findDiscipline,
+  type Link,
+  type RouteSocket,
+  type TokenBucket,
+} from '../linux/rtnetlink/index.ts';
+
+/** Number of the discipline: how it is known to be this one's. */
+const MAJOR = 0xc0d8;
+/** Most packets that wait. */
+const LIMIT_PACKETS = 32_768;
+/** Counted in addition to the length of every packet, so that the first one that waits does so for 16 hours. */
+const OVERHEAD_BYTES = 60_000;
+const CLOSED_RATE = 1n;
+const OPEN_RATE = 10n ** 12n;
+const OPEN_BURST_BYTES = 1 << 20;
+
+const closed = (link: Link): TokenBucket => ({
+  rate: CLOSED_RATE,
+  overheadBytes: OVERHEAD_BYTES,
+  burstBytes: link.mtu + ETHERNET_HEADER_BYTES,
+  limitPackets: LIMIT_PACKETS,
+});
+const OPEN: TokenBucket = {
+  rate: OPEN_RATE,
+  overheadBytes: 0,
+  burstBytes: OPEN_BURST_BYTES,
+  limitPackets: LIMIT_PACKETS,
+};
+
+/** A hold that passes everything, and in which nothing waits. */
+export function isOpenHold({ major, rate, waitingPackets }: Discipline): boolean {
+  return major === MAJOR && rate === OPEN_RATE && waitingPackets === 0;
+}
+
+/** What still waits before a link. */
+export function waitingBefore(routes: RouteSocket, link: number): number {
+  return findDiscipline(routes, link)?.waitingPackets ?? 0;
+}
+
+export class EgressHold {
+  readonly #routes: RouteSocket;
+  readonly #link: Link;
+  readonly #queued: FrameSender;
+
+  /** @param queued sends through the link's queue; it stays the caller's, as `routes` does. */
+  constructor(routes: RouteSocket, link: Link, queued: FrameSender) {
+    this.#routes = routes;
+    this.#link = link;
+    this.#queued = queued;
+  }
+
+  /**
+   * Makes the hold, open. Where there is none yet, the device drops what it sends in that moment.
+   * @throws ComicranError needs.kernel
+   */
+  prepare(): void {
+    const present = findDiscipline(this.#routes, this.#link.index);
+    if (present?.major === MAJOR) return;
+    try {
+      this.#routes.applyAll(addTokenBucket(this.#link.index, MAJOR, OPEN));
+    } catch (cause) {
+      throw new ComicranError('needs.kernel', `link ${this.#link.name} cannot be held`, {
+        cause,
+        hint: "Load a token bucket filter with 'modprobe sch_tbf', or use a kernel with CONFIG_NET_SCH_TBF.",
+      });
+    }
+  }
+
+  /** One more packet may pass: the bucket begins full, and this program's own frame, or another, takes what is in it. */
+  close(): void {
+    this.#routes.apply(changeTokenBucket(this.#link.index, MAJOR, closed(this.#link)));
+    this.#sendOwnFrame(this.#link.mtu);
+  }
+
+  /** What waits goes first. */
+  open(): void {
+    this.#routes.apply(changeTokenBucket(this.#link.index, MAJOR, OPEN));
+    // A queue is looked at when a packet comes.
+    this.#sendOwnFrame(0);
+  }
+
+  /** Opens it where there is one. */
+  openPresent(): void {
+    if (findDiscipline(this.#routes, this.#link.index)?.major === MAJOR) this.open();
+  }
+
+  /** A frame that no host takes for its own. */
+  #sendOwnFrame(payloadBytes: number): void {
+    const nobody = Buffer.alloc(MAC_BYTES);
+    this.#queued.trySend(encodeFrame(nobody, nobody, ETHER_TYPE.EXPERIMENTAL, Buffer.alloc(payloadBytes)));
+  }
+}

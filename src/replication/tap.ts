@@ -1,0 +1,210 @@
+/**
+ * The source's side of a replicated migration: watches the sandbox's end of its link, and makes the log.
+ *
+ *     open ── mark ── read, read, … ── (process stopped, egress cut) finish ── read, read, … ── close
+ *
+ * - after `mark` the log begins; the process was stopped, so its queues and the tap's count say exactly where;
+ * - after `finish` no output is missing from the log, and the kernel's own count confirms it; what comes in later are
+ *   stragglers, which go to the destination in the same way.
+ */
+import { assert } from '../base/assert.ts';
+import { ComicranError } from '../base/errors.ts';
+import { ipv4Bytes } from '../base/ipv4.ts';
+import { closeFd, inNetns, openNetns } from '../linux/netns.ts';
+import { PacketTap } from '../linux/packet-tap.ts';
+import { getLink, RouteSocket } from '../linux/rtnetlink/index.ts';
+import { getAffinity, setAffinity, singleCpu } from '../linux/scheduling.ts';
+import { waitingBefore } from './egress-hold.ts';
+import type { LogEntry } from './log.ts';
+import { SocketMarks, type WatchedSocket } from './marks.ts';
+import { Sequencer } from './sequencer.ts';
+import { checkLink } from './suitable-link.ts';
+
+/** Frames of a second at 60,000 a second. */
+const BUFFER_BYTES = 64 << 20;
+/** Looks at the end until the kernel's count and what was read agree; more frames come in between, not for ever. */
+const MAX_LOOKS = 10_000;
+
+export type TrafficTapOptions = {
+  /** A process in the sandbox's network namespace. */
+  readonly pid: number;
+  /** The sandbox's own end of its link: `eth0`. */
+  readonly linkName: string;
+  /** Of the sandbox, dotted. */
+  readonly address: string;
+  /** The process's UDP sockets: what their queues drop from now on counts. They stay the caller's. */
+  readonly sockets: readonly WatchedSocket[];
+  readonly bufferBytes?: number;
+};
+
+export class TrafficTap {
+  readonly #routes: RouteSocket;
+  readonly #link: number;
+  readonly #tap: PacketTap;
+  readonly #cpu: number;
+  readonly #marks: SocketMarks;
+  readonly #sequencer: Sequencer;
+  #marked = false;
+  /** A mark that failed is told of by {@link read}: nothing is thrown while the process stands still. */
+  #failure: unknown;
+  #dropsAtMark = 0;
+  #finished = false;
+  #outputsAtFinish = 0;
+
+  private constructor(routes: RouteSocket, link: number, tap: PacketTap, cpu: number, options: TrafficTapOptions) {
+    this.#routes = routes;
+    this.#link = link;
+    this.#tap = tap;
+    this.#cpu = cpu;
+    this.#sequencer = new Sequencer(ipv4Bytes(options.address).readUInt32BE(0));
+    this.#marks = new SocketMarks(options.sockets);
+  }
+
+  /**
+   * Begins to watch, some milliseconds at least before the mark. The caller closes it.
+   * @throws ComicranError replication.unsuitable: names what the link is not
+   */
+  static open(options: TrafficTapOptions): TrafficTap {
+    const netns = openNetns({ pid: options.pid });
+    try {
+      const tap = inNetns(netns, () => {
+        const routes = new RouteSocket();
+        try {
+          const cpu = checkLink(routes, options.linkName, getAffinity(0));
+          const { index, mtu } = getLink(routes, options.linkName);
+          const packets = new PacketTap(index, { mtu, bufferBytes: options.bufferBytes ?? BUFFER_BYTES });
+          return new TrafficTap(routes, index, packets, cpu, options);
+        } catch (thrown) {
+          routes.close();
+          throw thrown;
+        }
+      });
+      tap.#warm();
+      return tap;
+    } finally {
+      closeFd(netns);
+    }
+  }
+
+  /** Everything that {@link mark} and {@link finish} do, on a socket of this program's own. */
+  #warm(): void {
+    const affinity = getAffinity(0);
+    this.#marks.warm(() => void this.#tap.count());
+    setAffinity(0, singleCpu(this.#cpu));
+    setAffinity(0, affinity);
+    waitingBefore(this.#routes, this.#link);
+  }
+
+  /** Readable when frames wait. */
+  get descriptor(): number {
+    return this.#tap.descriptor;
+  }
+
+  /**
+   * Where the log begins. To be called while the process stands still: nobody reads its sockets. It leaves them as they
+   * were, and does not throw. May be called once.
+   */
+  mark(sockets: readonly WatchedSocket[]): void {
+    assert(!this.#marked, 'a traffic tap was marked before');
+    this.#marked = true;
+    const affinity = getAffinity(0);
+    // On the CPU that receives for the sandbox no packet is half way between the tap and its socket now.
+    setAffinity(0, singleCpu(this.#cpu));
+    try {
+      const { queued, dropped } = this.#tap.count();
+      const marked = this.#marks.mark(sockets);
+      if (dropped > 0 && marked.some(({ head }) => head !== undefined)) this.#failure = lostFrames(dropped);
+      this.#dropsAtMark = dropped;
+      this.#sequencer.mark({ frames: queued, sockets: marked });
+    } catch (thrown) {
+      this.#failure ??= thrown;
+    } finally {
+      setAffinity(0, affinity);
+    }
+  }
+
+  /**
+   * Entries of the log since the mark, oldest first; none before it. To be called often before it too: what has come
+   * since {@link open} is read here.
+   * @throws ComicranError replication.overrun: a frame was lost, or the position cannot be found; the log is of no use then
+   */
+  read(maxEntries: number): LogEntry[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      while (this.#sequencer.waiting < maxEntries && this.#readBatch() > 0);
+      if (!this.#finished) this.#checkDrops();
+      return this.#sequencer.take(maxEntries);
+    } catch (thrown) {
+      this.#failure = thrown;
+      throw thrown;
+    }
+  }
+
+  #readBatch(): number {
+    return this.#tap.read((frame) => this.#sequencer.add(frame));
+  }
+
+  #checkDrops(): void {
+    const { dropped } = this.#tap.count();
+    if (this.#marked && dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+  }
+
+  /**
+   * Ends the outputs of the log. To be called when the process has been stopped for good, and its egress cut.
+   * @returns how many entries of each kind there are; {@link read} gives those that it has not given yet.
+   * @throws ComicranError replication.overrun
+   */
+  finish(): { readonly inputs: number; readonly outputs: number } {
+    assert(this.#marked && !this.#finished, 'a traffic tap that is finished has been marked, and once');
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#drain();
+    this.#finished = true;
+    this.#outputsAtFinish = this.#sequencer.outputs;
+    return { inputs: this.#sequencer.inputs, outputs: this.#sequencer.outputs };
+  }
+
+  #drain(): void {
+    // A packet may have got as far as a queue before the link when the cut came.
+    for (let looks = 0; looks < MAX_LOOKS && waitingBefore(this.#routes, this.#link) > 0; looks++);
+    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      while (this.#readBatch() > 0);
+      const { queued, dropped } = this.#tap.count();
+      if (dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+      // After this nobody would notice that an output is missing: the kernel's count has to agree.
+      if (queued === this.#sequencer.seen) return;
+      if (queued < this.#sequencer.seen) break;
+    }
+    throw new ComicranError('replication.overrun', 'the frames that were read are not those that the kernel counted');
+  }
+
+  /** Outputs that came after {@link finish}: more than none means that the process was not stopped, or not cut. */
+  get outputsAfterFinish(): number {
+    return this.#finished ? this.#sequencer.outputs - this.#outputsAtFinish : 0;
+  }
+
+  /** Frames that the tap had no room for, in all. After {@link finish} a lost one is a lost request. */
+  get lostFrames(): number {
+    return this.#tap.count().dropped;
+  }
+
+  /** What full receive queues of the process have dropped since the mark. */
+  socketDrops(): number {
+    return this.#marks.drops();
+  }
+
+  /** May be repeated. */
+  close(): void {
+    this.#tap.close();
+    this.#marks.close();
+    this.#routes.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const lostFrames = (count: number): ComicranError =>
+  new ComicranError('replication.overrun', `${count} packets found no room where the migration watches`, {
+    hint: 'Start the migration again when the machine has less to do, or use another mode.',
+  });

@@ -273,11 +273,14 @@ export class SdnController {
     const present = this.#tables.locations.get(take.sandbox);
     const decision = decideSetOwner(this.#tables, take);
     if (decision.edits.length === 0 || present?.vm === take.vm) return this.setOwner(take).location;
-    const { store, log } = this.#options;
-    const onDisk = (failure: Error | undefined): void => {
-      if (failure !== undefined) log(`the record does not get to the disk: ${failure.message}`);
-    };
-    this.#change(decision, () => store.writeSoon(decision.edits, onDisk));
+    const { store, log, after } = this.#options;
+    this.#change(decision, () => store.writeSoon(decision.edits));
+    // Behind the answer, which must not wait for another thread to be woken.
+    after(0, () =>
+      store.flush((failure) => {
+        if (failure !== undefined) log(`the record does not get to the disk: ${failure.message}`);
+      }),
+    );
     this.#settleLater(take.sandbox);
     return decision.answer.location;
   }

@@ -37,8 +37,18 @@ export interface SdnDaemon {
 /** Everything that is to be done later, given up at once. */
 class Timers {
   readonly #running = new Set<NodeJS.Timeout>();
+  readonly #immediates = new Set<NodeJS.Immediate>();
 
   start(delayMs: number, run: () => void): void {
+    // Not even the millisecond that the shortest timer takes.
+    if (delayMs === 0) {
+      const immediate = setImmediate(() => {
+        this.#immediates.delete(immediate);
+        run();
+      });
+      this.#immediates.add(immediate);
+      return;
+    }
     const timer = setTimeout(() => {
       this.#running.delete(timer);
       run();
@@ -49,6 +59,8 @@ class Timers {
   close(): void {
     for (const timer of this.#running) clearTimeout(timer);
     this.#running.clear();
+    for (const immediate of this.#immediates) clearImmediate(immediate);
+    this.#immediates.clear();
   }
 }
 

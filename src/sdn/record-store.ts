@@ -15,13 +15,10 @@ export interface RecordStore {
   load(): Tables;
   /** All of the edits or none. On return they survive the loss of power, and so do all writes before. */
   write(edits: readonly Edit[]): void;
-  /**
-   * As {@link write}, but on return they survive the end of this program alone, kill -9 too. The disk has them a moment
-   * later; `onDisk` is told, with the error where it has not worked.
-   */
-  writeSoon(edits: readonly Edit[], onDisk: (failure: Error | undefined) => void): void;
-  /** On return all writes before survive the loss of power. */
-  flush(): void;
+  /** As {@link write}, but on return they survive the end of this program alone, kill -9 too: {@link flush} is to follow. */
+  writeSoon(edits: readonly Edit[]): void;
+  /** On return, or when `done` is told, all writes before survive the loss of power. Without a failure of the disk. */
+  flush(done?: (failure: Error | undefined) => void): void;
   /** Does what writing an edit does, without its effect. */
   rehearse(edit: Edit): void;
   /** Idempotent. */
@@ -108,6 +105,7 @@ class SqliteRecordStore implements RecordStore {
   /** Of the log, once it has had to be synchronised apart from a write; -1 before. */
   #log = -1;
   #synchronising = 0;
+  #unflushed = false;
   readonly #setOwner: StatementSync;
   readonly #putAnnouncement: StatementSync;
   readonly #removeAnnouncement: StatementSync;
@@ -204,28 +202,39 @@ class SqliteRecordStore implements RecordStore {
     // Before, because the first write behind it costs more.
     if ((statSync(this.#logPath, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES)
       this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-    this.#transaction(edits, 'COMMIT');
-  }
-
-  writeSoon(edits: readonly Edit[], onDisk: (failure: Error | undefined) => void): void {
-    this.#database.exec('PRAGMA synchronous = NORMAL');
+    this.#database.exec('PRAGMA synchronous = FULL');
     try {
       this.#transaction(edits, 'COMMIT');
     } finally {
-      this.#database.exec('PRAGMA synchronous = FULL');
+      if (this.#database.isOpen) this.#database.exec('PRAGMA synchronous = NORMAL');
+    }
+    this.#unflushed = false;
+  }
+
+  writeSoon(edits: readonly Edit[]): void {
+    this.#transaction(edits, 'COMMIT');
+    this.#unflushed = true;
+  }
+
+  flush(done?: (failure: Error | undefined) => void): void {
+    if (!this.#unflushed || !this.#database.isOpen) {
+      done?.(undefined);
+      return;
     }
     // A descriptor of its own is safe for the log: SQLite's locks are on the database file alone.
     if (this.#log < 0) this.#log = openSync(this.#logPath, 'r');
+    if (done === undefined) {
+      fdatasyncSync(this.#log);
+      this.#unflushed = false;
+      return;
+    }
     this.#synchronising++;
+    // Until it is done, whoever needs it synchronises for himself: `unflushed` stays.
     fdatasync(this.#log, (failure) => {
       this.#synchronising--;
       this.#closeLog();
-      onDisk(failure ?? undefined);
+      done(failure ?? undefined);
     });
-  }
-
-  flush(): void {
-    if (this.#synchronising > 0) fdatasyncSync(this.#log);
   }
 
   rehearse(edit: Edit): void {
@@ -234,6 +243,12 @@ class SqliteRecordStore implements RecordStore {
 
   #transaction(edits: readonly Edit[], end: 'COMMIT' | 'ROLLBACK'): void {
     try {
+      const [only, ...others] = edits;
+      if (only?.kind === 'set-owner' && others.length === 0 && end === 'COMMIT') {
+        // One statement is a transaction.
+        this.#writeOne(only);
+        return;
+      }
       this.#database.exec('BEGIN IMMEDIATE');
       for (const edit of edits) this.#writeOne(edit);
       this.#database.exec(end);
@@ -270,6 +285,8 @@ function prepareDatabase(database: DatabaseSync, path: string): void {
   if (version === 0) database.exec(SCHEMA_1);
   if (version !== FORMAT_VERSION) database.exec(`${SCHEMA_2}; PRAGMA user_version = ${FORMAT_VERSION}`);
   database.exec('COMMIT');
+  // Whoever writes says what is to be waited for.
+  database.exec('PRAGMA synchronous = NORMAL');
 }
 
 /** Whether an sdn has ever kept its record in a directory. */

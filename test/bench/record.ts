@@ -48,7 +48,12 @@ export async function recordFigures(): Promise<Figure[]> {
     const times = JSON.parse(printed) as RecordTimes;
     const micros = (values: readonly number[]): number[] => values.slice(WARMING).map((value) => value * 1000);
     return [
-      { name: 'compare-and-set by the record channel', unit: 'µs', summary: summarise(micros(times.channel)), medianBar: 400 },
+      {
+        name: 'compare-and-set by the record channel',
+        unit: 'µs',
+        summary: summarise(micros(times.channel)),
+        medianBar: 400,
+      },
       { name: 'compare-and-set by RPC', unit: 'µs', summary: summarise(micros(times.rpc)) },
       { name: 'rehearsal by the record channel', unit: 'µs', summary: summarise(micros(times.rehearse)) },
     ];

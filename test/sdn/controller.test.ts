@@ -169,8 +169,8 @@ describe('the controller', () => {
         if (++writes === 4) throw new Error('disk full');
         store.write(edits);
       },
-      writeSoon: (edits, onDisk) => store.writeSoon(edits, onDisk),
-      flush: () => store.flush(),
+      writeSoon: (edits) => store.writeSoon(edits),
+      flush: (done) => store.flush(done),
       rehearse: (edit) => store.rehearse(edit),
       close: () => store.close(),
     };

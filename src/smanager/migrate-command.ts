@@ -95,19 +95,20 @@ async function dryRun(context: CommandContext, name: string, options: MigrateOpt
 
 async function migrate(context: CommandContext, name: string, options: MigrateOptions, asJson: boolean): Promise<void> {
   const { print } = context;
-  const fleet = await context.fleet();
   const progress = new MigrationProgress(context.progressIsTerminal);
   const tell = (text: string): void => {
     if (text !== '') context.progress(text);
   };
   const interrupted = context.interrupted();
-  const abort = (): void => {
+  const abort = async (): Promise<void> => {
     tell(`${progress.end()}  asking for an end of the migration\n`);
-    abortMigration(fleet, name).catch((thrown: unknown) => tell(`  it goes on: ${messageOf(thrown)}\n`));
+    await abortMigration(await context.fleet(), name).catch((thrown: unknown) => {
+      tell(`  it goes on: ${messageOf(thrown)}\n`);
+    });
   };
   interrupted.addEventListener('abort', abort);
   try {
-    const moved = await migrateSandbox(fleet, name, options, (event) => tell(progress.show(event)));
+    const moved = await migrateSandbox(await context.fleet(), name, options, (event) => tell(progress.show(event)));
     tell(progress.end());
     print(asJson ? `${JSON.stringify(resultJson(name, moved), null, 2)}\n` : renderResult(name, moved.result));
   } catch (thrown) {

@@ -2,19 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ClientFigures, MigrationFigures } from '../../src/lab/demo/figures.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
 
-export type Migrated = {
-  readonly from: string;
-  readonly to: string;
-  readonly stopMs: number;
-  readonly totalMs: number;
-  readonly pages: number;
-  readonly bytes: number;
-  readonly datagramsCarried: number;
-  readonly datagramsDropped: number;
-  readonly phases: readonly { readonly phase: string; readonly startUs: number; readonly durationUs: number }[];
-};
+export type Migrated = MigrationFigures;
+export type ClientReport = ClientFigures;
 
 export type Listed = {
   readonly name: string;
@@ -22,17 +14,6 @@ export type Listed = {
   readonly state: string;
   readonly service: string | null;
   readonly pid: number | null;
-};
-
-export type ClientReport = {
-  readonly sent: number;
-  readonly answered: number;
-  readonly lost: number;
-  readonly duplicated: number;
-  readonly wrong: number;
-  readonly reordered: number;
-  readonly exactlyOnce: boolean | null;
-  readonly maxGapMs: number;
 };
 
 export const EXAMPLES = join(import.meta.dirname, '../../examples');

@@ -38,7 +38,7 @@ const BETWEEN_SECONDS = 0.6;
 const LONGEST_RUN_SECONDS = 600;
 
 /** What is shown, in this order, as far as the daemons offer it. */
-export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
+const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 
 type ListedSandbox = { readonly name: string; readonly vm: string; readonly service: string };
 

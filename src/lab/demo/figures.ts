@@ -23,7 +23,12 @@ export type ClientFigures = {
   readonly wrong: number;
   readonly reordered: number;
   readonly exactlyOnce: boolean | null;
-  readonly counter: { readonly missing: number; readonly repeated: number } | null;
+  readonly counter: {
+    readonly first: number;
+    readonly last: number;
+    readonly missing: number;
+    readonly repeated: number;
+  } | null;
   readonly latencyUs: Latency;
   readonly maxGapMs: number;
   readonly receiveDrops: number | null;

@@ -10,6 +10,8 @@ export type RunOptions = {
   readonly onProgress?: (text: string) => void;
   /** Exit codes that are no failure, beside 0. */
   readonly accept?: readonly number[];
+  /** In a process group of its own, so that Ctrl-C does not reach it. */
+  readonly shielded?: boolean;
 };
 
 export type RunningProgram = {
@@ -27,7 +29,10 @@ function complaintIn(text: string): string {
 
 /** Starts `comicran` with `args`. The caller waits for its end. */
 export function startComicran(args: readonly string[], options: RunOptions = {}): RunningProgram {
-  const child = spawn(COMICRAN, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(COMICRAN, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: options.shielded ?? false,
+  });
   let out = '';
   let err = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

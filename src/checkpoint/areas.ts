@@ -33,15 +33,23 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['sl', 'sealed memory (mseal)'],
 ];
 
+/** That memory whose writes are noted; see paging/tracking. */
+const TRACKED = 'uw';
+
 /**
  * @param fileIndex the index of a mapped file by its path; called for mappings of files.
+ * @param tracked whether this program itself has the writes noted.
  */
-export function describeArea(entry: SmapsEntry, fileIndex: (entry: SmapsEntry) => number): MemoryArea | RefusedArea {
+export function describeArea(
+  entry: SmapsEntry,
+  fileIndex: (entry: SmapsEntry) => number,
+  tracked = false,
+): MemoryArea | RefusedArea {
   const { start, end, permissions, flags, name } = entry;
   const refuse = (what: string): RefusedArea => ({
     refused: `${what} at 0x${start.toString(16)}${name === '' ? '' : ` (${name})`}`,
   });
-  for (const [letter, what] of REFUSED) if (flags.has(letter)) return refuse(what);
+  for (const [letter, what] of REFUSED) if (flags.has(letter) && !(tracked && letter === TRACKED)) return refuse(what);
   if (entry.protectionKey !== 0) return refuse(`memory with protection key ${entry.protectionKey}`);
   const shared = permissions[3] === 's';
   const isFile = entry.inode !== 0;

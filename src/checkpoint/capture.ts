@@ -2,7 +2,6 @@
 import { ComicranError } from '../base/errors.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
 import { AGENT_BYTES } from '../linux/agent.ts';
-import type { PageSpan } from '../linux/pagemap.ts';
 import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import type { Tracee } from '../linux/tracee.ts';
@@ -10,6 +9,7 @@ import { readVdso } from '../linux/vdso.ts';
 import { captureDescriptors } from './descriptors/capture.ts';
 import { chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
+import type { PageRange } from './frozen.ts';
 import { findChildren } from './inspect.ts';
 import { type AddressSpace, type AreaSurvey, captureAddressSpace } from './memory.ts';
 import { capturePlatform, captureProcess, type OwnState, ownState } from './process.ts';
@@ -31,8 +31,8 @@ type Answers = {
 export type CapturedState = Omit<ProcessImage, 'memory'> & { readonly memory: AddressSpace };
 
 /** The image of what was captured, with these pages. */
-export function imageWith(state: CapturedState, pages: readonly PageSpan[]): ProcessImage {
-  const pageBytes = pages.reduce((sum, { start, end }) => sum + (end - start), 0n);
+export function imageWith(state: CapturedState, pages: readonly PageRange[]): ProcessImage {
+  const pageBytes = BigInt(pages.reduce((sum, { length }) => sum + length, 0));
   return { ...state, memory: { ...state.memory, pageBytes } };
 }
 

@@ -24,6 +24,7 @@ export class FrozenSource {
   readonly #threads: readonly FrozenThread[];
   #image: Uint8Array = Buffer.alloc(0);
   #pages: readonly PageRange[] = [];
+  #ownPages: readonly PageRange[] = [];
   #held = false;
   #over = false;
 
@@ -32,9 +33,13 @@ export class FrozenSource {
     this.#threads = threads;
   }
 
-  setImage(image: Uint8Array, pages: readonly PageRange[]): void {
+  setImage(
+    image: Uint8Array,
+    { pages, ownPages }: { readonly pages: readonly PageRange[]; readonly ownPages: readonly PageRange[] },
+  ): void {
     this.#image = image;
     this.#pages = pages;
+    this.#ownPages = ownPages;
   }
 
   /** The process image, without page contents. */
@@ -45,6 +50,11 @@ export class FrozenSource {
   /** Pages with contents that the destination cannot get from files: ascending, not overlapping. */
   get pages(): readonly PageRange[] {
     return this.#pages;
+  }
+
+  /** As `pages`; with memory that was copied beforehand also those that were: a copy may have others, which are gone. */
+  get ownPages(): readonly PageRange[] {
+    return this.#ownPages;
   }
 
   /** Whether it has been resumed or killed. */

@@ -18,7 +18,8 @@ export type AreaSurvey = {
   readonly refusals: readonly string[];
 };
 
-export function surveyAreas(entries: readonly SmapsEntry[], mappedFiles: MappedFiles): AreaSurvey {
+/** @param tracked whether this program itself has the writes to memory noted. */
+export function surveyAreas(entries: readonly SmapsEntry[], mappedFiles: MappedFiles, tracked = false): AreaSurvey {
   const files: MappedFile[] = [];
   const areas: MemoryArea[] = [];
   const specials: { name: string; start: bigint; end: bigint }[] = [];
@@ -40,7 +41,7 @@ export function surveyAreas(entries: readonly SmapsEntry[], mappedFiles: MappedF
       specials.push({ name, start, end });
       continue;
     }
-    const area = describeArea(entry, fileIndex);
+    const area = describeArea(entry, fileIndex, tracked);
     if ('refused' in area) refusals.push(area.refused);
     else areas.push(area);
   }
@@ -58,14 +59,20 @@ export class AreaSurveyor {
   readonly #mappedFiles: MappedFiles;
   #maps = '';
   #survey: AreaSurvey | null = null;
+  #tracked = false;
 
   constructor(pid: number, mappedFiles: MappedFiles) {
     this.#pid = pid;
     this.#mappedFiles = mappedFiles;
   }
 
-  /** To be called shortly before the process is stopped: advice given to the kernel in between (madvise) goes unseen. */
-  prepare(): void {
+  /**
+   * To be called shortly before the process is stopped: advice given to the kernel in between (madvise) goes unseen.
+   *
+   * @param tracked whether this program itself has the writes to the process's memory noted.
+   */
+  prepare(tracked: boolean): void {
+    this.#tracked = tracked;
     this.#survey = null;
     for (let tries = 0; tries < TRIES && this.#survey === null; tries++) {
       this.#maps = readProc(this.#pid, 'maps');
@@ -81,7 +88,7 @@ export class AreaSurveyor {
   }
 
   #read(): AreaSurvey {
-    return surveyAreas(parseSmaps(readProc(this.#pid, 'smaps')), this.#mappedFiles);
+    return surveyAreas(parseSmaps(readProc(this.#pid, 'smaps')), this.#mappedFiles, this.#tracked);
   }
 }
 

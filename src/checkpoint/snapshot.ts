@@ -8,6 +8,7 @@ import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal } from '../linux/urgency.ts';
 import { type CapturedState, captureState, imageWith } from './capture.ts';
 import { cloneProcess } from './clone.ts';
+import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory.ts';
 import { type FrozenThread, releaseThreads } from './freeze.ts';
 import { type PageRange, pageRanges } from './frozen.ts';
 import { findPages } from './memory.ts';
@@ -16,38 +17,53 @@ import type { SourceTools } from './source.ts';
 export type SnapshotOptions = {
   /** Called while all threads are stopped: to note where the input stands. What it throws gives up the snapshot. */
   readonly atStop?: () => void;
+  /** Memory that has been copied beforehand: no clone is made, and `pages` are the last ones alone. */
+  readonly copied?: CopiedMemory;
 };
 
-/** Its memory is that of a clone, which stands still until {@link close}; it ends with this program. */
+/** Where the memory of a snapshot is read from. */
+type SnapshotMemory = {
+  read(ranges: readonly PageRange[], into: Uint8Array): void;
+  close(): void;
+};
+
+/** Its memory is that of a clone, which stands still until {@link close} and ends with this program, or a copy. */
 export class Snapshot {
   /** The process image, without page contents. */
   readonly image: Uint8Array;
   /** Pages with contents that the destination cannot get from files: ascending, not overlapping. */
   readonly pages: readonly PageRange[];
+  /** As `pages`; with memory that was copied beforehand also those that were: a copy may have others, which are gone. */
+  readonly ownPages: readonly PageRange[];
   /** From the first interrupt to the last thread let go. */
   readonly freezeMicros: number;
-  readonly #clone: TracedProcess;
+  readonly #memory: SnapshotMemory;
   #closed = false;
 
-  constructor(image: Uint8Array, pages: readonly PageRange[], freezeMicros: number, clone: TracedProcess) {
+  constructor(
+    image: Uint8Array,
+    pages: { readonly pages: readonly PageRange[]; readonly ownPages: readonly PageRange[] },
+    freezeMicros: number,
+    memory: SnapshotMemory,
+  ) {
     this.image = image;
-    this.pages = pages;
+    this.pages = pages.pages;
+    this.ownPages = pages.ownPages;
     this.freezeMicros = freezeMicros;
-    this.#clone = clone;
+    this.#memory = memory;
   }
 
   /** Fills `into` with the memory of `ranges`, one behind another; `into` is as long as all of them together. */
   readPages(ranges: readonly PageRange[], into: Uint8Array): void {
     assert(!this.#closed, 'a snapshot that is closed is not read');
-    this.#clone.memory.readRanges(ranges, into);
+    this.#memory.read(ranges, into);
   }
 
   /** Ends the clone. May be repeated. From the thread that made the snapshot. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#clone.close();
-    killClone(this.#clone.pid);
+    this.#memory.close();
   }
 
   [Symbol.dispose](): void {
@@ -67,7 +83,7 @@ const nowMicros = (): number => Number(process.hrtime.bigint()) / 1000;
 export function takeSnapshot(
   tools: SourceTools,
   stopAll: () => readonly FrozenThread[],
-  { atStop }: SnapshotOptions,
+  { atStop }: Omit<SnapshotOptions, 'copied'>,
 ): Snapshot {
   const { process, facts, faults } = tools;
   let clone: Clone | undefined;
@@ -94,6 +110,16 @@ export function takeSnapshot(
   }
 }
 
+function memoryOf(clone: TracedProcess): SnapshotMemory {
+  return {
+    read: (ranges, into) => clone.memory.readRanges(ranges, into),
+    close: () => {
+      clone.close();
+      killClone(clone.pid);
+    },
+  };
+}
+
 /** What can be read when the process runs again. */
 function readClone(tools: SourceTools, state: CapturedState, clone: Clone, freezeMicros: number): Snapshot {
   const { faults, facts } = tools;
@@ -102,15 +128,53 @@ function readClone(tools: SourceTools, state: CapturedState, clone: Clone, freez
   try {
     closeDescriptors(opened);
     faults.reach('snapshot.separated');
-    const pages = findPages(state.memory.areas, finder);
+    const pages = pageRanges(findPages(state.memory.areas, finder));
     faults.reach('snapshot.pages');
     const image = encodeProcessImage(imageWith(state, pages));
     faults.reach('snapshot.encoded');
-    return new Snapshot(image, pageRanges(pages), freezeMicros, opened.process);
+    return new Snapshot(image, { pages, ownPages: pages }, freezeMicros, memoryOf(opened.process));
   } catch (error) {
     opened.process.close();
     throw error;
   } finally {
     finder.close();
   }
+}
+
+/**
+ * Takes a snapshot of a process whose memory has been copied beforehand: what is left to copy is copied while it stands still.
+ *
+ * @param stopAll stops every thread of the process; afterwards they run in any case.
+ */
+export function takeCopiedSnapshot(
+  tools: SourceTools,
+  stopAll: () => readonly FrozenThread[],
+  copied: CopiedMemory,
+  { atStop }: Omit<SnapshotOptions, 'copied'>,
+): Snapshot {
+  const { process, facts, faults } = tools;
+  let state: CapturedState;
+  let last: LastPages;
+  const began = nowMicros();
+  const threads = stopAll();
+  try {
+    atStop?.();
+    state = captureState(tools, threads);
+    // Last of all: what the engine itself has changed is then among it.
+    last = copied.last(privateAreas(state.memory.areas));
+    faults.reach('capture.pages');
+  } finally {
+    releaseThreads(process, threads);
+    beNormal(facts.scheduling);
+  }
+  const freezeMicros = nowMicros() - began;
+  faults.reach('snapshot.released');
+  const { own, written } = last;
+  const image = encodeProcessImage(imageWith(state, own));
+  faults.reach('snapshot.encoded');
+  const memory = {
+    read: (ranges: readonly PageRange[], into: Uint8Array) => last.read(ranges, into),
+    close: () => undefined,
+  };
+  return new Snapshot(image, { pages: written, ownPages: own }, freezeMicros, memory);
 }

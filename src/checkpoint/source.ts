@@ -10,23 +10,28 @@
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { encodeProcessImage } from '../image/codec.ts';
+import type { MemoryArea } from '../image/types.ts';
+import type { Cgroup } from '../linux/cgroup.ts';
 import { KernelError } from '../linux/errno.ts';
 import { FileLooks } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { PageFinder } from '../linux/pagemap.ts';
 import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
-import { TracedProcess } from '../linux/tracee.ts';
+import { TracedProcess, type Tracee } from '../linux/tracee.ts';
 import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { captureState, imageWith } from './capture.ts';
+import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory.ts';
 import type { InheritedPipe } from './descriptors/capture.ts';
 import { type CaptureFault, type Faults, NO_FAULTS } from './faults.ts';
 import { type FrozenThread, freezeThreads, Stragglers } from './freeze.ts';
 import { FrozenSource, pageRanges } from './frozen.ts';
+import { inStop } from './in-stop.ts';
 import { inspectProcess } from './inspect.ts';
 import { MappedFiles } from './mapped-files.ts';
 import { AreaSurveyor, findPages } from './memory.ts';
 import { RestartedCalls } from './restarted-calls.ts';
-import { type Snapshot, type SnapshotOptions, takeSnapshot } from './snapshot.ts';
+import { type Snapshot, type SnapshotOptions, takeCopiedSnapshot, takeSnapshot } from './snapshot.ts';
+import { SignalStop } from './stop.ts';
 
 export type SourceOptions = {
   readonly facts: KernelFacts;
@@ -34,6 +39,8 @@ export type SourceOptions = {
   readonly inherited?: readonly InheritedPipe[];
   /** PID 1 of the sandbox, as this program sees it: a process that has left the sandbox's namespaces is refused. */
   readonly sandboxInit?: number;
+  /** The control group of the sandbox: a stop by signal is made to last by its freezer. */
+  readonly cgroup?: Pick<Cgroup, 'freezer'>;
   /** Files that were looked at before. */
   readonly files?: FileLooks;
   /** How long a thread may take to stop. */
@@ -70,12 +77,15 @@ export class Source {
   readonly #tools: SourceTools;
   readonly #deadlineMicros: number;
   readonly #stragglers = new Stragglers();
+  readonly #cgroup: Pick<Cgroup, 'freezer'> | null;
   #frozen: FrozenSource | null = null;
+  #stop: SignalStop | null = null;
 
   /** Use {@link openSource}. */
   constructor(pid: number, options: SourceOptions) {
     this.pid = pid;
     this.#deadlineMicros = options.freezeDeadlineMicros ?? FREEZE_DEADLINE_MICROS;
+    this.#cgroup = options.cgroup ?? null;
     const faults = options.faults ?? NO_FAULTS;
     const files = options.files ?? new FileLooks();
     const mappedFiles = new MappedFiles(pid, files);
@@ -111,20 +121,22 @@ export class Source {
   /**
    * Stops every thread and captures the process. On failure the process runs on as if nothing had happened.
    *
+   * @param copied memory that has been copied beforehand: `pages` are then the last ones alone.
    * @throws ComicranError process.unsupported, process.gone, process.trace, deadline.
    */
-  freeze(): FrozenSource {
+  freeze(copied?: CopiedMemory): FrozenSource {
     assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
     this.#frozen = translated(this.pid, () => {
-      this.#prepare();
+      this.#prepare(copied !== undefined);
       const { faults } = this.#tools;
       const threads = this.#stopAll();
       const frozen = new FrozenSource(this.#tools, threads);
       try {
         const state = captureState(this.#tools, threads);
-        const pages = findPages(state.memory.areas, this.#tools.pageFinder);
+        const { own, written } =
+          copied === undefined ? this.#allPages(state.memory.areas) : copied.last(privateAreas(state.memory.areas));
         faults.reach('capture.pages');
-        frozen.setImage(encodeProcessImage(imageWith(state, pages)), pageRanges(pages));
+        frozen.setImage(encodeProcessImage(imageWith(state, own)), { pages: written, ownPages: own });
         faults.reach('capture.encoded');
         return frozen;
       } catch (error) {
@@ -145,18 +157,44 @@ export class Source {
   snapshot(options: SnapshotOptions = {}): Snapshot {
     assert(this.#frozen?.isOver !== false, 'a frozen process is not photographed');
     return translated(this.pid, () => {
-      this.#prepare();
-      return takeSnapshot(this.#tools, () => this.#stopAll(), options);
+      const { copied } = options;
+      this.#prepare(copied !== undefined);
+      if (copied === undefined) return takeSnapshot(this.#tools, () => this.#stopAll(), options);
+      return takeCopiedSnapshot(this.#tools, () => this.#stopAll(), copied, options);
+    });
+  }
+
+  /**
+   * Stops every thread for a moment, does something with the main one, which can make system calls, and lets them go. They
+   * notice nothing.
+   *
+   * @throws ComicranError process.unsupported, process.gone, process.trace, deadline; and what `run` throws.
+   */
+  inStop<T>(run: (main: Tracee) => T): T {
+    assert(this.#frozen?.isOver !== false, 'a frozen process is stopped already');
+    return translated(this.pid, () => {
+      const { process, facts, faults } = this.#tools;
+      beUrgent(facts.scheduling, null);
+      try {
+        return inStop(process, { deadlineMicros: this.#deadlineMicros, stragglers: this.#stragglers, faults }, run);
+      } finally {
+        beNormal(facts.scheduling);
+      }
     });
   }
 
   /** Whatever can be looked at before the stop. */
-  #prepare(): void {
+  #prepare(tracked = false): void {
     const { surveyor, restarted, facts, faults } = this.#tools;
-    surveyor.prepare();
+    surveyor.prepare(tracked);
     restarted.prepare();
     faults.reach('freeze.surveyed');
     beUrgent(facts.scheduling, null);
+  }
+
+  #allPages(areas: readonly MemoryArea[]): Pick<LastPages, 'own' | 'written'> {
+    const pages = pageRanges(findPages(areas, this.#tools.pageFinder));
+    return { own: pages, written: pages };
   }
 
   #stopAll(): FrozenThread[] {
@@ -169,9 +207,28 @@ export class Source {
     }
   }
 
-  /** Lets go of the process: one that is frozen runs on. */
+  /** The stop that outlives this program. */
+  get stopped(): SignalStop {
+    this.#stop ??= new SignalStop(this.pid, this.#tools.pidfd, this.#cgroup);
+    return this.#stop;
+  }
+
+  /** Gets ready for {@link stop}, which is quick then. */
+  prepareStop(): void {
+    this.stopped.prepare();
+  }
+
+  /** Stops the process in a way that outlives this program, see {@link SignalStop.stop}. */
+  stop(): SignalStop {
+    assert(this.#frozen?.isOver !== false, 'a frozen process is not stopped');
+    this.stopped.stop();
+    return this.stopped;
+  }
+
+  /** Lets go of the process: one that is frozen runs on; one that is stopped by signal stays so. */
   close(): void {
     if (this.#frozen?.isOver === false) this.#frozen.resume();
+    this.#stop?.close();
     this.#tools.pageFinder.close();
     this.#tools.process.close();
     closeDescriptor(this.#tools.pidfd);

@@ -94,7 +94,7 @@ export function waitingSignals(status: StatusFile, mask: bigint): bigint {
 const settled = new Registers();
 
 /** Makes a thread that has just stopped such that it notices nothing when it is let go. */
-function settle(pid: number, tid: number): StatusFile {
+export function settle(pid: number, tid: number): StatusFile {
   const status = readStatus(pid, tid);
   ptrace.getRegisters(tid, settled);
   if (prepareResume(settled, waitingSignals(status, ptrace.getSignalMask(tid)) !== 0n))

@@ -13,31 +13,44 @@ const CONT_BIT = 1n << BigInt(SIGNAL.CONT - 1);
  * Lets a stopped process run on. SIGCONT is the only way, and a process may have a handler for it or wait for it; then
  * its threads are traced for a moment, and the signal is taken away from them. Does nothing where the process runs.
  *
+ * @param settle called for every thread while it is traced: to put right what the stop has cut short.
  * @throws KernelError ESRCH: it has ended.
  */
-export function continueQuietly(pid: number): void {
+export function continueQuietly(pid: number, settle?: (tid: number) => void): void {
   const tids = listThreads(pid);
   const noticed = tids.some((tid) => {
     const status = readStatus(pid, tid);
     return hasSignal(status.hex('SigCgt') | status.hex('SigBlk'), SIGNAL.CONT);
   });
-  if (noticed && readStatus(pid).text('State')[0] === 'T') continueTraced(pid, tids);
+  if ((noticed || settle !== undefined) && readStatus(pid).text('State')[0] === 'T') continueTraced(pid, tids, settle);
   else sendSignal(pid, SIGNAL.CONT);
 }
 
-function continueTraced(pid: number, tids: readonly number[]): void {
+function continueTraced(pid: number, tids: readonly number[], settle?: (tid: number) => void): void {
   const traced: number[] = [];
   try {
     for (const tid of tids) {
-      ptrace.seize(tid);
+      if (!trySeize(tid, pid)) continue;
       traced.push(tid);
       ptrace.interrupt(tid);
       waitThread(tid);
+      settle?.(tid);
     }
     sendSignal(pid, SIGNAL.CONT);
     takeAway(pid, tids[0]!);
   } finally {
     for (const tid of traced) detach(tid);
+  }
+}
+
+/** @returns false for a thread that is ending. */
+function trySeize(tid: number, pid: number): boolean {
+  try {
+    ptrace.seize(tid);
+    return true;
+  } catch (error) {
+    if (tid === pid || !(error instanceof KernelError) || (error.errno !== ESRCH && error.errno !== EPERM)) throw error;
+    return false;
   }
 }
 

@@ -4,6 +4,7 @@
  *     engine.ts freeze PID              every thread is stopped
  *     engine.ts hold PID                … and the stop is made to last
  *     engine.ts call PID THREAD         … and the n-th thread is in the middle of an injected call
+ *     engine.ts stop PID                it is stopped by signal
  *     engine.ts snapshot PID POINT      a snapshot is being taken, and has come to this point of checkpoint/faults.ts
  *     engine.ts build PID HATCHERY      a process is being built out of it
  *     engine.ts finish PID HATCHERY     … and is complete
@@ -49,7 +50,10 @@ function inSnapshot(wanted: string): void {
 }
 
 if (what === 'call') inTheMiddle(Number(other));
-else if (what === 'snapshot') inSnapshot(other!);
+else if (what === 'stop') {
+  openSource(pid, { facts }).stop();
+  stay('stopped');
+} else if (what === 'snapshot') inSnapshot(other!);
 else {
   const frozen = openSource(pid, { facts }).freeze();
   if (what === 'freeze') stay('frozen');

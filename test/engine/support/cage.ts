@@ -95,8 +95,14 @@ export class Cage {
     throw new Error(`no answer on port ${port}`);
   }
 
+  /** The children of PID 1. */
+  get processes(): number[] {
+    return listChildren(this.init);
+  }
+
   /** Ends everything in it. */
   async remove(): Promise<void> {
+    if (this.#unshare.exitCode !== null || this.#unshare.signalCode !== null) return;
     const over = once(this.#unshare, 'exit');
     this.#interface.close();
     process.kill(this.init, 'SIGKILL');

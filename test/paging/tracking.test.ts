@@ -1,7 +1,7 @@
 /** A copy of a process that is kept up to date by what the tracker tells. */
 import { test } from 'node:test';
 import { needs } from '../support/needs.ts';
-import { Copy, Target, track, whileStopped } from './support.ts';
+import { Copy, Target, track, whileStopped } from './support/tracking.ts';
 
 const skip = needs('root', 'python3');
 

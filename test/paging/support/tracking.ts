@@ -4,16 +4,16 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { NO_FAULTS } from '../../src/checkpoint/faults.ts';
-import { freezeThreads, releaseThreads, Stragglers } from '../../src/checkpoint/freeze.ts';
-import { inStop } from '../../src/checkpoint/in-stop.ts';
-import { probeKernel } from '../../src/linux/kernel-facts.ts';
-import { type MemoryRange, ProcessMemory } from '../../src/linux/memory.ts';
-import { PageFinder } from '../../src/linux/pagemap.ts';
-import { TracedProcess, type Tracee } from '../../src/linux/tracee.ts';
-import { listAreas } from '../../src/paging/tracking/areas.ts';
-import type { InStop } from '../../src/paging/tracking/write-log.ts';
-import { openTracker, type WriteTracker } from '../../src/paging/tracking/write-tracker.ts';
+import { NO_FAULTS } from '../../../src/checkpoint/faults.ts';
+import { freezeThreads, releaseThreads, Stragglers } from '../../../src/checkpoint/freeze.ts';
+import { inStop } from '../../../src/checkpoint/in-stop.ts';
+import { probeKernel } from '../../../src/linux/kernel-facts.ts';
+import { type MemoryRange, ProcessMemory } from '../../../src/linux/memory.ts';
+import { PageFinder } from '../../../src/linux/pagemap.ts';
+import { TracedProcess, type Tracee } from '../../../src/linux/tracee.ts';
+import { listAreas } from '../../../src/paging/tracking/areas.ts';
+import type { InStop } from '../../../src/paging/tracking/write-log.ts';
+import { openTracker, type WriteTracker } from '../../../src/paging/tracking/write-tracker.ts';
 
 export const facts = probeKernel();
 const PAGE = 4096;
@@ -39,7 +39,7 @@ export class Target {
   }
 
   static scribbler(): Promise<Target> {
-    return Target.start([PYTHON, join(import.meta.dirname, 'programs/scribbler.py')]);
+    return Target.start([PYTHON, join(import.meta.dirname, '../programs/scribbler.py')]);
   }
 
   /** @returns its answer. */
@@ -109,6 +109,19 @@ export class Copy {
 
   follow(tracker: WriteTracker): void {
     this.apply(tracker.next(), (ranges, into) => tracker.read(ranges, into));
+  }
+
+  /** Takes out what is gone. */
+  keepOnly(own: readonly MemoryRange[]): void {
+    const kept = new Set(pagesOf(own));
+    for (const page of this.#pages.keys()) if (!kept.has(page)) this.#pages.delete(page);
+  }
+
+  /** All of it, as a restore takes it. */
+  contents(): { ranges: MemoryRange[]; bytes: Buffer } {
+    const pages = [...this.#pages].toSorted(([a], [b]) => a - b);
+    const ranges = pages.map(([page]) => ({ start: BigInt(page), length: PAGE }));
+    return { ranges, bytes: Buffer.concat(pages.map(([, bytes]) => bytes)) };
   }
 
   /** That it has every own page of a process that stands still, with its contents, and no others. */

@@ -3,12 +3,14 @@ import { identifyProcess } from '../../linux/process-identity.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
 import { beginRestore } from '../../restore/restoring.ts';
+import { SilentCopy } from '../replication/silent-copy.ts';
+import { StoppedBySignal } from '../replication/stop.ts';
 import { carry } from './carried-error.ts';
 import { withFaults } from './faults.ts';
 import { packetsOf } from './held-packets.ts';
 import type { DestinationJob, JobOutcome } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
-import { NOT_WIRED_REPLAY } from './not-wired.ts';
+import { NO_REPLAY } from './no-replay.ts';
 import { destinationOutcome } from './outcomes.ts';
 import { SourceListener } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
@@ -23,10 +25,14 @@ export async function runDestinationJob(
   try {
     const journal = new JournalFiles(job.stateDirectory);
     using packets = packetsOf(skeleton);
+    const copied = { ...skeleton, uncomparedPorts: job.uncomparedPorts };
+    using copy = migration.mode === 'replicated' ? new SilentCopy(copied, world.readiness, () => hostPid) : undefined;
     using listener = new SourceListener(listen.address, listen.key, world.readiness);
     const begin = async (image: Uint8Array): Promise<RestoringProcess> => {
       const restoring = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files });
       hostPid = restoring.pid;
+      /** Runs, and may still be ended. */
+      let silent: StoppedBySignal | undefined;
       return {
         writePages: (ranges, bytes) => restoring.writePages(ranges, bytes),
         async finish() {
@@ -34,15 +40,18 @@ export async function runDestinationJob(
           // From here on the process outlives this daemon: the next one must find it.
           journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0 });
         },
-        rehearse: () => restoring.run(),
+        rehearse() {
+          restoring.run();
+          silent = new StoppedBySignal(hostPid);
+        },
         run: () => restoring.run(),
-        destroy: async () => restoring.destroy(),
+        destroy: async () => (silent === undefined ? restoring.destroy() : silent.kill()),
       };
     };
     const untilAdopted = new UntilAdopted(journal);
     const ports: DestinationPorts = {
       engine: { begin },
-      replay: NOT_WIRED_REPLAY,
+      replay: copy ?? NO_REPLAY,
       packets,
       accept: (timeoutMs) => listener.accept(timeoutMs),
       ownership: world.ownership,

@@ -112,6 +112,7 @@ export class Incoming {
         hatcheryPid: hatchery.pid,
         skeleton: { initPid: init.pid, link, tag, address: config.network.address },
         listen: { address, key },
+        uncomparedPorts: [],
       },
       {
         onListening: listening.resolve,

@@ -39,6 +39,8 @@ export type DestinationJob = {
   readonly skeleton: Skeleton;
   readonly hatcheryPid: number;
   readonly listen: { readonly address: string; readonly key: Uint8Array };
+  /** Local ports whose answers are not compared. */
+  readonly uncomparedPorts: readonly number[];
   readonly deadlineMs: number;
 };
 

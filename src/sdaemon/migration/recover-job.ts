@@ -12,7 +12,7 @@ import { carry } from './carried-error.ts';
 import { packetsOf } from './held-packets.ts';
 import type { JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
-import { NOT_WIRED_REPLAY } from './not-wired.ts';
+import { NO_REPLAY } from './no-replay.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
@@ -79,7 +79,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
     {
       process: leftProcess(job.hostPid),
       packets: packets ?? NO_LINK,
-      replay: NOT_WIRED_REPLAY,
+      replay: NO_REPLAY,
       ageMs: 0,
       ownership: world.ownership,
       journal: untilAdopted,

@@ -5,11 +5,12 @@ import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { RECEIVE_LIMIT_BYTES } from '../dataplane/receive-buffers.ts';
+import { StoppedBySignal } from '../replication/stop.ts';
+import { WatchedTraffic } from '../replication/watched-traffic.ts';
 import { carry } from './carried-error.ts';
 import { withFaults } from './faults.ts';
 import type { JobOutcome, SourceJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
-import { NOT_WIRED_PROCESS, NOT_WIRED_TRAFFIC } from './not-wired.ts';
 import { sourceOutcome } from './outcomes.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
@@ -20,20 +21,25 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
   try {
     using source = openSource(hostPid, { facts: world.facts, files: world.files, inherited });
     const { readiness } = world;
-    const packets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
+    const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
+    const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
+    const stopped = new StoppedBySignal(hostPid);
     const journal = new JournalFiles(job.stateDirectory);
     const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
     const ports: SourcePorts = {
       process: {
         async freeze() {
-          packets.markFreeze();
+          sockets.markFreeze();
           return source.freeze();
         },
-        ...NOT_WIRED_PROCESS,
+        snapshot: async () => source.snapshot({ atStop: traffic.mark }),
+        stop: async () => stopped.stop(),
+        stopped,
       },
-      traffic: NOT_WIRED_TRAFFIC,
-      packets,
+      traffic,
+      // What waits in the sockets of a process that is replicated is in the log as well.
+      packets: migration.mode === 'replicated' ? traffic : sockets,
       connect: (timeoutMs) => connectAsSource(channel, readiness, timeoutMs),
       ownership: world.ownership,
       journal,

@@ -1,0 +1,96 @@
+/** The copy of a process here that is fed with the original's input and not heard until it is the owner. */
+import { INSIDE_LINK } from '../../jailor/naming.ts';
+import { POLL } from '../../linux/file-descriptors.ts';
+import type { NetnsRef } from '../../linux/netns.ts';
+import type { DestinationReplay, Difference, LogEntry, ReplayStatus } from '../../migration/ports.ts';
+import { Replay } from '../../replication/replay.ts';
+import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
+import { raiseReceiveBuffers } from '../dataplane/receive-buffers.ts';
+import type { Readiness } from '../readiness.ts';
+
+export type CopiedSandbox = {
+  /** PID 1 of the skeleton, as this machine sees it. */
+  readonly initPid: number;
+  /** The machine's end of the sandbox's link. */
+  readonly link: string;
+  readonly uncomparedPorts: readonly number[];
+};
+
+/** The network namespace of this program, in which the machine's end of the link is. */
+const OWN_NETNS: NetnsRef = { pid: process.pid };
+/** Steps in a row that had something to do; then others of the thread have their turn. */
+const MAX_STEPS = 64;
+/** Input waits for room that nothing announces. */
+const ROOM_MS = 0.2;
+
+export class SilentCopy implements DestinationReplay {
+  readonly #readiness: Readiness;
+  readonly #replay: Replay;
+  readonly #pid: () => number;
+  #sockets: ProcessSocket[] = [];
+  #difference: Difference | undefined;
+  #ended = false;
+
+  /**
+   * Shuts the gate of the sandbox. The caller closes it.
+   * @param pid of the process, once it is complete
+   */
+  constructor({ initPid, link, uncomparedPorts }: CopiedSandbox, readiness: Readiness, pid: () => number) {
+    this.#readiness = readiness;
+    this.#pid = pid;
+    this.#replay = new Replay({
+      ...{ pid: initPid, linkName: INSIDE_LINK, vm: OWN_NETNS, vmLinkName: link, uncomparedPorts },
+    });
+  }
+
+  /** The gate is shut since this was made; from now on there are sockets to be fed. */
+  async shut(): Promise<void> {
+    const pid = this.#pid();
+    raiseReceiveBuffers(pid);
+    this.#sockets = openUdpSockets(pid);
+    this.#replay.attach(this.#sockets);
+  }
+
+  play(entries: readonly LogEntry[]): void {
+    for (const entry of entries) this.#replay.play(entry);
+  }
+
+  step(): ReplayStatus {
+    for (let steps = 0; steps < MAX_STEPS && this.#replay.step(); steps++);
+    const { injected, compared, held, difference } = this.#replay.status();
+    if (difference !== undefined) {
+      const { flow, index, source, destination } = difference;
+      const { firstBytes: beginning, ...found } = destination;
+      this.#difference ??= { flow, index, expected: source, found: { ...found, beginning } };
+    } else this.#replay.check();
+    return { injected, compared, held, difference: this.#difference };
+  }
+
+  async wait(timeoutMs: number): Promise<void> {
+    if (this.#ended) return;
+    const watched = this.#replay.descriptors.map((descriptor) => ({ descriptor, events: POLL.IN }));
+    const soon = this.#replay.status().waiting > 0 ? ROOM_MS : timeoutMs;
+    await this.#readiness.waitAny(watched, Math.min(soon, timeoutMs));
+  }
+
+  release(): number {
+    return this.#replay.release();
+  }
+
+  async discard(): Promise<void> {
+    this.#replay.discard();
+  }
+
+  /** May be repeated. A gate that is shut stays shut. */
+  close(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    for (const descriptor of this.#replay.descriptors) this.#readiness.forget(descriptor);
+    this.#replay.close();
+    closeSockets(this.#sockets);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,107 @@
+/** What goes into the process of a sandbox here and what comes out of it, while it is replicated. */
+import { INSIDE_LINK } from '../../jailor/naming.ts';
+import { POLL } from '../../linux/file-descriptors.ts';
+import { inNetnsOf } from '../../linux/netns.ts';
+import { receiveOnOneCpu } from '../../linux/receive-cpu.ts';
+import type { CarriedDatagram, LogCount, LogEntry, SourcePackets, SourceTraffic } from '../../migration/ports.ts';
+import { EgressCut } from '../../replication/egress-cut.ts';
+import { TrafficTap } from '../../replication/tap.ts';
+import { leadAway } from '../dataplane/leaving-route.ts';
+import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
+import { raiseReceiveBuffers } from '../dataplane/receive-buffers.ts';
+import type { Readiness } from '../readiness.ts';
+import { datagramOf } from './straggler.ts';
+
+export type WatchedSandbox = {
+  /** Of the process, as this machine sees it. */
+  readonly pid: number;
+  /** IPv4 address of the sandbox, and the machine's end of its link. */
+  readonly address: string;
+  readonly linkName: string;
+};
+
+/** The route has changed already; only what was on its way comes still, and a virtual CPU may have stood meanwhile. */
+const QUIET_MS = 5;
+/** Entries of one look. */
+const BATCH = 512;
+
+/** In the worker of the migration. Both ports are one thing: what comes behind the end of the log is drained. */
+export class WatchedTraffic implements SourceTraffic, SourcePackets {
+  readonly #sandbox: WatchedSandbox;
+  readonly #readiness: Readiness;
+  #sockets: ProcessSocket[] = [];
+  #tap: TrafficTap | undefined;
+  #cut: EgressCut | undefined;
+
+  constructor(sandbox: WatchedSandbox, readiness: Readiness) {
+    this.#sandbox = sandbox;
+    this.#readiness = readiness;
+  }
+
+  async start(): Promise<void> {
+    const { pid, address } = this.#sandbox;
+    raiseReceiveBuffers(pid);
+    inNetnsOf({ pid }, () => receiveOnOneCpu(INSIDE_LINK, 0));
+    this.#sockets = openUdpSockets(pid);
+    this.#cut = new EgressCut({ pid }, INSIDE_LINK);
+    this.#tap = TrafficTap.open({ pid, linkName: INSIDE_LINK, address, sockets: this.#sockets });
+  }
+
+  /** While the process stands still for its snapshot. */
+  readonly mark = (): void => {
+    this.#opened.mark(this.#sockets);
+  };
+
+  read(maxEntries: number): readonly LogEntry[] {
+    return this.#opened.read(maxEntries);
+  }
+
+  async wait(timeoutMs: number): Promise<void> {
+    if (this.#tap === undefined) return;
+    await this.#readiness.wait(this.#tap.descriptor, POLL.IN, timeoutMs);
+  }
+
+  cut(): void {
+    this.#cut?.cut();
+  }
+
+  uncut(): void {
+    this.#cut?.restore();
+  }
+
+  finish(): LogCount {
+    return this.#opened.finish();
+  }
+
+  async drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ readonly dropped: number }> {
+    const tap = this.#opened;
+    const { address, linkName } = this.#sandbox;
+    leadAway(address, linkName);
+    const untilMs = this.#readiness.nowMs() + timeoutMs;
+    while (this.#readiness.nowMs() < untilMs) {
+      const entries = this.read(BATCH);
+      for (const entry of entries) {
+        const datagram = entry.kind === 'input' ? datagramOf(entry) : undefined;
+        if (datagram !== undefined) deliver(datagram);
+      }
+      if (entries.length === 0 && !(await this.#readiness.wait(tap.descriptor, POLL.IN, QUIET_MS))) break;
+    }
+    return { dropped: tap.lostFrames };
+  }
+
+  /** May be repeated. The cut stays as it is. */
+  close(): void {
+    if (this.#tap !== undefined) this.#readiness.forget(this.#tap.descriptor);
+    this.#tap?.close();
+    this.#cut?.close();
+    closeSockets(this.#sockets);
+    this.#tap = undefined;
+    this.#cut = undefined;
+    this.#sockets = [];
+  }
+
+  get #opened(): TrafficTap {
+    if (this.#tap === undefined) throw new Error('traffic that nobody watches');
+    return this.#tap;
+  }
+}

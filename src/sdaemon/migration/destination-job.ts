@@ -3,8 +3,8 @@ import { identifyProcess } from '../../linux/process-identity.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
 import { beginRestore } from '../../restore/restoring.ts';
+import { endProcess } from '../replication/end-process.ts';
 import { SilentCopy } from '../replication/silent-copy.ts';
-import { StoppedBySignal } from '../replication/stop.ts';
 import { carry } from './carried-error.ts';
 import { withFaults } from './faults.ts';
 import { packetsOf } from './held-packets.ts';
@@ -32,7 +32,7 @@ export async function runDestinationJob(
       const restoring = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files });
       hostPid = restoring.pid;
       /** Runs, and may still be ended. */
-      let silent: StoppedBySignal | undefined;
+      let isSilent = false;
       return {
         writePages: (ranges, bytes) => restoring.writePages(ranges, bytes),
         async finish() {
@@ -42,10 +42,10 @@ export async function runDestinationJob(
         },
         rehearse() {
           restoring.run();
-          silent = new StoppedBySignal(hostPid);
+          isSilent = true;
         },
         run: () => restoring.run(),
-        destroy: async () => (silent === undefined ? restoring.destroy() : silent.kill()),
+        destroy: async () => (isSilent ? endProcess(hostPid) : restoring.destroy()),
       };
     };
     const untilAdopted = new UntilAdopted(journal);

@@ -5,7 +5,6 @@ import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { RECEIVE_LIMIT_BYTES } from '../dataplane/receive-buffers.ts';
-import { StoppedBySignal } from '../replication/stop.ts';
 import { WatchedTraffic } from '../replication/watched-traffic.ts';
 import { carry } from './carried-error.ts';
 import { withFaults } from './faults.ts';
@@ -23,7 +22,6 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const { readiness } = world;
     const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
-    const stopped = new StoppedBySignal(hostPid);
     const journal = new JournalFiles(job.stateDirectory);
     const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
@@ -33,9 +31,13 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           sockets.markFreeze();
           return source.freeze();
         },
-        snapshot: async () => source.snapshot({ atStop: traffic.mark }),
-        stop: async () => stopped.stop(),
-        stopped,
+        async snapshot() {
+          const snapshot = source.snapshot({ atStop: traffic.mark });
+          source.prepareStop();
+          return snapshot;
+        },
+        stop: async () => void source.stop(),
+        stopped: source.stopped,
       },
       traffic,
       // What waits in the sockets of a process that is replicated is in the log as well.

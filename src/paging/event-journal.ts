@@ -33,9 +33,9 @@ export class EventJournal {
   #at: number;
 
   /**
-   * Begins a journal.
+   * Begins a journal, in the place of the one that an earlier service has left.
    *
-   * @param path of a file that is not there; the caller removes it when nothing is missing any more.
+   * @param path the caller removes the file when nothing is missing any more.
    * @param missing what is missing now, and later whenever it is asked for.
    */
   constructor(path: string, missing: () => MissingPages) {
@@ -64,10 +64,7 @@ export class EventJournal {
 
   /** Every message so far has been acted on: what is missing now says all of it. */
   #beginAnew(): void {
-    const next = `${this.#path}.next`;
-    rmSync(next, { force: true });
-    const begun = begin(next, this.#missing().runs());
-    renameSync(next, this.#path);
+    const begun = begin(this.#path, this.#missing().runs());
     this.#file.close();
     this.#file = begun.file;
     this.#at = begun.at;
@@ -81,12 +78,16 @@ export class EventJournal {
 
 function begin(path: string, runs: readonly MissingRun[]): { file: SharedFile; at: number } {
   const at = (HEADER_BYTES + runs.length * RUN_BYTES + PAGE_MASK) & ~PAGE_MASK;
-  const file = createSharedFile(path, at + MESSAGES_BYTES);
+  const next = `${path}.next`;
+  rmSync(next, { force: true });
+  const file = createSharedFile(next, at + MESSAGES_BYTES);
   file.bytes.writeBigUInt64LE(BigInt(runs.length), 8);
   for (const [index, { page, count, source }] of runs.entries())
     for (const [word, value] of [page, count, source].entries())
       file.bytes.writeBigUInt64LE(BigInt(value), HEADER_BYTES + index * RUN_BYTES + word * 8);
   file.bytes.writeBigUInt64LE(MAGIC, 0);
+  // Who reads finds the old one or the new one, whole.
+  renameSync(next, path);
   return { file, at };
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { ComicranError } from '../../src/base/errors.ts';
 import { NODE, PYTHON, program } from '../engine/support/cage.ts';
 import { needs } from '../support/needs.ts';
 import { Moved, PagingLab } from './support/lazy-move.ts';
@@ -47,3 +48,74 @@ test('a Node server is right while its memory comes', { skip }, async () => {
   assert.ok(counts.faults > 0);
   assert.match(moved.to.ask(PORT, 'check', LONG_MS) ?? '', /"worker":true,"kept":300000/);
 });
+
+/** So slow that the process does most of its work before its memory is there. */
+const SLOWLY = { service: { fillChunk: 1, fillWindow: 1, cluster: { min: 1, max: 4 } } };
+
+for (const [what, commands] of Object.entries({
+  'touches it from several threads at once': ['threads 4'],
+  'has children and grandchildren that use it': ['child', 'some 100', 'grandchild'],
+  'has areas whose protection it has changed': ['split', 'some 100', 'child'],
+  'throws it away, moves it, writes it and forks at random': ['seed 1', 'churn 300', 'churn 300'],
+  'does so with other luck': ['seed 2', 'churn 600', 'split', 'child'],
+}))
+  test(`memory is right while it comes to a process that ${what}`, { skip }, async () => {
+    await using lab = await PagingLab.make();
+    await using moved = await movedPages();
+    const { server } = await lab.serve(moved.pid);
+    const { done } = lab.page(moved.copy, server, SLOWLY);
+    moved.copy.restoring.run();
+    for (const command of commands) assert.equal(moved.to.ask(PORT, command, LONG_MS), '0', command);
+    assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
+    const counts = await done;
+    assert.ok(counts.pageFaults > 100 && counts.filledPages > 0, JSON.stringify(counts));
+    assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
+    assert.deepEqual(readdirSync(lab.directory), []);
+  });
+
+test('a process waits for a source that is away, and goes on when it is back', { skip }, async () => {
+  await using lab = await PagingLab.make();
+  await using moved = await movedPages();
+  const { serving, server } = await lab.serve(moved.pid);
+  const { paging, done } = lab.page(moved.copy, server, SLOWLY);
+  moved.copy.restoring.run();
+  assert.equal(moved.to.ask(PORT, 'some 50', LONG_MS), '0');
+  await serving.close();
+  assert.equal(moved.to.ask(PORT, 'check', 400), null, 'it waits');
+  assert.ok((await paging.counts()).missingPages > 0);
+  const again = await lab.serve(moved.pid, server);
+  assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
+  await again.serving.close();
+  // Somewhere else, under another key: another daemon.
+  const elsewhere = await lab.serve(moved.pid);
+  paging.redirect(elsewhere.server);
+  await done;
+  assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
+  assert.ok(lab.troubles.length > 0);
+});
+
+test('a source that has gone is told, and the process ends when it is ended', { skip }, async () => {
+  await using lab = await PagingLab.make();
+  await using moved = await movedPages();
+  const { server, done: served } = await lab.serve(moved.pid);
+  const { paging, done } = lab.page(moved.copy, server, SLOWLY);
+  moved.copy.restoring.run();
+  moved.copy.frozen.kill();
+  await assert.rejects(served, isGone);
+  await assert.rejects(done, isGone);
+  assert.equal(moved.to.ask(PORT, 'check', 300), null);
+  process.kill(moved.copy.restoring.pid, 'SIGKILL');
+  await paging.close();
+});
+
+test('a process that ends in the middle is noticed', { skip }, async () => {
+  await using lab = await PagingLab.make();
+  await using moved = await movedPages();
+  const { server } = await lab.serve(moved.pid);
+  const { done } = lab.page(moved.copy, server, SLOWLY);
+  moved.copy.restoring.run();
+  process.kill(moved.copy.restoring.pid, 'SIGKILL');
+  await assert.rejects(done, /has ended/);
+});
+
+const isGone = (error: unknown): boolean => error instanceof ComicranError && error.code === 'process.gone';

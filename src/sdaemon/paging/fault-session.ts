@@ -150,7 +150,7 @@ export class FaultSession {
     busy = this.#receive('fill', 1) || busy;
     this.#service.fill();
     for (const purpose of PURPOSES) this.#onLine(purpose, (line) => line.flush());
-    if (!this.#complete && this.#service.isComplete) {
+    if (!this.#complete && this.#service.isComplete && !this.#service.hasEnded) {
       this.#complete = true;
       this.#send('faults', { type: 'DONE' });
       this.#calls.onComplete(this.#service.counts());

@@ -111,11 +111,11 @@ def main():
         picks = [(rng.choice(blocks), rng.randrange(PAGES)) for _ in range(pages)]
         return sum(not block.right(page) for block, page in picks)
 
-    def churn(steps):
+    def churn(steps, kinds):
         wrong = 0
         for _ in range(steps):
             block, page = rng.choice(blocks), rng.randrange(PAGES)
-            what = rng.randrange(20)
+            what = rng.randrange(kinds)
             if what < 8:
                 wrong += not block.right(page)
             elif what < 12:
@@ -136,7 +136,9 @@ def main():
     commands = {
         "check": lambda: everything(),
         "some": lambda pages: some(int(pages)),
-        "churn": lambda steps: churn(int(steps)),
+        "churn": lambda steps: churn(int(steps), 20),
+        # Without children.
+        "calm": lambda steps: churn(int(steps), 18),
         "split": lambda: [block.split() for block in blocks[::3]] and 0,
         "child": lambda: in_child(everything),
         "grandchild": lambda: in_child(lambda: everything() + in_child(everything)),

@@ -1,0 +1,108 @@
+/** A fault service in a process of its own, and this program as its keeper. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { closeDescriptor, getDescriptor } from '../../../src/linux/pidfd.ts';
+import type { PageServerAddress } from '../../../src/sdaemon/paging/fault-session.ts';
+import { NODE } from '../../engine/support/cage.ts';
+import type { Line, Order } from '../programs/fault-service.ts';
+import type { LazyCopy } from './lazy-move.ts';
+
+const PROGRAM = new URL('../programs/fault-service.ts', import.meta.url).pathname;
+
+export class KeptProcess {
+  /** By the name of the journal: descriptors of this program. */
+  readonly kept = new Map<string, number>();
+  readonly #order: Omit<Order, 'missing' | 'children'>;
+  readonly #copy: LazyCopy;
+  #began = false;
+
+  constructor(copy: LazyCopy, journal: string, server: PageServerAddress) {
+    const userfault = copy.restoring.takeUserfault();
+    this.kept.set(journal, userfault);
+    this.#copy = copy;
+    const key = Buffer.from(server.key).toString('hex');
+    this.#order = { keeperPid: process.pid, userfault, journal, port: server.port, key };
+  }
+
+  /** Starts a service; the first one begins, each other one adopts. */
+  start(): KillableService {
+    const { journal } = this.#order;
+    const children = Array.from(this.kept, ([name, descriptor]) => ({ journal: name, descriptor })).filter(
+      (child) => child.journal !== journal,
+    );
+    const missing = this.#began ? null : this.#copy.missing;
+    this.#began = true;
+    return new KillableService({ ...this.#order, missing, children }, this.kept);
+  }
+
+  close(): void {
+    for (const descriptor of this.kept.values()) closeDescriptor(descriptor);
+    this.kept.clear();
+  }
+}
+
+export class KillableService {
+  readonly #process: ChildProcess;
+  readonly running: Promise<void>;
+  readonly done: Promise<void>;
+  readonly exited: Promise<unknown>;
+
+  constructor(order: Order, kept: Map<string, number>) {
+    const child = spawn(NODE, ['--disable-warning=ExperimentalWarning', PROGRAM], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#process = child;
+    const running = Promise.withResolvers<void>();
+    const done = Promise.withResolvers<void>();
+    this.running = running.promise;
+    this.done = done.promise;
+    this.exited = once(child, 'exit');
+    done.promise.catch(() => undefined);
+    child.stdin.on('error', () => undefined);
+    child.stdin.write(`${JSON.stringify(order)}\n`);
+    createInterface({ input: child.stdout }).on('line', (text) => {
+      const line = JSON.parse(text) as Line;
+      switch (line.type) {
+        case 'running':
+          running.resolve();
+          break;
+        case 'done':
+          done.resolve();
+          break;
+        case 'failed':
+          process.stderr.write(`${line.message}\n`);
+          done.reject(new Error(line.message));
+          break;
+        case 'keep':
+          keep(kept, line.name, child.pid!, line.descriptor);
+          child.stdin.write('kept\n');
+          break;
+        default: {
+          const descriptor = kept.get(line.name);
+          if (descriptor !== undefined) closeDescriptor(descriptor);
+          kept.delete(line.name);
+          child.stdin.write('dropped\n');
+        }
+      }
+    });
+    void this.exited.then(() => {
+      running.resolve();
+      done.reject(new Error('the service was killed'));
+    });
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    this.#process.kill('SIGKILL');
+    await this.exited;
+  }
+}
+
+function keep(kept: Map<string, number>, name: string, pid: number, descriptor: number): void {
+  try {
+    kept.set(name, getDescriptor(pid, descriptor));
+  } catch {
+    // Killed before it could be kept.
+  }
+}

@@ -56,7 +56,7 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
   const registry = new Registry();
   const jailors = new JailorProcesses(stateDirectory, log);
   const publisher = new NftPublisher(address);
-  const world = { vm, address, stateDirectory, registry, jailors, publisher, engine, sdn, log };
+  const world = { vm, address, stateDirectory, registry, jailors, publisher, engine, sdn, sdnEndpoint: options.sdn, log };
   const lifecycle = new Lifecycle({
     ...world,
     raiseBuffers: (pid) => void raiseReceiveBuffers(pid),

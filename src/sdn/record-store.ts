@@ -199,10 +199,12 @@ class SqliteRecordStore implements RecordStore {
   }
 
   write(edits: readonly Edit[]): void {
-    // Before, because the first write behind it costs more.
-    if ((statSync(this.#logPath, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES)
-      this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-    this.#database.exec('PRAGMA synchronous = FULL');
+    this.#guarded(() => {
+      // Before, because the first write behind it costs more.
+      if ((statSync(this.#logPath, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES)
+        this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      this.#database.exec('PRAGMA synchronous = FULL');
+    });
     try {
       this.#transaction(edits, 'COMMIT');
     } finally {
@@ -242,7 +244,7 @@ class SqliteRecordStore implements RecordStore {
   }
 
   #transaction(edits: readonly Edit[], end: 'COMMIT' | 'ROLLBACK'): void {
-    try {
+    this.#guarded(() => {
       const [only, ...others] = edits;
       if (only?.kind === 'set-owner' && others.length === 0 && end === 'COMMIT') {
         // One statement is a transaction.
@@ -252,6 +254,12 @@ class SqliteRecordStore implements RecordStore {
       this.#database.exec('BEGIN IMMEDIATE');
       for (const edit of edits) this.#writeOne(edit);
       this.#database.exec(end);
+    });
+  }
+
+  #guarded(write: () => void): void {
+    try {
+      write();
     } catch (cause) {
       if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec('ROLLBACK');
       throw new ComicranError('sdn.unreachable', `the sdn cannot write its record: ${messageOf(cause)}`, {

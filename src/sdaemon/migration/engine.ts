@@ -16,6 +16,8 @@ export type JobCalls = {
   readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly give?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly signal?: AbortSignal;
+  /** What is worth a line in the log. */
+  readonly onNote?: (text: string) => void;
 };
 
 /** A worker thread, and the descriptor that ends its wait for other descriptors; -1 until it has told it. */
@@ -76,6 +78,9 @@ export class Engine {
       switch (message.type) {
         case 'listening':
           calls.onListening?.(message.port);
+          break;
+        case 'note':
+          calls.onNote?.(message.text);
           break;
         case 'progress':
           calls.onProgress?.(message.progress);

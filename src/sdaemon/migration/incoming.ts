@@ -16,7 +16,7 @@ import { uncarry } from './carried-error.ts';
 import type { ChannelAddress } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { checkPlatform, type Platform, platformOf } from './platform.ts';
-import { takeOwnership } from './record.ts';
+import { confirmOwnership, endMigration, openRecordChannel, ownershipOver } from './record.ts';
 import type { MigrationWorld } from './world.ts';
 
 export type IncomingWorld = MigrationWorld & { readonly facts: KernelFacts };
@@ -100,24 +100,27 @@ export class Incoming {
 
   /** Starts the worker's job. @returns when it listens. */
   async #wait(migration: Migration, config: FullConfig, jail: Jail): Promise<ChannelAddress> {
-    const { engine, stateDirectory, sdn, vm, address, log } = this.#world;
+    const { engine, stateDirectory, address, log } = this.#world;
     const { hatchery, init, link, tag } = jail.state();
     if (hatchery === null || init === null) throw new ComicranError('sandbox.not-running', `${jail.id}: no skeleton`);
     const controller = new AbortController();
     const key = randomBytes(KEY_BYTES);
     const listening = Promise.withResolvers<number>();
+    const record = await openRecordChannel(this.#world, migration);
     const job = engine.run(
       {
         ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS },
         hatcheryPid: hatchery.pid,
         skeleton: { initPid: init.pid, link, tag, address: config.network.address },
         listen: { address, key },
+        record,
         uncomparedPorts: [],
       },
       {
         onListening: listening.resolve,
         signal: controller.signal,
-        take: (epoch) => takeOwnership(sdn, migration, { vm, address }, epoch),
+        onNote: (text) => log(`${migration.sandbox}: ${text}`),
+        ...ownershipOver(this.#world, migration),
       },
     );
     const ended = job
@@ -126,8 +129,10 @@ export class Incoming {
         if (outcome.outcome === 'owned') {
           const phases = outcome.phases.map(({ phase, durationMicros }) => `${phase} ${formatMicros(durationMicros)}`);
           log(`${migration.sandbox}: migration ${migration.id} as its destination: ${phases.join(', ')}`);
+          void confirmOwnership(this.#world, migration);
           await this.#arrived(migration.id, config, jail, outcome.hostPid, outcome.epoch);
         }
+        if (outcome.outcome === 'discarded') void endMigration(this.#world, migration);
         if (outcome.outcome === 'halted') {
           // Whether it owns is not known: taking it down could end the only one. The journal keeps it for the recovery.
           log(`${migration.sandbox}: halted, an operator is needed: ${uncarry(outcome.error).message}`);

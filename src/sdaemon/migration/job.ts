@@ -4,6 +4,7 @@ import type { Moved, Owned } from '../../migration/outcome.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
 import type { CarriedError } from './carried-error.ts';
 import type { Fault } from './faults.ts';
+import type { RecordAddress } from '../record/fast-record.ts';
 import type { Platform } from './platform.ts';
 
 /** A pipe of the sandbox's output: the process holds one end, jailor the other. */
@@ -66,6 +67,8 @@ export type RecoverJob = {
 export type Job = (SourceJob | DestinationJob | InspectJob | RecoverJob) & {
   /** State directory of the daemon; the journal lies in it. */
   readonly stateDirectory: string;
+  /** A quick way to the record of this migration, where there is one. */
+  readonly record?: RecordAddress | undefined;
 };
 
 /** Kernel and CPU as a process gets to know them: the destination must have the same. */
@@ -113,6 +116,7 @@ export type FromWorker =
   /** `wake`: a descriptor (linux/wake.ts) to signal behind each message. */
   | { readonly type: 'ready'; readonly wake: number }
   | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'progress'; readonly progress: JobProgress }
   /** Asks the main thread, which has the connections, for the compare-and-set: for this machine, or for the other one. */
   | { readonly type: 'take' | 'give'; readonly id: number; readonly expectedEpoch: bigint }

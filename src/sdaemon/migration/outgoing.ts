@@ -22,7 +22,7 @@ import { inheritedPipes } from './inherited-pipes.ts';
 import type { ChannelAddress, Inspection, JobOutcome, JobProgress } from './job.ts';
 import { lagMessage } from './lag-message.ts';
 import { planMigration } from './plan.ts';
-import { takeOwnership } from './record.ts';
+import { announceMigration, endMigration, openRecordChannel, ownershipOver } from './record.ts';
 import type { MigrationWorld } from './world.ts';
 
 /** Of the whole migration, where the request names none. */
@@ -115,6 +115,7 @@ export class Outgoing {
       throw new MigrationFailure(thrown instanceof Error ? thrown : new Error(messageOf(thrown)), vm);
     } finally {
       this.#underWay.delete(name);
+      if (outcome?.outcome !== 'moved' && outcome?.outcome !== 'halted') void endMigration(this.#world, migration);
       // A process that ended by itself in the middle of a migration is noticed by its own watch from here on.
       if (outcome?.outcome !== 'moved') {
         const now = outcome?.outcome === 'stayed' ? (outcome.epoch ?? epoch) : epoch;
@@ -139,7 +140,7 @@ export class Outgoing {
     signal: AbortSignal,
     onProgress: (progress: JobProgress) => void,
   ): Promise<JobOutcome> {
-    const { engine, stateDirectory, peer, sdn, vm, address, log } = this.#world;
+    const { engine, stateDirectory, peer, log } = this.#world;
     const hostPid = jail.state().process?.pid;
     if (hostPid === undefined)
       throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
@@ -149,6 +150,8 @@ export class Outgoing {
 
     const looked = await engine.run({ side: 'inspect', hostPid, inherited, stateDirectory }, { signal });
     if (looked.outcome !== 'inspected') throw failureOf(looked);
+    const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
+    await announceMigration(this.#world, migration, deadlineMs);
     const channel = await this.#prepare(destination, migration, config, looked);
     if (signal.aborted) {
       await destination.discardMigration({ migrationId: migration.id });
@@ -158,10 +161,11 @@ export class Outgoing {
       );
     }
     log(`${migration.sandbox}: migration ${migration.id} to ${request.toVm} (${migration.mode})`);
-    const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
+    const onNote = (text: string): void => log(`${migration.sandbox}: ${text}`);
+    const record = await openRecordChannel(this.#world, migration);
     const outcome = await engine.run(
-      { side: 'source', migration, hostPid, route, inherited, channel, deadlineMs, stateDirectory },
-      { onProgress, signal, take: (epoch) => takeOwnership(sdn, migration, { vm, address }, epoch) },
+      { side: 'source', migration, hostPid, route, inherited, channel, deadlineMs, stateDirectory, record },
+      { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );
     for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
     if (outcome.outcome !== 'moved') {

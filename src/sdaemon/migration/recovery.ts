@@ -10,7 +10,7 @@ import { uncarry } from './carried-error.ts';
 import type { Engine } from './engine.ts';
 import type { RecoveredEnd, Skeleton } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
-import { takeOwnership } from './record.ts';
+import { endMigration, ownershipOver } from './record.ts';
 
 export type RecoveryWorld = {
   readonly vm: string;
@@ -19,6 +19,7 @@ export type RecoveryWorld = {
   readonly jailors: Jailors;
   readonly engine: Engine;
   readonly sdn: Client<typeof Sdn>;
+  readonly sdnEndpoint: string;
   readonly log: Log;
 };
 
@@ -57,7 +58,7 @@ async function recoverOne(
   entry: JournalEntry,
   jail: Jail | undefined,
 ): Promise<void> {
-  const { engine, sdn, stateDirectory, vm, address, log, jailors } = world;
+  const { engine, stateDirectory, log, jailors } = world;
   const { id, sandbox, source, destination } = entry.migration;
   const note = journal.readNote(id);
   const alive = note !== undefined && isAlive({ pid: note.hostPid, startTicks: note.startTicks });
@@ -66,11 +67,12 @@ async function recoverOne(
     {
       ...{ side: 'recover', entry, hostPid, channel: note?.channel, skeleton: skeletonOf(jail, world), stateDirectory },
     },
-    { take: (epoch) => takeOwnership(sdn, entry.migration, { vm, address }, epoch) },
+    ownershipOver(world, entry.migration),
   );
   for (const leftover of outcome.leftovers) log(`${sandbox}: ${uncarry(leftover).message}`);
   const end: RecoveredEnd = outcome.outcome === 'recovered' ? outcome.end : 'halted';
   log(`${sandbox}: the migration from ${source} to ${destination} that was under way has ended here: ${end}`);
+  if (end !== 'halted') await endMigration(world, entry.migration);
   // Nothing is left that an operator could look at.
   if (end === 'halted' && hostPid === undefined) journal.clear(id);
   if (jail === undefined) return;

@@ -10,6 +10,7 @@ import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
 import { Readiness } from '../readiness.ts';
+import { QuickOwnership } from '../record/quick-ownership.ts';
 import { carry, uncarry } from './carried-error.ts';
 import { runDestinationJob } from './destination-job.ts';
 import { FaultTrigger } from './faults.ts';
@@ -61,8 +62,10 @@ function serveJobs(port: MessagePort): void {
   };
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
+    const note = (reason: string): void => post({ type: 'note', text: `asks the sdn in the ordinary way: ${reason}` });
+    using quick = new QuickOwnership(job.record, readiness, ownership, note);
     try {
-      const world = { ownership, signal: abort.signal, post, readiness, faults, facts, files };
+      const world = { ownership: quick, signal: abort.signal, post, readiness, faults, facts, files };
       post({ type: 'ended', outcome: await runJob(job, world) });
     } catch (thrown) {
       post({ type: 'broken', error: carry(thrown) });

@@ -18,5 +18,7 @@ export type MigrationWorld = {
   readonly publisher: PortPublisher;
   readonly engine: Engine;
   readonly sdn: Client<typeof Sdn>;
+  /** `IP:PORT` */
+  readonly sdnEndpoint: string;
   readonly log: Log;
 };

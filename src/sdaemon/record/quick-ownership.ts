@@ -1,0 +1,104 @@
+import { messageOf } from '../../base/errors.ts';
+import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import type { Readiness } from '../readiness.ts';
+import { type FastRecord, openFastRecord, type RecordAddress } from './fast-record.ts';
+
+const CONNECT_MS = 2_000;
+/** Before the first, code is being compiled on both sides. */
+const FIRST_REHEARSALS = 10;
+const REHEARSE_EVERY_MS = 50;
+const REOPEN_MS = 500;
+
+const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/**
+ * The record by its channel, while that works, and else in the ordinary way: the same compare-and-set, which may be asked
+ * for twice. Begins to connect and to rehearse when it is made, and goes on rehearsing until it is asked.
+ */
+export class QuickOwnership implements Ownership, Disposable {
+  readonly #ordinary: Ownership;
+  readonly #onFailure: (reason: string) => void;
+  #fast: FastRecord | undefined;
+  #closed = false;
+  #asked = false;
+  #told = false;
+
+  /** @param onFailure told once, of why the ordinary way is taken. */
+  constructor(
+    record: RecordAddress | undefined,
+    readiness: Readiness,
+    ordinary: Ownership,
+    onFailure: (reason: string) => void,
+  ) {
+    this.#ordinary = ordinary;
+    this.#onFailure = onFailure;
+    if (record !== undefined) void this.#keepOpen(record, readiness);
+  }
+
+  take(expectedEpoch: bigint): Promise<OwnershipRecord> {
+    return this.#ask('take', expectedEpoch);
+  }
+
+  give(expectedEpoch: bigint): Promise<OwnershipRecord> {
+    return this.#ask('give', expectedEpoch);
+  }
+
+  /** May be repeated. */
+  close(): void {
+    this.#closed = true;
+    this.#fast?.close();
+    this.#fast = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async #ask(change: 'take' | 'give', expectedEpoch: bigint): Promise<OwnershipRecord> {
+    this.#asked = true;
+    if (this.#fast !== undefined) {
+      try {
+        return await this.#fast[change](expectedEpoch);
+      } catch (thrown) {
+        this.#failed(thrown);
+      }
+    }
+    return this.#ordinary[change](expectedEpoch);
+  }
+
+  /** Until it has been asked. */
+  async #keepOpen(record: RecordAddress, readiness: Readiness): Promise<void> {
+    while (!this.#over) {
+      try {
+        await this.#rehearse(await openFastRecord(record, readiness, CONNECT_MS));
+      } catch (thrown) {
+        this.#failed(thrown);
+        await sleep(REOPEN_MS);
+      }
+    }
+  }
+
+  async #rehearse(fast: FastRecord): Promise<void> {
+    if (this.#over) {
+      fast.close();
+      return;
+    }
+    this.#fast = fast;
+    for (let i = 0; !this.#over; i++) {
+      await fast.ping();
+      if (i >= FIRST_REHEARSALS) await sleep(REHEARSE_EVERY_MS);
+    }
+  }
+
+  get #over(): boolean {
+    return this.#closed || this.#asked;
+  }
+
+  #failed(thrown: unknown): void {
+    if (this.#closed) return;
+    this.#fast?.close();
+    this.#fast = undefined;
+    if (!this.#told) this.#onFailure(messageOf(thrown));
+    this.#told = true;
+  }
+}

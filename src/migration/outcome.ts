@@ -18,6 +18,8 @@ export type Replication = {
   readonly freezeMicros: number;
   /** From the stop of the process to its first own answer at the destination; undefined where OWNED has not arrived. */
   readonly cutoverMicros: number | undefined;
+  /** The most datagrams, in and out, that the copy was behind. */
+  readonly lagMax: number;
   /** Datagrams that the copy was given before it came to own. */
   readonly replayed: number;
   /** Answers in which it was compared with the process. */
@@ -36,7 +38,7 @@ export type Moved = {
   /**
    * From the freeze's first interrupt until the source knew that the destination's process runs: an upper bound of the
    * time in which nobody ran, by one clock. It is more than that time by OWNED's way over the network, and by much more
-   * only where OWNED did not arrive and the source had to ask.
+   * only where OWNED did not arrive and the source had to ask. Replicated: the snapshot's freeze and the cutover together.
    */
   readonly stopMicros: number;
   /** Undefined in modes in which the process is stopped once, to the end. */

@@ -56,8 +56,8 @@ export type SourcePrepared = {
   readonly imageBytes: number;
   readonly pageBytes: number;
   readonly ready: ReadyMessage;
-  /** Where the process goes on in between: how long the snapshot stopped it. */
-  readonly freezeMicros: number | undefined;
+  /** Where the process goes on in between: how long the snapshot stopped it, and the most that its copy was behind. */
+  readonly snapshot: { readonly freezeMicros: number; readonly lagMax: number } | undefined;
   /** Of the process once {@link stop} has begun. */
   readonly process: StoppedProcess;
   /** Makes sure that the process is stopped, in a way that outlives this program. */

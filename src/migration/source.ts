@@ -182,7 +182,7 @@ class SourceRole {
     const stopMicros = this.#stopMicros();
     const { owned } = verdict;
     const cutoverMicros = owned === undefined ? undefined : this.#cutoverMicros(owned);
-    const { entry, process, freezeMicros, pageBytes, imageBytes, ready } = offered;
+    const { entry, process, snapshot, pageBytes, imageBytes, ready } = offered;
     const datagrams = await endGiven(this.#context, entry, verdict, process, this.#leftovers);
     await this.#end();
     const { replayed, compared, released } = owned ?? { replayed: 0, compared: 0, released: 0 };
@@ -190,9 +190,9 @@ class SourceRole {
       outcome: 'moved',
       mode: migration.mode,
       epoch: verdict.epoch,
-      stopMicros,
-      replication:
-        freezeMicros === undefined ? undefined : { freezeMicros, cutoverMicros, replayed, compared, released },
+      // Where the process went on in between it was stopped twice.
+      stopMicros: snapshot === undefined ? stopMicros : snapshot.freezeMicros + (cutoverMicros ?? stopMicros),
+      replication: snapshot === undefined ? undefined : { ...snapshot, cutoverMicros, replayed, compared, released },
       pages: pageBytes / PAGE_BYTES,
       pageBytes,
       imageBytes,

@@ -66,10 +66,25 @@ function resultMessage(result: MovedResult, fromVm: string, request: MigrateRequ
     datagramsDropped: BigInt(result.datagrams.dropped),
     datagramsConfirmed: result.datagrams.confirmed,
     epoch: result.epoch,
+    ...replicationFields(result),
     phases: result.phases.map(({ phase, startMicros, durationMicros }) =>
       create(PhaseTimeSchema, { phase, startUs: micros(startMicros), durationUs: micros(durationMicros) }),
     ),
   });
+}
+
+function replicationFields({ replication, datagrams }: MovedResult): Record<string, bigint> {
+  if (replication === undefined) return {};
+  const { freezeMicros, cutoverMicros, replayed, compared, released, lagMax } = replication;
+  return {
+    freezeUs: micros(freezeMicros),
+    ...(cutoverMicros === undefined ? {} : { cutoverUs: micros(cutoverMicros) }),
+    inputsReplayed: BigInt(replayed),
+    outputsCompared: BigInt(compared),
+    outputsReleased: BigInt(released),
+    stragglers: BigInt(datagrams.carried),
+    lagMax: BigInt(lagMax),
+  };
 }
 
 function failureEvent(thrown: MigrationFailure): EventInit {

@@ -46,6 +46,7 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
     phases.enter('restore');
     const ready = await following(before, log, replies, () => replies.ready);
     phases.enter('follow');
+    let lagMax = 0;
     const settled = new Settled(() => ports.clock.nowMicros());
     await following(before, log, replies, () => {
       const { report } = replies;
@@ -54,12 +55,14 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
         outputs: log.sent.outputs - (report?.compared ?? 0),
       };
       phases.setLag(lag);
+      // Before its first report it is not known.
+      if (report !== undefined) lagMax = Math.max(lagMax, lag.inputs + lag.outputs);
       return settled.look(lag.inputs + lag.outputs, replies.reports) ? true : undefined;
     });
     replies.stop();
     const { stopped } = ports.process;
     return {
-      ...{ imageBytes, pageBytes, ready, freezeMicros: snapshot.freezeMicros },
+      ...{ imageBytes, pageBytes, ready, snapshot: { freezeMicros: snapshot.freezeMicros, lagMax } },
       process: {
         kill: () => stopped.kill(),
         async resume() {

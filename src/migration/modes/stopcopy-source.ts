@@ -33,7 +33,7 @@ export const sendStopped: SourceMode['prepare'] = async (before) => {
     );
     return {
       imageBytes: frozen.image.length,
-      ...{ pageBytes, ready, freezeMicros: undefined },
+      ...{ pageBytes, ready, snapshot: undefined },
       process: frozen,
       stop: () => frozen.holdStopped(),
     };

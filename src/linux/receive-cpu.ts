@@ -3,17 +3,11 @@
  * for all of it packets get to their sockets in the order in which the device got them; without, two CPUs may swap them.
  */
 import { availableParallelism } from 'node:os';
-import { readOnce, statAt, writeAll } from './file-descriptors.ts';
-import { cString, syscall } from './libc.ts';
+import { statAt, writeAll } from './file-descriptors.ts';
+import { cString } from './libc.ts';
 import { O } from './open-flags.ts';
 import { closeDescriptor } from './pidfd.ts';
-import { SYS } from './syscall-numbers.ts';
-
-const FSCONFIG_CMD_CREATE = 6;
-const FSMOUNT_CLOEXEC = 1;
-const FSOPEN_CLOEXEC = 1;
-/** Longest file of sysfs. */
-const SYSFS_BYTES = 4096;
+import { inSysfs, openInSysfs, readInSysfs } from './sysfs.ts';
 
 /** A CPU number as the mask that sysfs takes: groups of 32 bits in hexadecimal, the highest first. */
 export function cpuMask(cpu: number): string {
@@ -31,7 +25,7 @@ export function cpuMask(cpu: number): string {
 export function receiveOnOneCpu(link: string, seed: number): void {
   inSysfs((root) => {
     const path = `class/net/${link}/queues/rx-0/rps_cpus`;
-    const file = syscall(`open ${path} in sysfs`, SYS.openat, root, cString(path), O.WRONLY | O.CLOEXEC);
+    const file = openInSysfs(root, path, O.WRONLY);
     try {
       writeAll(file, Buffer.from(cpuMask(seed % availableParallelism())));
     } finally {
@@ -55,7 +49,7 @@ export type ReceiveSteering = {
 export function receiveSteering(link: string): ReceiveSteering {
   return inSysfs((root) => {
     const queue = (number: number): string => `class/net/${link}/queues/rx-${number}`;
-    const read = (path: string): string => readText(root, path);
+    const read = (path: string): string => readInSysfs(root, path);
     let queues = 1;
     while (statAt(root, cString(queue(queues))) !== null) queues++;
     return {
@@ -75,30 +69,4 @@ export function parseCpuMask(text: string): number[] {
       .filter((bit) => (bits >>> bit) & 1)
       .map((bit) => place * 32 + bit);
   });
-}
-
-function readText(root: number, path: string): string {
-  const file = syscall(`open ${path} in sysfs`, SYS.openat, root, cString(path), O.RDONLY | O.CLOEXEC);
-  try {
-    const bytes = Buffer.alloc(SYSFS_BYTES);
-    return bytes.toString('latin1', 0, readOnce(file, bytes) ?? 0);
-  } finally {
-    closeDescriptor(file);
-  }
-}
-
-/**
- * sysfs shows the network namespace that it was mounted in, and mounting it anywhere would be seen by others: so it is
- * mounted nowhere (fsmount(2), Linux 5.2), and is gone with its descriptor.
- */
-function inSysfs<T>(run: (root: number) => T): T {
-  const context = syscall('fsopen sysfs', SYS.fsopen, cString('sysfs'), FSOPEN_CLOEXEC);
-  let root = -1;
-  try {
-    syscall('fsconfig sysfs', SYS.fsconfig, context, FSCONFIG_CMD_CREATE, null, null, 0);
-    root = syscall('fsmount sysfs', SYS.fsmount, context, FSMOUNT_CLOEXEC, 0);
-    return run(root);
-  } finally {
-    for (const descriptor of [root, context]) if (descriptor >= 0) closeDescriptor(descriptor);
-  }
 }

@@ -66,8 +66,7 @@ export class EgressHold {
    * @throws ComicranError needs.kernel
    */
   prepare(): void {
-    const present = findDiscipline(this.#routes, this.#link.index);
-    if (present?.major === MAJOR) return;
+    if (findDiscipline(this.#routes, this.#link.index)?.major === MAJOR) return;
     try {
       this.#routes.applyAll(addTokenBucket(this.#link.index, MAJOR, OPEN));
     } catch (cause) {

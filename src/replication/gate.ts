@@ -9,22 +9,22 @@
  * source's tap, and for every IPv4 packet, whatever its destination. It fails closed: when this program dies, its TUN
  * device goes, and the kernel drops what would have gone there; and behind it the hold is closed.
  *
- * To open it, the redirection is taken away first: from then on packets wait in the hold. When no CPU is in the middle of
- * a redirected one any more, what is in the TUN device is final: it goes to the link, and then the hold is opened. So
- * nothing overtakes anything, nothing is lost, and nothing goes twice. The hold stays behind, open.
+ * To open it, the redirection is taken away first: from then on packets wait in the hold. Then what is in the TUN device
+ * goes to the link, and then the hold is opened. A packet that was redirected is in the TUN device before its sender's call
+ * returns (the device has no queue before it), and each packet goes one way: so nothing that one thread sends is overtaken,
+ * nothing is lost, and nothing goes twice. What a call on another CPU had still to put into the device at that moment
+ * follows. The hold stays behind, open.
  */
 
 import { ComicranError } from '../base/errors.ts';
 import { ETHER_TYPE, encodeFrame } from '../base/packets/ethernet.ts';
 import { EINVAL, ENOENT, KernelError } from '../linux/errno.ts';
-import { visitEveryCpu } from '../linux/every-cpu.ts';
 import { closeFd, inNetns, openNetns, setNetSysctl } from '../linux/netns.ts';
 import { FrameSender } from '../linux/packet-socket.ts';
 import {
   addRedirection,
   deleteLink,
   deleteRedirection,
-  droppedBySender,
   ensureFilterPoint,
   findLink,
   getLink,
@@ -33,7 +33,9 @@ import {
   macBytes,
   RouteSocket,
   setLink,
+  setNoQueue,
 } from '../linux/rtnetlink/index.ts';
+import { LinkCounter } from '../linux/sysfs.ts';
 import { TunDevice } from '../linux/tun.ts';
 import { isIpv4, PROTOCOL_UDP } from './datagrams.ts';
 import { EgressHold } from './egress-hold.ts';
@@ -43,7 +45,7 @@ const DEVICE = 'cr-gate';
 const PRIORITY = 0xc0de;
 /** 6 s at 10,000 a second; the kernel takes 8 bytes for each at once. */
 const QUEUE_PACKETS = 1 << 16;
-const WARM_ROUNDS = 100;
+const WARM_ROUNDS = 200;
 
 export type OutputGateOptions = {
   /** A process in the sandbox's network namespace. */
@@ -56,14 +58,15 @@ export class OutputGate {
   readonly #routes: RouteSocket;
   readonly #link: Link;
   readonly #tun: TunDevice;
+  readonly #dropped: LinkCounter;
   readonly #sandboxMac: Buffer;
   readonly #gatewayMac: Buffer;
   /** Past the hold, and into it. */
   readonly #direct: FrameSender;
   readonly #queued: FrameSender;
   readonly #hold: EgressHold;
+  #closed = false;
   #state: 'shut' | 'open' | 'discarded' = 'shut';
-  #read = 0;
 
   private constructor({ linkName }: OutputGateOptions) {
     const undo: (() => void)[] = [];
@@ -81,6 +84,8 @@ export class OutputGate {
       this.#hold = new EgressHold(routes, this.#link, this.#queued);
       this.#tun = makeDevice(routes, this.#link);
       undo.push(() => this.#tun.close());
+      this.#dropped = new LinkCounter(DEVICE, 'tx_dropped');
+      undo.push(() => this.#dropped.close());
       this.#shut();
       this.#warm();
     } catch (thrown) {
@@ -120,11 +125,14 @@ export class OutputGate {
     this.#hold.close();
   }
 
-  /** Goes through what {@link release} does, with frames that no host takes for its own. */
+  /** Goes through what {@link release} and {@link open} do, to no effect: with frames that no host takes for its own. */
   #warm(): void {
-    for (let round = 0; round < WARM_ROUNDS; round++)
+    for (let round = 0; round < WARM_ROUNDS; round++) {
       this.#direct.trySend(encodeFrame(Buffer.alloc(6), this.#sandboxMac, ETHER_TYPE.EXPERIMENTAL, Buffer.alloc(64)));
-    visitEveryCpu();
+      if (round % 10 !== 0) continue;
+      removeRedirection(this.#routes, this.#link.index, PRIORITY - 1);
+      this.lost();
+    }
   }
 
   /** Readable when packets wait in the gate. */
@@ -134,10 +142,7 @@ export class OutputGate {
 
   /** Takes the next packet out of the gate: a view that is valid until the next call. null: none waits. */
   read(): Buffer | null {
-    if (this.#state !== 'shut') return null;
-    const packet = this.#tun.read();
-    if (packet !== null) this.#read++;
-    return packet;
+    return this.#state === 'shut' ? this.#tun.read() : null;
   }
 
   /** Sends packets that were read, to where they would have gone, in order. @throws ComicranError replication.overrun */
@@ -150,7 +155,7 @@ export class OutputGate {
 
   /** Packets that the queue had no room for. */
   lost(): number {
-    return this.#state === 'shut' ? droppedBySender(this.#routes, DEVICE) : 0;
+    return this.#state === 'shut' ? this.#dropped.read() : 0;
   }
 
   /**
@@ -161,16 +166,20 @@ export class OutputGate {
   open(): number {
     if (this.#state !== 'shut') return 0;
     removeRedirection(this.#routes, this.#link.index);
-    // A sender may still be on its way into the device; behind it everything waits in the hold.
-    visitEveryCpu();
+    let gone = this.#empty();
+    this.#hold.open();
+    this.#state = 'open';
+    gone += this.#empty();
+    return gone;
+  }
+
+  #empty(): number {
     let gone = 0;
-    for (let packet = this.read(); packet !== null; packet = this.read()) {
+    for (let packet = this.#tun.read(); packet !== null; packet = this.#tun.read()) {
       if (!isIpv4(packet) || packet[9] !== PROTOCOL_UDP) continue;
       this.release([packet]);
       gone++;
     }
-    this.#hold.open();
-    this.#state = 'open';
     return gone;
   }
 
@@ -183,8 +192,11 @@ export class OutputGate {
 
   /** A gate that is still shut stays shut, as {@link discard} leaves it. May be repeated. Takes some milliseconds. */
   close(): void {
-    if (this.#state === 'shut') this.#state = 'discarded';
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#state === 'open') this.#empty();
     this.#tun.close();
+    this.#dropped.close();
     this.#direct.close();
     this.#queued.close();
     this.#routes.close();
@@ -214,9 +226,9 @@ export class OutputGate {
   }
 }
 
-function removeRedirection(routes: RouteSocket, link: number): void {
+function removeRedirection(routes: RouteSocket, link: number, priority = PRIORITY): void {
   try {
-    routes.apply(deleteRedirection(link, PRIORITY));
+    routes.apply(deleteRedirection(link, priority));
   } catch (thrown) {
     // There is none.
     if (!(thrown instanceof KernelError) || (thrown.errno !== ENOENT && thrown.errno !== EINVAL)) throw thrown;
@@ -235,6 +247,7 @@ function makeDevice(routes: RouteSocket, link: Link): TunDevice {
   try {
     routes.apply(setLink(DEVICE, { txQueueLength: QUEUE_PACKETS, mtu: link.mtu }));
     routes.apply(setLink(DEVICE, { up: true }));
+    routes.apply(setNoQueue(getLink(routes, DEVICE).index));
     return device;
   } catch (thrown) {
     device.close();

@@ -95,6 +95,14 @@ export class TrafficTap {
     waitingBefore(this.#routes, this.#link);
   }
 
+  /**
+   * The CPU that receives for the sandbox: {@link mark} goes there and comes back. Where the thread that stops the process
+   * is there already, that takes no time.
+   */
+  get cpu(): number {
+    return this.#cpu;
+  }
+
   /** Readable when frames wait. */
   get descriptor(): number {
     return this.#tap.descriptor;

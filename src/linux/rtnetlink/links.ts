@@ -19,7 +19,6 @@ import {
 
 /** struct ifinfomsg: u8 family, u8 pad, u16 type, i32 index, u32 flags, u32 change. */
 const IFINFOMSG_BYTES = 16;
-const IFLA_STATS64 = 23;
 
 function ifinfomsg(index: number, flags = 0, change = 0): Buffer {
   const header = Buffer.alloc(IFINFOMSG_BYTES);
@@ -166,12 +165,4 @@ export function findLink(socket: RouteSocket, link: LinkRef): Link | undefined {
     if (thrown instanceof KernelError && thrown.errno === ENODEV) return undefined;
     throw thrown;
   }
-}
-
-/** Packets that a device was given to send and has dropped; of a TUN device those that found its queue full. */
-export function droppedBySender(socket: RouteSocket, link: LinkRef): number {
-  const message = socket.get(`get counters of link ${link}`, RTM.GETLINK, linkHeader(link));
-  const counters = parseAttributes(message.body.subarray(IFINFOMSG_BYTES)).get(IFLA_STATS64);
-  // struct rtnl_link_stats64: received, sent packets; bytes; errors; then dropped, each received first.
-  return Number(counters?.readBigUInt64LE(56) ?? 0n);
 }

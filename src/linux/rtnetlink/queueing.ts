@@ -102,6 +102,16 @@ export function changeTokenBucket(link: number, major: number, bucket: TokenBuck
   };
 }
 
+/** What a device is given is at its driver when the sender's call returns. */
+export function setNoQueue(link: number): Change {
+  return {
+    what: `set link ${link} to noqueue`,
+    type: RTM_NEWQDISC,
+    flags: NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([tcmsg(link, 0, TC_H_ROOT), attributeText(TCA.KIND, 'noqueue')]),
+  };
+}
+
 /** Takes the discipline away, and what waits in it. Fails with ENOENT or EINVAL where the device has no such one. */
 export function deleteDiscipline(link: number, major: number): Change {
   return {

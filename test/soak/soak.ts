@@ -146,7 +146,7 @@ export async function soak(options: SoakOptions): Promise<SoakOutcome> {
   const totals = options.totals ?? noTotals();
   const { problems } = totals;
   // A session that was killed has left its lab.
-  if (options.totals !== undefined) await runComicran(['lab', 'down'], { shielded: true });
+  if (totals.migrations > 0) await runComicran(['lab', 'down'], { shielded: true });
   const untouched = takeInventory([STATE]);
   await runComicran(['lab', 'up'], { shielded: true });
   try {

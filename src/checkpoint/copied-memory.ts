@@ -7,6 +7,8 @@ import type { ScannedArea } from '../linux/write-scan.ts';
 import type { PageRange } from './frozen.ts';
 
 export interface CopiedMemory {
+  /** Called right before the process is stopped. */
+  prepare(): void;
   /** Called while all threads are stopped; what it gives stays valid. */
   last(areas: readonly ScannedArea[]): LastPages;
 }

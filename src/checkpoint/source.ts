@@ -127,7 +127,7 @@ export class Source {
   freeze(copied?: CopiedMemory): FrozenSource {
     assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
     this.#frozen = translated(this.pid, () => {
-      this.#prepare(copied !== undefined);
+      this.#prepare(copied);
       const { faults } = this.#tools;
       const threads = this.#stopAll();
       const frozen = new FrozenSource(this.#tools, threads);
@@ -158,7 +158,7 @@ export class Source {
     assert(this.#frozen?.isOver !== false, 'a frozen process is not photographed');
     return translated(this.pid, () => {
       const { copied } = options;
-      this.#prepare(copied !== undefined);
+      this.#prepare(copied);
       if (copied === undefined) return takeSnapshot(this.#tools, () => this.#stopAll(), options);
       return takeCopiedSnapshot(this.#tools, () => this.#stopAll(), copied, options);
     });
@@ -184,10 +184,11 @@ export class Source {
   }
 
   /** Whatever can be looked at before the stop. */
-  #prepare(tracked = false): void {
+  #prepare(copied?: CopiedMemory): void {
     const { surveyor, restarted, facts, faults } = this.#tools;
-    surveyor.prepare(tracked);
+    surveyor.prepare(copied !== undefined);
     restarted.prepare();
+    copied?.prepare();
     faults.reach('freeze.surveyed');
     beUrgent(facts.scheduling, null);
   }

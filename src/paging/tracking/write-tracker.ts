@@ -54,6 +54,8 @@ function openLog(pid: number, facts: KernelFacts, inStop: InStop): WriteLog {
   }
 }
 
+const SPARE_BYTES = 1 << 20;
+
 /** As long as it is open and the process lives, writes cost the process a little; closed or dead, it has left nothing there. */
 export class WriteTracker {
   readonly pid: number;
@@ -88,8 +90,14 @@ export class WriteTracker {
     this.#reader.read(runs, into);
   }
 
-  /** Room for the last round, so that none needs to be made in it. @param bytes as many as are expected. */
-  prepareLast(bytes: number): void {
+  /** Gets ready for the last round, which then is quicker if it follows at once. */
+  prepare(): void {
+    const { written } = this.#log.last(listAreas(this.pid));
+    // What comes to be written until then is not known: as much again.
+    this.#makeRoom(2 * written.bytes + SPARE_BYTES);
+  }
+
+  #makeRoom(bytes: number): void {
     if (this.#room.length < bytes) this.#room = touched(bytes);
   }
 
@@ -103,7 +111,7 @@ export class WriteTracker {
     const told = this.#told;
     const { own, written: noted } = this.#log.last(areas);
     const written = noted.union(own.minus(told));
-    this.prepareLast(written.bytes);
+    this.#makeRoom(written.bytes);
     const bytes = this.#room.subarray(0, written.bytes);
     this.#room = Buffer.alloc(0);
     const missing = this.#reader.read(written, bytes);

@@ -66,6 +66,8 @@ function resultMessage(result: MovedResult, fromVm: string, request: MigrateRequ
     datagramsDropped: BigInt(result.datagrams.dropped),
     datagramsConfirmed: result.datagrams.confirmed,
     epoch: result.epoch,
+    reasonCode: result.because?.code ?? '',
+    reason: result.because?.message ?? '',
     ...replicationFields(result),
     phases: result.phases.map(({ phase, startMicros, durationMicros }) =>
       create(PhaseTimeSchema, { phase, startUs: micros(startMicros), durationUs: micros(durationMicros) }),
@@ -107,10 +109,16 @@ function failureEvent(thrown: MigrationFailure): EventInit {
 async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGenerator<EventInit> {
   const waiting: EventInit[] = [];
   let wake = Promise.withResolvers<void>();
+  const beganMs = performance.now();
+  const sinceBegin = (): bigint => micros((performance.now() - beganMs) * 1000);
+  const tell = (event: EventInit): void => {
+    waiting.push(event);
+    wake.resolve();
+  };
   const moved = world.outgoing
-    .migrate(request, (progress) => {
-      waiting.push(progressEvent(progress));
-      wake.resolve();
+    .migrate(request, {
+      onProgress: (progress) => tell(progressEvent(progress)),
+      onFallback: (fallBack) => tell({ event: { case: 'fallback', value: { ...fallBack, atUs: sinceBegin() } } }),
     })
     .then(
       (result): EventInit => ({ event: { case: 'result', value: resultMessage(result, world.vm, request) } }),

@@ -70,7 +70,7 @@ export class Incoming {
       const jail = await jailors.start(config, 'skeleton');
       cleanup.defer(`take the skeleton of ${id} down`, () => this.#remove(id, jail));
       registry.set(id, { state: 'arriving', config, jail, epoch });
-      const channel = await this.#wait(migration, config, jail);
+      const channel = await this.#wait(migration, config, jail, request.uncomparedPorts);
       cleanup.keep();
       return channel;
     } catch (cause) {
@@ -99,7 +99,12 @@ export class Incoming {
   }
 
   /** Starts the worker's job. @returns when it listens. */
-  async #wait(migration: Migration, config: FullConfig, jail: Jail): Promise<ChannelAddress> {
+  async #wait(
+    migration: Migration,
+    config: FullConfig,
+    jail: Jail,
+    uncomparedPorts: readonly number[],
+  ): Promise<ChannelAddress> {
     const { engine, stateDirectory, address, log } = this.#world;
     const { hatchery, init, link, tag } = jail.state();
     if (hatchery === null || init === null) throw new ComicranError('sandbox.not-running', `${jail.id}: no skeleton`);
@@ -114,7 +119,7 @@ export class Incoming {
         skeleton: { initPid: init.pid, link, tag, address: config.network.address },
         listen: { address, key },
         record,
-        uncomparedPorts: [],
+        uncomparedPorts,
       },
       {
         onListening: listening.resolve,

@@ -45,7 +45,33 @@ export class MigrationFailure extends Error {
   }
 }
 
-export type MovedResult = Extract<JobOutcome, { outcome: 'moved' }>;
+export type MovedResult = Extract<JobOutcome, { outcome: 'moved' }> & {
+  /** Why it was moved in another mode than the one that was asked for. */
+  readonly because?: ComicranError;
+};
+
+export type FallBack = {
+  readonly fromMode: ModeName;
+  readonly toMode: ModeName;
+  readonly code: string;
+  readonly reason: string;
+};
+
+/** Told of a migration while it is under way. */
+export type MigrationListener = {
+  readonly onProgress: (progress: JobProgress) => void;
+  readonly onFallback: (fallBack: FallBack) => void;
+};
+
+/** What says that a process cannot be replicated, or not now, and can be moved in another mode all the same. */
+const FALLBACK_CODES: ReadonlySet<string> = new Set([
+  'replication.diverged',
+  'replication.overrun',
+  'replication.unsuitable',
+  'replication.lagging',
+]);
+/** Where none is asked for: the first of these that there is. */
+const FALLBACKS: ReadonlySet<string> = new Set(['precopy', 'stopcopy']);
 
 type UnderWay = {
   readonly controller: AbortController;
@@ -87,13 +113,33 @@ export class Outgoing {
   }
 
   /**
-   * Moves a sandbox. On success it runs on the other machine and nothing of it is left here.
+   * Moves a sandbox, in the mode that is asked for or, where that one turns out not to do, by its fallback. On success it
+   * runs on the other machine and nothing of it is left here.
    * @throws MigrationFailure, ComicranError (refused; nothing was touched)
    */
-  async migrate(request: MigrateRequest, onProgress: (progress: JobProgress) => void): Promise<MovedResult> {
+  async migrate(request: MigrateRequest, listener: MigrationListener): Promise<MovedResult> {
+    const mode = checkMode(request.mode || MODES[0]);
+    const fallback = fallbackOf(mode, request.fallback);
+    try {
+      return await this.#migrateIn(mode, request, listener.onProgress);
+    } catch (thrown) {
+      const why = thrown instanceof MigrationFailure ? thrown.cause : thrown;
+      const canFallBack = why instanceof ComicranError && FALLBACK_CODES.has(why.code) && isUnharmed(thrown);
+      if (!canFallBack || fallback === undefined) throw thrown;
+      this.#world.log(`${request.name}: falls back to ${fallback}: ${why.message}`);
+      listener.onFallback({ fromMode: mode, toMode: fallback, code: why.code, reason: why.message });
+      const moved = await this.#migrateIn(fallback, request, listener.onProgress);
+      return { ...moved, because: why };
+    }
+  }
+
+  async #migrateIn(
+    mode: ModeName,
+    request: MigrateRequest,
+    onProgress: (progress: JobProgress) => void,
+  ): Promise<MovedResult> {
     const { registry, vm } = this.#world;
     const { name, toVm } = request;
-    const mode = checkMode(request.mode || MODES[0]);
     const { config, jail, epoch } = registry.expect(name, 'running');
     if (toVm === vm) {
       throw new ComicranError('migration.refused', `'${name}' runs on ${vm} already`, {
@@ -152,7 +198,7 @@ export class Outgoing {
     if (looked.outcome !== 'inspected') throw failureOf(looked);
     const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
     await announceMigration(this.#world, migration, deadlineMs);
-    const channel = await this.#prepare(destination, migration, config, looked);
+    const channel = await this.#prepare(destination, migration, config, looked, request.uncomparedPorts);
     if (signal.aborted) {
       await destination.discardMigration({ migrationId: migration.id });
       throw new ComicranError(
@@ -181,6 +227,7 @@ export class Outgoing {
     migration: Migration,
     config: FullConfig,
     looked: Inspection,
+    uncomparedPorts: readonly number[],
   ): Promise<ChannelAddress> {
     const { address, port, key } = await destination.prepareMigration({
       migrationId: migration.id,
@@ -190,6 +237,7 @@ export class Outgoing {
       epoch: migration.epoch,
       memoryBytes: BigInt(looked.memoryBytes),
       platformJson: JSON.stringify(looked.platform),
+      uncomparedPorts: [...uncomparedPorts],
     });
     return { address, port, key };
   }
@@ -216,6 +264,18 @@ function checkMode(mode: string): ModeName {
   const known = MODES.find((name) => name === mode);
   if (known !== undefined) return known;
   throw new ComicranError('migration.refused', `there is no mode '${mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
+}
+
+/** @throws ComicranError migration.refused */
+function fallbackOf(mode: ModeName, asked: string): ModeName | undefined {
+  if (mode !== 'replicated' || asked === 'none') return undefined;
+  if (asked !== '') return checkMode(asked);
+  return MODES.find((known) => FALLBACKS.has(known));
+}
+
+/** The process runs here, and has noticed nothing. */
+function isUnharmed(thrown: unknown): boolean {
+  return !(thrown instanceof MigrationFailure) || thrown.runsOn !== '';
 }
 
 function failureOf(outcome: JobOutcome): Error {

@@ -2,14 +2,14 @@
 import { DescriptorDirectory } from '../../linux/descriptor-directory.ts';
 import { EBADF, ENOENT, ESRCH, KernelError } from '../../linux/errno.ts';
 import { closeDescriptor, duplicateFrom, openPidfd } from '../../linux/pidfd.ts';
-import { AF_INET, AF_INET6, IPPROTO_UDP, SOCK_DGRAM, socketType } from '../../linux/sockets.ts';
+import { AF_INET, AF_INET6, IPPROTO_UDP, SOCK_DGRAM, type SocketType, socketType } from '../../linux/sockets.ts';
 
 export type ProcessSocket = {
   /** A descriptor of this process for the same open socket. */
   readonly descriptor: number;
   /** Of the socket: the same one may be open under several numbers. */
   readonly inode: string;
-  /** AF_INET or AF_INET6. */
+  /** AF_INET, … */
   readonly domain: number;
 };
 
@@ -20,6 +20,14 @@ const SOCKET_LINK = /^socket:\[(\d+)\]$/;
  * them with {@link closeSockets}. @throws KernelError ESRCH, ENOENT: no such process
  */
 export function openUdpSockets(pid: number): ProcessSocket[] {
+  return openSockets(pid, isUdp);
+}
+
+const isUdp = ({ domain, type, protocol }: SocketType): boolean =>
+  (domain === AF_INET || domain === AF_INET6) && type === SOCK_DGRAM && protocol === IPPROTO_UDP;
+
+/** The same of all sockets that are wanted. */
+export function openSockets(pid: number, isWanted: (type: SocketType) => boolean): ProcessSocket[] {
   using directory = new DescriptorDirectory(pid);
   const pidfd = openPidfd(pid);
   const found = new Map<string, ProcessSocket>();
@@ -29,9 +37,8 @@ export function openUdpSockets(pid: number): ProcessSocket[] {
       if (inode === undefined || found.has(inode)) continue;
       const descriptor = unlessClosed(() => duplicateFrom(pidfd, number));
       if (descriptor === undefined) continue;
-      const { domain, type, protocol } = socketType(descriptor);
-      const isUdp = (domain === AF_INET || domain === AF_INET6) && type === SOCK_DGRAM && protocol === IPPROTO_UDP;
-      if (isUdp) found.set(inode, { descriptor, inode, domain });
+      const type = socketType(descriptor);
+      if (isWanted(type)) found.set(inode, { descriptor, inode, domain: type.domain });
       else closeDescriptor(descriptor);
     }
     return Array.from(found.values());

@@ -1,5 +1,5 @@
 /** The journal of migrations: one file an entry, in a directory of the daemon's state. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../base/errors.ts';
 import { type JournalEntry, journalFromText, journalToText } from '../../migration/journal.ts';
@@ -35,6 +35,12 @@ export class JournalFiles implements Journal {
   clear(migrationId: string): void {
     rmSync(this.#path(migrationId), { force: true });
     rmSync(this.#notePath(migrationId), { force: true });
+  }
+
+  /** Milliseconds since the entry was written; 0 where there is none. By the machine's clock, which may have stepped. */
+  ageMs(migrationId: string): number {
+    const path = this.#path(migrationId);
+    return existsSync(path) ? Math.max(0, Date.now() - statSync(path).mtimeMs) : 0;
   }
 
   /** Beside the entry: which process it speaks of. */

@@ -1,5 +1,6 @@
 /** Ends a migration that an earlier run of the daemon left unfinished: the record at the sdn decides how. */
 import { ComicranError } from '../../base/errors.ts';
+import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { continueQuietly } from '../../linux/continue.ts';
 import { sendSignal } from '../../linux/pidfd.ts';
 import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
@@ -7,12 +8,13 @@ import { SIGNAL } from '../../linux/signals.ts';
 import type { DestinationEntry, SourceEntry } from '../../migration/journal.ts';
 import type { DestinationPackets, RestoredProcess, SourcePackets, StoppedProcess } from '../../migration/ports.ts';
 import { recoverDestination, recoverSource } from '../../migration/recover.ts';
+import { EgressCut } from '../../replication/egress-cut.ts';
+import { OutputGate } from '../../replication/gate.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { carry } from './carried-error.ts';
 import { packetsOf } from './held-packets.ts';
 import type { JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
-import { NO_REPLAY } from './no-replay.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
@@ -47,16 +49,37 @@ function leftProcess(hostPid: number | undefined): StoppedProcess & RestoredProc
   return { resume, rehearse: resume, run: resume, kill, destroy: kill };
 }
 
+/** A daemon that died in a cutover has left the process cut off. */
+function uncutFirst(hostPid: number | undefined, process: StoppedProcess): StoppedProcess {
+  return {
+    kill: () => process.kill(),
+    async resume() {
+      if (hostPid !== undefined) {
+        using cut = new EgressCut({ pid: hostPid }, INSIDE_LINK);
+        cut.restore();
+      }
+      await process.resume();
+    },
+  };
+}
+
+/** What the gate of a silent copy held has died with its daemon; where there is no process any more it does not matter. */
+function openGate(skeleton: RecoverJob['skeleton']): void {
+  if (skeleton !== undefined) OutputGate.openAbandoned({ pid: skeleton.initPid, linkName: INSIDE_LINK });
+}
+
 /** Where there is no process, nothing waits in its sockets. */
 const NO_SOCKETS: SourcePackets = { drain: async () => ({ dropped: 0 }) };
 
 async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): Promise<JobOutcome> {
   const { hostPid, channel } = job;
   const { readiness } = world;
+  const isCopied = entry.migration.mode === 'replicated';
   const recovery = await recoverSource(
     {
-      process: leftProcess(hostPid),
-      packets: hostPid === undefined ? NO_SOCKETS : new DrainedSockets(hostPid, { readiness }),
+      process: isCopied ? uncutFirst(hostPid, leftProcess(hostPid)) : leftProcess(hostPid),
+      // What waits in the sockets of a process that was replicated may have been in the log, which is gone.
+      packets: hostPid === undefined || isCopied ? NO_SOCKETS : new DrainedSockets(hostPid, { readiness }),
       connect: async (timeoutMs) => {
         if (channel === undefined)
           throw new ComicranError('vm.unreachable', 'it is not known where the destination listened');
@@ -79,8 +102,8 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
     {
       process: leftProcess(job.hostPid),
       packets: packets ?? NO_LINK,
-      replay: NO_REPLAY,
-      ageMs: 0,
+      replay: { discard: async () => openGate(job.skeleton) },
+      ageMs: journal.ageMs(entry.migration.id),
       ownership: world.ownership,
       journal: untilAdopted,
       clock: WORKER_CLOCK,

@@ -5,11 +5,13 @@ import { inNetnsOf } from '../../linux/netns.ts';
 import { receiveOnOneCpu } from '../../linux/receive-cpu.ts';
 import type { CarriedDatagram, LogCount, LogEntry, SourcePackets, SourceTraffic } from '../../migration/ports.ts';
 import { EgressCut } from '../../replication/egress-cut.ts';
+import { checkEligible } from '../../replication/eligibility.ts';
 import { TrafficTap } from '../../replication/tap.ts';
 import { leadAway } from '../dataplane/leaving-route.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
 import { raiseReceiveBuffers } from '../dataplane/receive-buffers.ts';
 import type { Readiness } from '../readiness.ts';
+import { describeProcess, loopbackPackets } from './describe-process.ts';
 import { datagramOf } from './straggler.ts';
 
 export type WatchedSandbox = {
@@ -32,6 +34,7 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   #sockets: ProcessSocket[] = [];
   #tap: TrafficTap | undefined;
   #cut: EgressCut | undefined;
+  #loopbackBefore = 0;
 
   constructor(sandbox: WatchedSandbox, readiness: Readiness) {
     this.#sandbox = sandbox;
@@ -40,6 +43,8 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
 
   async start(): Promise<void> {
     const { pid, address } = this.#sandbox;
+    checkEligible(describeProcess(pid, address, 0));
+    this.#loopbackBefore = loopbackPackets(pid);
     raiseReceiveBuffers(pid);
     inNetnsOf({ pid }, () => receiveOnOneCpu(INSIDE_LINK, 0));
     this.#sockets = openUdpSockets(pid);
@@ -70,6 +75,8 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   }
 
   finish(): LogCount {
+    const { pid, address } = this.#sandbox;
+    checkEligible({ sockets: [], address, loopbackPackets: loopbackPackets(pid) - this.#loopbackBefore });
     return this.#opened.finish();
   }
 

@@ -142,7 +142,7 @@ test('a fallback is told when it happens, and again in the result', async () => 
   assert.equal(thrown, undefined);
   assert.match(
     progress,
-    /replicated is given up: the copy diverged at output 17 .*not touched, going on with stopcopy/,
+    /replicated is given up: the copy diverged at output 17 .*not touched; going on with stopcopy/,
   );
   assert.match(printed, /WARNING: moved by stopcopy instead of replicated: the copy diverged at output 17 of flow/);
 });

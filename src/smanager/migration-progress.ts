@@ -1,6 +1,7 @@
 /** A migration while it goes on. Pure: events in, text out. */
 import type { FallbackEvent, Lag, MigrationEvent, PhaseEvent } from '../api/gen/comicran_pb.ts';
 import { formatBytes, formatMicros } from '../base/units.ts';
+import { sayUntouched } from './migrations.ts';
 
 /** Without a terminal, a phase that goes on is told of no more often than this. */
 const QUIET_US = 1_000_000n;
@@ -24,7 +25,7 @@ function phaseText({ phase, atUs, doneBytes, totalBytes, note, lag }: PhaseEvent
 
 function fallbackText({ fromMode, toMode, reason, atUs }: FallbackEvent): string {
   const at = `  ${formatMicros(Number(atUs)).padStart(9)}`;
-  return `${at}  ${fromMode} is given up: ${reason}; the source was not touched, going on with ${toMode}`;
+  return `${at}  ${fromMode} is given up: ${sayUntouched(reason)}; going on with ${toMode}`;
 }
 
 /** Turns the events of one migration into what is written: on a terminal the last line is written again as it changes. */

@@ -9,8 +9,15 @@ export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 /** What `replicated` may be replaced with; `none`: the migration fails instead. */
 export const FALLBACKS = ['postcopy', 'precopy', 'stopcopy', 'none'] as const;
 
-/** `startedUnixUs`: by this program's clock, when the first word of the migration came, less what it said of its age. */
-export type Migrated = { readonly result: MigrationResult; readonly startedUnixUs: number };
+/** Times by this program's clock. */
+export type Migrated = {
+  readonly result: MigrationResult;
+  /** From the call to its result: with the preparation of the destination, and with what is taken down at the source. */
+  readonly startedUnixUs: number;
+  readonly endedUnixUs: number;
+  /** When the migration's own clock began, from which its phases are counted: late by one way of its first word. */
+  readonly beganUnixUs: number;
+};
 
 export type MigrateOptions = {
   readonly toVm: string;
@@ -35,13 +42,18 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   'replication.lagging': 'Try again when less is asked of it, or move it in another mode: --mode precopy.',
 };
 
+/** A copy that was given up has changed nothing: an operator wants to read that, once. */
+export function sayUntouched(reason: string): string {
+  return reason.includes('not touched') ? reason : `${reason}; the source was not touched`;
+}
+
 function failure(code: string, message: string, hint: string, runsOn: string): ComicranError {
   const known = isErrorCode(code) ? code : 'migration.failed';
   // Most messages of a migration say it themselves.
   const where = runsOn === '' || message.includes(`at ${runsOn}`) ? '' : ` (it runs on ${runsOn})`;
-  const untouched = known.startsWith('replication.') ? '; the source was not touched' : '';
+  const what = known.startsWith('replication.') ? sayUntouched(message) : message;
   const advice = hint === '' ? HINTS[known] : hint;
-  return new ComicranError(known, `${message}${untouched}${where}`, advice === undefined ? {} : { hint: advice });
+  return new ComicranError(known, `${what}${where}`, advice === undefined ? {} : { hint: advice });
 }
 
 /**
@@ -57,15 +69,16 @@ export async function migrateSandbox(
   const toEndpoint = fleet.endpointOf(options.toVm);
   const from = await machineOf(fleet, name);
   const { uncomparedPorts, ...rest } = options;
+  const startedUnixUs = nowUnixUs();
   const events = fleet.vm(from).migrate({ name, toEndpoint, uncomparedPorts: [...uncomparedPorts], ...rest });
-  let startedUnixUs: number | undefined;
+  let beganUnixUs: number | undefined;
   for await (const event of events) {
-    if (event.event.case === 'phase') startedUnixUs ??= nowUnixUs() - Number(event.event.value.atUs);
+    if (event.event.case === 'phase') beganUnixUs ??= nowUnixUs() - Number(event.event.value.atUs);
     switch (event.event.case) {
       case 'result':
         return {
-          result: event.event.value,
-          startedUnixUs: startedUnixUs ?? nowUnixUs() - Number(event.event.value.totalUs),
+          ...{ result: event.event.value, startedUnixUs, endedUnixUs: nowUnixUs() },
+          beganUnixUs: beganUnixUs ?? startedUnixUs,
         };
       case 'failure': {
         const { code, message, hint, runsOn } = event.event.value;

@@ -2,7 +2,7 @@
 import type { MigrationResult, PlanMigrationResponse, PlannedMode } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
 import { formatBytes, formatMicros } from '../base/units.ts';
-import type { Migrated } from './migrations.ts';
+import { type Migrated, sayUntouched } from './migrations.ts';
 
 const micros = (value: bigint | undefined): string => (value === undefined ? '-' : formatMicros(Number(value)));
 const numberOf = (value: bigint | undefined): number | null => (value === undefined ? null : Number(value));
@@ -43,9 +43,7 @@ function warnings(result: MigrationResult): string {
   const found: string[] = [];
   if (fellBack(result)) {
     const meant = result.requestedMode === '' ? 'replicated' : result.requestedMode;
-    found.push(
-      `moved by ${result.mode} instead of ${meant}: ${result.reason || result.reasonCode}; the source was not touched by that`,
-    );
+    found.push(`moved by ${result.mode} instead of ${meant}: ${sayUntouched(result.reason || result.reasonCode)}`);
   }
   if (result.datagramsDropped > 0n)
     found.push(`${result.datagramsDropped} datagrams were DROPPED (receive queue full)`);
@@ -71,7 +69,7 @@ export function renderResult(name: string, result: MigrationResult): string {
 }
 
 /** Numbers instead of bigints, for --json. Null: does not apply to the mode. */
-export function resultJson(name: string, { result, startedUnixUs }: Migrated): object {
+export function resultJson(name: string, { result, startedUnixUs, beganUnixUs, endedUnixUs }: Migrated): object {
   return {
     name,
     mode: result.mode,
@@ -81,6 +79,8 @@ export function resultJson(name: string, { result, startedUnixUs }: Migrated): o
     from: result.fromVm,
     to: result.toVm,
     startedUnixUs,
+    beganUnixUs,
+    endedUnixUs,
     totalMs: Number(result.totalUs) / 1000,
     stopMs: Number(result.stopUs) / 1000,
     stopUs: Number(result.stopUs),

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationFigures, PlanFigures } from '../../src/lab/demo/figures.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
 import { find } from '../support/lab.ts';
-import { Manager } from '../support/manager.ts';
+import { Manager, NotMoved } from '../support/manager.ts';
 
 /** Brings the lab up, and takes it away whatever happens. */
 export async function inLab<T>(use: (manager: Manager) => Promise<T>): Promise<T> {
@@ -42,17 +42,30 @@ export type Moves = {
   readonly onMoved?: (moved: MigrationFigures, round: number) => void;
 };
 
-/** Moves a sandbox there and back again. Another mode than `mode` is a failure. */
+/** So many failures one behind the other are one that stays. */
+const MAX_FAILURES_IN_A_ROW = 3;
+
+/**
+ * Moves a sandbox there and back again, without a fallback.
+ * @returns those that took place. @throws where several in a row did not
+ */
 export async function moveOften(manager: Manager, name: string, moves: Moves): Promise<MigrationFigures[]> {
   const { mode, count, pauseMs, onMoved } = moves;
   const found: MigrationFigures[] = [];
   let at = (await find(name))?.vm;
+  let failuresInARow = 0;
   for (let round = 0; round < count; round++) {
-    const more = mode === 'replicated' ? { fallback: 'none' } : {};
-    const moved = await manager.migrate(name, at === 'vm1' ? 'vm2' : 'vm1', { mode, ...more });
-    at = moved.to;
-    found.push(moved);
-    onMoved?.(moved, round);
+    try {
+      const more = mode === 'replicated' ? { fallback: 'none' } : {};
+      const moved = await manager.migrate(name, at === 'vm1' ? 'vm2' : 'vm1', { mode, ...more });
+      at = moved.to;
+      failuresInARow = 0;
+      found.push(moved);
+      onMoved?.(moved, found.length - 1);
+    } catch (thrown) {
+      if (!(thrown instanceof NotMoved) || ++failuresInARow === MAX_FAILURES_IN_A_ROW) throw thrown;
+      process.stderr.write(`  ${name} (${mode}) ${round + 1}/${count}: NOT MOVED: ${thrown.message}\n`);
+    }
     if ((round + 1) % 10 === 0) process.stderr.write(`  ${name} (${mode}) ${round + 1}/${count}\n`);
     await sleep(pauseMs);
   }

@@ -36,7 +36,7 @@ async function copy(manager: Manager, mode: string): Promise<Span> {
     const moved: MigrationFigures = await manager.migrate('busy', at === 'vm1' ? 'vm2' : 'vm1', words);
     const stopping = moved.phases.find(({ phase }) => phase === STOPPING_PHASE[mode]);
     const length = stopping?.startUs ?? moved.totalMs * 1000;
-    return { fromUnixUs: moved.startedUnixUs, toUnixUs: moved.startedUnixUs + length };
+    return { fromUnixUs: moved.beganUnixUs, toUnixUs: moved.beganUnixUs + length };
   } catch (thrown) {
     if (!(thrown instanceof NotMoved)) throw thrown;
     process.stderr.write(`  ${mode}: not moved: ${thrown.message}\n`);

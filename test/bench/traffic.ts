@@ -146,6 +146,10 @@ export async function trafficFigures({ count = MIGRATIONS }: BenchOptions): Prom
         });
         allowed = control.lost;
       }
+      figures.push({
+        ...{ name: `not moved, ${what}`, unit: 'migrations', maxBar: 0 },
+        summary: single(count - run.migrations.length),
+      });
       figures.push(...counts(what, run, allowed), ...stops(what, mode, run), ...latency(what, mode, run));
     }
     return figures;

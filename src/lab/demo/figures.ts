@@ -45,7 +45,11 @@ export type MigrationFigures = {
   readonly reason: string | null;
   readonly from: string;
   readonly to: string;
+  /** From the call of smanager to its result: longer than `totalMs` by the preparation and by taking the source down. */
   readonly startedUnixUs: number;
+  readonly endedUnixUs: number;
+  /** From where `phases` count. */
+  readonly beganUnixUs: number;
   readonly totalMs: number;
   readonly stopMs: number;
   readonly stopUs: number;

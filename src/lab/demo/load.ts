@@ -38,8 +38,8 @@ export class Load {
   }
 
   /** The requests in flight during this migration are to stand apart. */
-  mark(label: string, { startedUnixUs, totalMs }: Pick<MigrationFigures, 'startedUnixUs' | 'totalMs'>): void {
-    const window = { label, fromUnixUs: startedUnixUs, toUnixUs: startedUnixUs + totalMs * 1000 };
+  mark(label: string, { startedUnixUs, endedUnixUs }: Pick<MigrationFigures, 'startedUnixUs' | 'endedUnixUs'>): void {
+    const window = { label, fromUnixUs: startedUnixUs, toUnixUs: endedUnixUs };
     appendFileSync(this.#windows, `${JSON.stringify(window)}\n`);
   }
 

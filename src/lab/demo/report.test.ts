@@ -12,7 +12,17 @@ const client: ClientFigures = {
 
 function migration(mode: string, more: Partial<MigrationFigures> = {}): MigrationFigures {
   return {
-    ...{ mode, requestedMode: mode, reason: null, from: 'vm1', to: 'vm2', startedUnixUs: 1, phases: [] },
+    ...{
+      mode,
+      requestedMode: mode,
+      reason: null,
+      from: 'vm1',
+      to: 'vm2',
+      startedUnixUs: 1,
+      beganUnixUs: 1,
+      endedUnixUs: 2,
+      phases: [],
+    },
     ...{ totalMs: 100, stopMs: 1.5, stopUs: 1500, freezeUs: null, cutoverUs: null },
     ...{ inputsReplayed: null, outputsCompared: null, outputsReleased: null, lagMax: null, stragglers: null },
     ...{ pageFaults: null, rounds: null, pages: 3, bytes: 12_288, datagramsCarried: 0, datagramsDropped: 0, atRisk: 0 },

@@ -5,7 +5,7 @@
  *
  *     sdaemon                                    sdn
  *       │ ── REHEARSE ────────────────────────► │  does what TAKE will do, and changes nothing
- *       │ ◄── READY ─────────────────────────── │
+ *       │ ◄── RECORD ────────────────────────── │
  *       │ ── TAKE   epoch n ──────────────────► │  compare-and-set, route
  *       │ ◄── RECORD   owner, epoch ─────────── │  as it stands now, changed or not
  *       │     or REFUSED   code, message        │
@@ -21,7 +21,6 @@ export type RecordRequest =
   | { readonly type: 'TAKE' | 'GIVE_BACK'; readonly expectedEpoch: bigint };
 
 export type RecordAnswer =
-  | { readonly type: 'READY' }
   | { readonly type: 'RECORD'; readonly owner: string; readonly epoch: bigint }
   | { readonly type: 'REFUSED'; readonly code: ErrorCode; readonly message: string };
 
@@ -29,7 +28,7 @@ export type RecordAnswer =
 export const MAX_RECORD_MESSAGE_BYTES = 4096;
 const MAX_TEXT_BYTES = 2048;
 
-const TAGS = { REHEARSE: 1, TAKE: 2, READY: 3, RECORD: 4, REFUSED: 5, GIVE_BACK: 6 } as const;
+const TAGS = { REHEARSE: 1, TAKE: 2, GIVE_BACK: 3, RECORD: 4, REFUSED: 5 } as const;
 
 export function encodeRecordRequest(request: RecordRequest): Buffer {
   const writer = new ByteWriter(16).u8(TAGS[request.type]);
@@ -53,8 +52,6 @@ export function decodeRecordRequest(bytes: Uint8Array): RecordRequest {
 export function encodeRecordAnswer(answer: RecordAnswer): Buffer {
   const writer = new ByteWriter(64).u8(TAGS[answer.type]);
   switch (answer.type) {
-    case 'READY':
-      break;
     case 'RECORD':
       writer.u64(answer.epoch).text(answer.owner);
       break;
@@ -73,9 +70,6 @@ export function decodeRecordAnswer(bytes: Uint8Array): RecordAnswer {
   const tag = reader.u8();
   let answer: RecordAnswer;
   switch (tag) {
-    case TAGS.READY:
-      answer = { type: 'READY' };
-      break;
     case TAGS.RECORD:
       answer = { type: 'RECORD', epoch: reader.u64(), owner: reader.text(MAX_TEXT_BYTES) };
       break;

@@ -32,6 +32,8 @@ export class Readiness {
   readonly #wake: number;
   readonly #waits = new Set<Wait>();
   #running = false;
+  /** Callers of {@link turn} that have not had it yet. */
+  #turnsWanted = 0;
   #lastTurnMs: number;
 
   /**
@@ -73,7 +75,9 @@ export class Readiness {
   }
 
   async turn(): Promise<void> {
+    this.#turnsWanted++;
     await nextTurn();
+    this.#turnsWanted--;
     this.#lastTurnMs = this.#nowMs();
   }
 
@@ -97,7 +101,8 @@ export class Readiness {
     const set = new PollSet(1 + waits.reduce((count, wait) => count + wait.watched.length, 0));
     set.set(0, this.#wake, POLL.IN);
     let index = 1;
-    let untilMs = this.#nowMs() + SLICE_MS;
+    // Whoever wants a turn has something to do: to block now would make him wait for a whole slice.
+    let untilMs = this.#nowMs() + (this.#turnsWanted > 0 ? 0 : SLICE_MS);
     for (const wait of waits) {
       untilMs = Math.min(untilMs, wait.untilMs);
       for (const { descriptor, events } of wait.watched) set.set(index++, descriptor, events);

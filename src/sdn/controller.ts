@@ -18,7 +18,7 @@ import {
   decideSettle,
   type EndMigration,
 } from './decide-migration.ts';
-import type { Decision } from './decision.ts';
+import { type Decision, unknownSandbox } from './decision.ts';
 import {
   type Claim,
   decideClaim,
@@ -276,12 +276,12 @@ export class SdnController {
     const { store, log, after } = this.#options;
     this.#change(decision, () => store.writeSoon(decision.edits));
     // Behind the answer, which must not wait for another thread to be woken.
-    after(0, () =>
+    after(0, () => {
       store.flush((failure) => {
         if (failure !== undefined) log(`the record does not get to the disk: ${failure.message}`);
-      }),
-    );
-    this.#settleLater(take.sandbox);
+      });
+      this.#settleLater(take.sandbox);
+    });
     return decision.answer.location;
   }
 
@@ -292,16 +292,14 @@ export class SdnController {
     return this.setOwner({ sandbox, expectedEpoch, vm, vmAddress: '', by, migrationId }).location;
   }
 
-  /** Does what {@link take} will do as far as it goes without changing anything, so that it takes no longer than later ones. */
-  rehearse(take: Take): void {
-    const location = this.#tables.locations.get(take.sandbox);
-    if (location === undefined || this.#suspect) return;
-    const { store, dataPlane, serviceAddress } = this.#options;
-    changeFor(decideSetOwner(this.#tables, take).edits, serviceAddress);
-    const edit: Edit = { kind: 'set-owner', location };
-    applyEdits(this.#tables, [edit]);
-    store.rehearse(edit);
+  /** What {@link take} does to the disk and the kernel, without its effect. @returns the record. */
+  rehearse({ sandbox }: Take): Location {
+    const location = this.#tables.locations.get(sandbox);
+    if (location === undefined) throw unknownSandbox(sandbox);
+    const { store, dataPlane } = this.#options;
+    store.rehearse({ kind: 'set-owner', location });
     dataPlane.rehearse({ address: location.address, via: location.vmAddress });
+    return location;
   }
 
   /** Not at once: what the former owner has sent is on its way, and the new one has more urgent things to do. */

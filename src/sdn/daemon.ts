@@ -6,9 +6,10 @@ import type { Identity } from '../api/identity.ts';
 import { type Server, serve } from '../api/server.ts';
 import { Cleanup } from '../base/cleanup.ts';
 import { messageOf } from '../base/errors.ts';
-import { type FaultPoint, SdnController } from './controller.ts';
+import { type FaultPoint, SdnController, type Take } from './controller.ts';
 import type { DataPlane } from './data-plane.ts';
 import { sdnHandlers } from './handlers.ts';
+import { Practice } from './practice.ts';
 import { RecordFace } from './record-face.ts';
 import { openRecordStore } from './record-store.ts';
 import { hostAddress } from './requests.ts';
@@ -75,6 +76,7 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
     cleanup.defer('close the record', () => store.close());
     const dataPlane = options.openDataPlane();
     cleanup.defer('close the data plane', () => dataPlane.close());
+    const practice = new Practice();
     const timers = new Timers();
     cleanup.defer('forget what was to be done later', () => timers.close());
     const controller = new SdnController({
@@ -95,7 +97,15 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
     }, REPAIR_INTERVAL_MS);
     cleanup.defer('stop repairing', () => clearInterval(timer));
     const { address } = parseEndpoint(options.listen);
-    const records = await RecordFace.listen(address, controller, Date.now);
+    const doer = {
+      take: (take: Take) => controller.take(take),
+      giveBack: (take: Take, epoch: bigint) => controller.giveBack(take, epoch),
+      rehearse(take: Take) {
+        practice.round();
+        return controller.rehearse(take);
+      },
+    };
+    const records = await RecordFace.listen(address, doer, Date.now);
     cleanup.defer('close the record channels', () => records.close());
     server = await serve({
       listen: options.listen,

@@ -23,7 +23,7 @@ export interface DataPlane {
    * routes one by one, translations all or none.
    */
   apply(change: KernelChange): void;
-  /** Sets a route that is there to what it is: with that the way is warm when it changes. */
+  /** Does what setting a route does, for a route that no packet asks for and that is gone afterwards. */
   rehearse(route: SandboxRoute): void;
   counts(): ServiceCount[];
   /** Packets that came in through another link than their sandbox's owner's and were dropped, by guarded address. */

@@ -33,6 +33,8 @@ import {
 
 /** Marks the controller's routes (`proto` of ip-route(8)); nobody of /etc/iproute2/rt_protos has it. */
 const ROUTE_PROTOCOL = 88;
+/** No rule leads to it. */
+const REHEARSAL_TABLE = 88;
 const IP_PROTOCOLS = { udp: 17, tcp: 6 } as const;
 
 const routeTo = ({ address, via }: SandboxRoute) =>
@@ -92,7 +94,8 @@ export class KernelDataPlane implements DataPlane {
   }
 
   rehearse(route: SandboxRoute): void {
-    this.#routes.applyAll([routeTo(route)]);
+    const nowhere = { destination: route.address, gateway: route.via, table: REHEARSAL_TABLE };
+    this.#routes.applyAll([replaceRoute(nowhere), deleteRoute(nowhere)]);
   }
 
   apply(change: KernelChange): void {

@@ -24,6 +24,7 @@ import {
   trafficKeys,
 } from '../base/secure-frames/handshake.ts';
 import type { SdnController, Take } from './controller.ts';
+import type { Location } from './tables.ts';
 
 export type Admission = { readonly port: number; readonly key: Uint8Array };
 
@@ -194,20 +195,15 @@ class Connection {
     try {
       switch (request.type) {
         case 'REHEARSE':
-          this.#controller.rehearse(take);
-          return { type: 'READY' };
-        case 'TAKE': {
-          if (request.expectedEpoch !== take.expectedEpoch) {
-            const problem = `this channel is for epoch ${take.expectedEpoch}, not for ${request.expectedEpoch}`;
-            return { type: 'REFUSED', code: 'peer.refused', message: problem };
-          }
-          const { vm, epoch } = this.#controller.take(take);
-          return { type: 'RECORD', owner: vm, epoch };
-        }
-        case 'GIVE_BACK': {
-          const { vm, epoch } = this.#controller.giveBack(take, request.expectedEpoch);
-          return { type: 'RECORD', owner: vm, epoch };
-        }
+          return recordOf(this.#controller.rehearse(take));
+        case 'TAKE':
+          if (request.expectedEpoch === take.expectedEpoch) return recordOf(this.#controller.take(take));
+          throw new ComicranError(
+            'peer.refused',
+            `this channel is for epoch ${take.expectedEpoch}, not for ${request.expectedEpoch}`,
+          );
+        case 'GIVE_BACK':
+          return recordOf(this.#controller.giveBack(take, request.expectedEpoch));
         default:
           return unreachable(request);
       }
@@ -217,3 +213,5 @@ class Connection {
     }
   }
 }
+
+const recordOf = ({ vm, epoch }: Location): RecordAnswer => ({ type: 'RECORD', owner: vm, epoch });

@@ -19,7 +19,7 @@ export interface RecordStore {
   writeSoon(edits: readonly Edit[]): void;
   /** On return, or when `done` is told, all writes before survive the loss of power. Without a failure of the disk. */
   flush(done?: (failure: Error | undefined) => void): void;
-  /** Does what writing an edit does, without its effect. */
+  /** Writes what is there already, in the way of {@link writeSoon}. */
   rehearse(edit: Edit): void;
   /** Idempotent. */
   close(): void;
@@ -206,7 +206,7 @@ class SqliteRecordStore implements RecordStore {
       this.#database.exec('PRAGMA synchronous = FULL');
     });
     try {
-      this.#transaction(edits, 'COMMIT');
+      this.#transaction(edits);
     } finally {
       if (this.#database.isOpen) this.#database.exec('PRAGMA synchronous = NORMAL');
     }
@@ -214,7 +214,7 @@ class SqliteRecordStore implements RecordStore {
   }
 
   writeSoon(edits: readonly Edit[]): void {
-    this.#transaction(edits, 'COMMIT');
+    this.#transaction(edits);
     this.#unflushed = true;
   }
 
@@ -240,20 +240,20 @@ class SqliteRecordStore implements RecordStore {
   }
 
   rehearse(edit: Edit): void {
-    this.#transaction([edit], 'ROLLBACK');
+    this.#transaction([edit]);
   }
 
-  #transaction(edits: readonly Edit[], end: 'COMMIT' | 'ROLLBACK'): void {
+  #transaction(edits: readonly Edit[]): void {
     this.#guarded(() => {
       const [only, ...others] = edits;
-      if (only?.kind === 'set-owner' && others.length === 0 && end === 'COMMIT') {
+      if (only?.kind === 'set-owner' && others.length === 0) {
         // One statement is a transaction.
         this.#writeOne(only);
         return;
       }
       this.#database.exec('BEGIN IMMEDIATE');
       for (const edit of edits) this.#writeOne(edit);
-      this.#database.exec(end);
+      this.#database.exec('COMMIT');
     });
   }
 
@@ -300,6 +300,14 @@ function prepareDatabase(database: DatabaseSync, path: string): void {
 /** Whether an sdn has ever kept its record in a directory. */
 export function hasRecord(directory: string): boolean {
   return existsSync(join(directory, FILE_NAME));
+}
+
+/** A record that is gone when it is closed. */
+export function openMemoryStore(): RecordStore {
+  const path = ':memory:';
+  const database = new DatabaseSync(path);
+  prepareDatabase(database, path);
+  return new SqliteRecordStore(database, path, '');
 }
 
 /**

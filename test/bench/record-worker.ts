@@ -17,7 +17,7 @@ export type FromTaker =
   | { readonly type: 'ask' }
   | { readonly type: 'taken'; readonly ms: number; readonly rehearseMs: number };
 
-const REHEARSALS = 5;
+const REHEARSALS = 60;
 const port = parentPort!;
 const wake = openWake();
 const readiness = new Readiness(() => performance.now(), wake);

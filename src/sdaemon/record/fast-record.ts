@@ -39,24 +39,23 @@ export class FastRecord implements Ownership, Disposable {
   /** Has both sides do what a take will need, without its effect. @returns how long that took, in milliseconds. */
   async ping(): Promise<number> {
     const begunMs = this.#nowMs();
-    const answer = await this.#ask({ type: 'REHEARSE' });
-    if (answer.type !== 'READY') throw unexpected(answer);
+    await this.#record({ type: 'REHEARSE' });
     return this.#nowMs() - begunMs;
   }
 
   /** As {@link Ownership}. @param expectedEpoch the one that the channel was opened for. */
   async take(expectedEpoch: bigint): Promise<OwnershipRecord> {
-    return this.#change({ type: 'TAKE', expectedEpoch });
+    return this.#record({ type: 'TAKE', expectedEpoch });
   }
 
   async give(expectedEpoch: bigint): Promise<OwnershipRecord> {
-    return this.#change({ type: 'GIVE_BACK', expectedEpoch });
+    return this.#record({ type: 'GIVE_BACK', expectedEpoch });
   }
 
-  async #change(request: RecordRequest): Promise<OwnershipRecord> {
+  async #record(request: RecordRequest): Promise<OwnershipRecord> {
     const answer = await this.#ask(request);
     if (answer.type === 'RECORD') return { owner: answer.owner, epoch: answer.epoch };
-    throw answer.type === 'REFUSED' ? new ComicranError(answer.code, answer.message) : unexpected(answer);
+    throw new ComicranError(answer.code, answer.message);
   }
 
   /** May be repeated. */
@@ -77,11 +76,6 @@ export class FastRecord implements Ownership, Disposable {
     this.#last = asked.catch(() => this.close());
     return asked;
   }
-}
-
-function unexpected(answer: RecordAnswer): ComicranError {
-  const said = answer.type === 'REFUSED' ? `${answer.code}: ${answer.message}` : answer.type;
-  return new ComicranError('peer.protocol', `the sdn answered ${said}`);
 }
 
 /** @throws ComicranError vm.unreachable, peer.refused, deadline */

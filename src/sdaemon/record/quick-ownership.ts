@@ -5,8 +5,8 @@ import { type FastRecord, openFastRecord, type RecordAddress } from './fast-reco
 
 const CONNECT_MS = 2_000;
 /** Before the first, code is being compiled on both sides. */
-const FIRST_REHEARSALS = 10;
-const REHEARSE_EVERY_MS = 50;
+const FIRST_REHEARSALS = 60;
+const REHEARSE_EVERY_MS = 20;
 const REOPEN_MS = 500;
 
 const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));

@@ -117,6 +117,15 @@ export class WriteScan {
     );
   }
 
+  /** Whether anything in a range is registered. */
+  isArmed(area: ScannedArea): boolean {
+    let armed = false;
+    this.#scan(area, { inverted: 0, mask: IS.WPALLOWED, anyOf: 0, returned: IS.WPALLOWED }, () => {
+      armed = true;
+    });
+    return armed;
+  }
+
   #scan(
     area: ScannedArea,
     { inverted, mask, anyOf, returned, flags = 0 }: Criteria,

@@ -35,6 +35,7 @@ export class UserfaultfdLog implements WriteLog {
     const descriptor = inStop(plantUserfaultfd);
     try {
       enableFeatures(descriptor, FEATURE.WP_ASYNC | FEATURE.WP_UNPOPULATED);
+      refuseTracked(pid);
       return new UserfaultfdLog(pid, descriptor);
     } catch (error) {
       closeDescriptor(descriptor);
@@ -101,6 +102,22 @@ export class UserfaultfdLog implements WriteLog {
     for (const area of listAreas(this.#pid))
       for (const { start, end } of inSteps(area, this.#look(area).own))
         tryUnregister(this.#descriptor, BigInt(start), BigInt(end - start));
+  }
+}
+
+function trackedError(pid: number): ComicranError {
+  return new ComicranError('process.unsupported', `the writes of process ${pid} are tracked by somebody else`, {
+    hint: 'Another migration of it may be under way.',
+  });
+}
+
+/** Two trackers would take each other's notes, and the second one's areas look to it as if it had registered them. */
+function refuseTracked(pid: number): void {
+  const scan = new WriteScan(pid);
+  try {
+    if (listAreas(pid).some((area) => scan.isArmed(area))) throw trackedError(pid);
+  } finally {
+    scan.close();
   }
 }
 

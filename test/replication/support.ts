@@ -1,4 +1,5 @@
 /** A source, a destination and a client as network namespaces: two VMs with the same sandbox in each, and the way there. */
+import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -6,16 +7,46 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { closeFd, inNetns } from '../../src/linux/netns.ts';
-import { closeDescriptor, duplicateFrom, openPidfd } from '../../src/linux/pidfd.ts';
-import { receiveOnOneCpu } from '../../src/linux/receive-cpu.ts';
-import { getLink, type RouteSocket, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
-import type { LogEntry } from '../../src/replication/log.ts';
+import { ipv4Bytes } from '../../src/base/ipv4.ts';
+import { addToSum, foldSum } from '../../src/base/packets/checksum.ts';
+import { decodeDatagram, decodePacket } from '../../src/base/packets/decode.ts';
+import { encodePackets } from '../../src/base/packets/encode.ts';
+import { ETHER_TYPE, encodeFrame } from '../../src/base/packets/ethernet.ts';
+import { KernelError } from '../../src/linux/errno.ts';
+import { writeAll } from '../../src/linux/file-descriptors.ts';
+import { syscall } from '../../src/linux/libc.ts';
+import { inNetns } from '../../src/linux/netns.ts';
+import { O } from '../../src/linux/open-flags.ts';
+import { FrameSender } from '../../src/linux/packet-socket.ts';
+import { closeDescriptor } from '../../src/linux/pidfd.ts';
+import { getLink, macBytes, type RouteSocket, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
+import { forceReceiveLimit } from '../../src/linux/socket-memory.ts';
+import { DatagramReceiver } from '../../src/linux/socket-message.ts';
+import {
+  AF_INET,
+  bindSocket,
+  connectSocket,
+  encodeInetAddress,
+  IPPROTO_UDP,
+  SOCK_DGRAM,
+} from '../../src/linux/sockets.ts';
+import { SYS } from '../../src/linux/syscall-numbers.ts';
+import { inSysfs, openInSysfs } from '../../src/linux/sysfs.ts';
+import type { InputEntry, LogEntry } from '../../src/replication/log.ts';
 import type { Replay } from '../../src/replication/replay.ts';
 import type { TrafficTap } from '../../src/replication/tap.ts';
 import { closeSockets, openUdpSockets } from '../../src/sdaemon/dataplane/process-sockets.ts';
 import { raiseReceiveBuffers } from '../../src/sdaemon/dataplane/receive-buffers.ts';
-import { joinNetns, makeNetns, makeVm, SANDBOX_ADDRESS, type Undo, type Vm } from '../dataplane/support.ts';
+import {
+  joinNetns,
+  LINK_NAME,
+  makeNetns,
+  makeVm,
+  SANDBOX_ADDRESS,
+  SANDBOX_MAC,
+  type Undo,
+  type Vm,
+} from '../dataplane/support.ts';
 
 export const PORT = 7000;
 
@@ -50,9 +81,35 @@ export function leadTo({ client }: World, side: 'source' | 'destination'): void 
   );
 }
 
-/** Any CPU receives for the sandbox, as before there was an order to keep. */
-export function receiveOnOneCpuOf(vm: Vm, cpu: number): void {
-  inNetns(vm.sandbox, () => receiveOnOneCpu('eth0', cpu));
+/** Each packet for the sandbox is received by the CPU that it came in on, as where nobody has said anything. */
+export function receiveOnAnyCpu(vm: Vm): void {
+  inNetns(vm.sandbox, () =>
+    inSysfs((root) => {
+      const file = openInSysfs(root, 'class/net/eth0/queues/rx-0/rps_cpus', O.WRONLY);
+      writeAll(file, Buffer.from('0'));
+      closeDescriptor(file);
+    }),
+  );
+}
+
+/** Sends `NAME/0`, `NAME/1`… to the sandbox as fast as it can, from one CPU. */
+export function startSender(undo: Undo, netns: number, name: number, count: number): { readonly ended: Promise<void> } {
+  const program = `
+import os, socket, sys, time
+name, host, port, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+cpus = sorted(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {cpus[name % len(cpus)]})
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((host, port))
+for n in range(count):
+    s.send(b'%d/%d' % (name, n))
+    if n % 500 == 499: time.sleep(0.005)
+`;
+  const child = inNetns(netns, () =>
+    spawn('python3', ['-c', program, name, SANDBOX_ADDRESS, PORT, count].map(String), { stdio: 'inherit' }),
+  );
+  undo(() => child.kill('SIGKILL'));
+  return { ended: once(child, 'exit').then(() => undefined) };
 }
 
 export type Program = {
@@ -101,15 +158,6 @@ export function socketsOf(undo: Undo, { pid }: Program) {
   const sockets = openUdpSockets(pid);
   undo(() => closeSockets(sockets));
   return sockets;
-}
-
-/** A descriptor of this program for one of another's. */
-export function borrow(undo: Undo, pid: number, descriptor: number): number {
-  const pidfd = openPidfd(pid);
-  const own = duplicateFrom(pidfd, descriptor);
-  closeDescriptor(pidfd);
-  undo(() => closeDescriptor(own));
-  return own;
 }
 
 /** Moves entries from the tap to the replay until told to stop; the event loop goes on meanwhile. */
@@ -161,4 +209,86 @@ export async function until(what: string, condition: () => boolean, timeoutMs = 
   }
 }
 
-export { closeFd };
+/** A process in a namespace that does nothing; its PID. */
+export function occupy(undo: Undo, netns: number): number {
+  const child = inNetns(netns, () => spawn('sleep', ['infinity'], { stdio: 'ignore' }));
+  undo(() => child.kill('SIGKILL'));
+  return child.pid!;
+}
+
+export type OwnSocket = {
+  readonly descriptor: number;
+  readonly inode: string;
+  readonly take: () => Buffer | undefined;
+};
+
+/** A UDP socket of this program in a namespace: it reads when the test says so, and stands still else. */
+export function openSocket(
+  undo: Undo,
+  netns: number,
+  { port, address, remote }: { port: number; address?: string; remote?: { address: string; port: number } },
+): OwnSocket {
+  const raw = (text: string, number: number): Buffer =>
+    encodeInetAddress({ address: ipv4Bytes(text), port: number, flowInfo: 0, scopeId: 0 });
+  const descriptor = inNetns(netns, () => {
+    const socket = syscall('socket(UDP)', SYS.socket, AF_INET, SOCK_DGRAM | O.CLOEXEC | O.NONBLOCK, IPPROTO_UDP);
+    bindSocket(socket, raw(address ?? '0.0.0.0', port));
+    if (remote !== undefined) connectSocket(socket, raw(remote.address, remote.port));
+    return socket;
+  });
+  undo(() => closeDescriptor(descriptor));
+  forceReceiveLimit(descriptor, 32 << 20);
+  const receiver = new DatagramReceiver();
+  const take = (): Buffer | undefined => {
+    const received = receiver.take(descriptor);
+    if (received === undefined) return undefined;
+    if (typeof received === 'number') throw new KernelError('receive', received);
+    return Buffer.from(received.payload);
+  };
+  return { descriptor, inode: `own ${descriptor}`, take };
+}
+
+/** Puts UDP datagrams into a sandbox as if they had come from the network. */
+export function injectorInto(undo: Undo, vm: Vm) {
+  const { index, mac } = getLink(vm.routes, LINK_NAME);
+  const sender = inNetns(vm.netns, () => new FrameSender(index, { bypass: true }));
+  undo(() => sender.close());
+  let id = 0;
+  const send = (packet: Uint8Array): void =>
+    assert.ok(sender.trySend(encodeFrame(macBytes(SANDBOX_MAC), macBytes(mac), ETHER_TYPE.IPV4, packet)));
+  const inject = (payload: Uint8Array, { from = 9, to = PORT, source = '192.0.2.7' } = {}): void => {
+    const datagram = {
+      sourceAddress: ipv4Bytes(source),
+      sourcePort: from,
+      destinationAddress: ipv4Bytes(SANDBOX_ADDRESS),
+      destinationPort: to,
+      payload,
+    };
+    for (const packet of encodePackets(datagram, 1500, id++)) send(packet);
+  };
+  return { inject, send };
+}
+
+/** What a host says that has nobody at the port that the sandbox's `localPort` has sent to. */
+export function portUnreachable(localPort: number, remote: { address: string; port: number }): Buffer {
+  const [own, other] = [ipv4Bytes(SANDBOX_ADDRESS), ipv4Bytes(remote.address)];
+  const told = { sourceAddress: own, sourcePort: localPort, destinationAddress: other, destinationPort: remote.port };
+  const inner = encodePackets({ ...told, payload: Buffer.from('what was sent') }, 1500, 1)[0]!;
+  // A header of the right length and addresses, of another protocol; then the ICMP message (RFC 792).
+  const outer = { sourceAddress: other, sourcePort: 0, destinationAddress: own, destinationPort: 0, payload: inner };
+  const header = encodePackets(outer, 1500, 1)[0]!.subarray(0, 20);
+  header[9] = 1;
+  header.writeUInt16BE(0, 10);
+  header.writeUInt16BE(foldSum(addToSum(0, header)), 10);
+  const message = Buffer.concat([Buffer.from([3, 3, 0, 0, 0, 0, 0, 0]), inner]);
+  message.writeUInt16BE(foldSum(addToSum(0, message)), 2);
+  return Buffer.concat([header, message]);
+}
+
+export function payloadOf({ frames }: InputEntry): string {
+  const parts = frames.map((frame) => decodePacket(Buffer.from(frame))!).toSorted((a, b) => a.offset - b.offset);
+  return Buffer.from(decodeDatagram(parts)!.payload).toString('latin1');
+}
+
+export const inputsOf = (entries: readonly LogEntry[]): InputEntry[] =>
+  entries.filter(({ kind }) => kind === 'input') as InputEntry[];

@@ -11,6 +11,8 @@ import {
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { readProc, StatusFile } from '../../linux/procfs.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
+import { checkEligible } from '../../replication/eligibility.ts';
+import { describeProcess } from '../replication/describe-process.ts';
 import { uncarry } from './carried-error.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import type { OutgoingWorld } from './outgoing.ts';
@@ -83,7 +85,7 @@ export async function planMigration(
   { name, toVm, toEndpoint, mode }: PlanMigrationRequest,
 ): Promise<PlanMigrationResponse> {
   const { registry, engine, peer, stateDirectory, vm } = world;
-  const { jail } = registry.expect(name, 'running');
+  const { jail, config } = registry.expect(name, 'running');
   const asked = MODES.filter((known) => mode === '' || known === mode);
   if (asked.length === 0) {
     throw new ComicranError('migration.refused', `there is no mode '${mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
@@ -108,11 +110,23 @@ export async function planMigration(
     }
   }
   return create(PlanMigrationResponseSchema, {
-    modes: asked.map((each) => plannedMode(each, size, refusal)),
+    modes: asked.map((each) => plannedMode(each, size, refusal ?? ownRefusal(each, hostPid, config.network.address))),
     memoryBytes: BigInt(size.memoryBytes),
     threads: size.threads,
     descriptors: size.descriptors,
   });
+}
+
+/** What a mode asks beyond what all of them do. */
+function ownRefusal(mode: ModeName, hostPid: number, address: string): Refusal | undefined {
+  if (mode !== 'replicated') return undefined;
+  try {
+    checkEligible(describeProcess(hostPid, address, 0));
+    return undefined;
+  } catch (thrown) {
+    if (thrown instanceof ComicranError) return refusalOf(thrown);
+    throw thrown;
+  }
 }
 
 function plannedMode(

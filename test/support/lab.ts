@@ -37,10 +37,11 @@ export async function start(base: string, vm: string): Promise<void> {
   }
 }
 
-export async function migrate(name: string, to: string, mode = 'stopcopy'): Promise<Migrated> {
-  return parseJsonOutput(
-    await runComicran(['smanager', 'migrate', name, '--to', to, '--mode', mode, '--json']),
-  ) as Migrated;
+/** @param fallback of a replicated migration */
+export async function migrate(name: string, to: string, mode = 'stopcopy', fallback?: string): Promise<Migrated> {
+  const words = ['smanager', 'migrate', name, '--to', to, '--mode', mode, '--json'];
+  if (fallback !== undefined) words.push('--fallback', fallback);
+  return parseJsonOutput(await runComicran(words)) as Migrated;
 }
 
 /** The client in the lab's user-equipment node. */

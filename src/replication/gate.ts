@@ -195,6 +195,7 @@ export class OutputGate {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#state === 'open') this.#empty();
+    else this.#state = 'discarded';
     this.#tun.close();
     this.#dropped.close();
     this.#direct.close();

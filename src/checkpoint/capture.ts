@@ -1,31 +1,34 @@
-/** From stopped threads to a process image. */
+/**
+ * From stopped threads to a process image, in two parts: what has to be read while they stand still, and what is made of
+ * that, or read from a clone, afterwards.
+ */
 import { ComicranError } from '../base/errors.ts';
+import type { DescriptorTableImage } from '../image/descriptors/types.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
 import { AGENT_BYTES } from '../linux/agent.ts';
+import { ROOM_BYTES } from '../linux/batch-in-all.ts';
 import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
-import type { Tracee } from '../linux/tracee.ts';
-import { readVdso } from '../linux/vdso.ts';
-import { captureDescriptors } from './descriptors/capture.ts';
+import type { RemoteCall, Tracee } from '../linux/tracee.ts';
+import type { PreparedDescriptors } from './descriptors/prepared.ts';
 import { chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
 import type { PageRange } from './frozen.ts';
 import { findChildren } from './inspect.ts';
-import { type AddressSpace, type AreaSurvey, captureAddressSpace } from './memory.ts';
-import { capturePlatform, captureProcess, type OwnState, ownState } from './process.ts';
+import { type AddressSpace, type AreaSurvey, captureAddressSpace, refuseAreas } from './memory.ts';
+import {
+  type Clocks,
+  capturePlatform,
+  captureProcess,
+  hasChildren,
+  isSubreaper,
+  ownState,
+  readClocks,
+} from './process.ts';
 import { ask } from './question.ts';
 import { intervalTimers, posixTimers, signalActions } from './signals.ts';
 import type { SourceTools } from './source.ts';
-import { askThread, captureThread, leaveRestartableSequence, type OwnAnswers } from './threads.ts';
-
-/** What the process said about itself, through calls injected into it. */
-type Answers = {
-  readonly actions: Buffer;
-  readonly own: OwnState;
-  readonly intervals: TimerImage['intervals'];
-  readonly posix: PosixTimer[];
-  readonly threads: readonly OwnAnswers[];
-};
+import { askThreads, type OwnAnswers, readThread, type ThreadReading, threadImage } from './threads.ts';
 
 /** Everything of an image but how many bytes of pages travel beside it. */
 export type CapturedState = Omit<ProcessImage, 'memory'> & { readonly memory: AddressSpace };
@@ -36,84 +39,150 @@ export function imageWith(state: CapturedState, pages: readonly PageRange[]): Pr
   return { ...state, memory: { ...state.memory, pageBytes } };
 }
 
-/**
- * Captures a process whose threads are all stopped. Whether it succeeds or fails, every thread can be let go.
- *
- * @param withMain called with the main thread, when the agent is in the process.
- */
-export function captureState(
-  tools: SourceTools,
-  frozen: readonly FrozenThread[],
-  withMain: (main: Tracee, survey: AreaSurvey) => void = () => undefined,
-): CapturedState {
-  const { pid, facts, faults, process } = tools;
-  const children = findChildren(pid);
-  if (children.length > 0)
-    throw new ComicranError('process.unsupported', `process ${pid} cannot be moved: ${children.join('; ')}`);
-  const survey = tools.surveyor.survey();
-  process.syscallSite = readVdso(survey.specials, process.memory).syscallSite;
-  process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
+/** What only the process itself can tell, not a clone of it. */
+type OwnTimers = { readonly intervals: TimerImage['intervals']; readonly posix: PosixTimer[] };
 
-  const answers = interview(tools, frozen, (main) => withMain(main, survey));
-  const threads = frozen.map((thread, index) =>
-    captureThread(thread, answers.threads[index]!, tools.restarted, facts.scheduling.cpus),
-  );
-  faults.reach('capture.threads');
-  const addressSpace = captureAddressSpace(pid, survey, answers.own.brk);
-  faults.reach('capture.memory');
-  const descriptors = captureDescriptors({
-    pid,
-    pidfd: tools.pidfd,
-    threads: frozen.map(({ thread }) => thread.tid),
-    inherited: tools.inherited,
-  });
-  faults.reach('capture.descriptors');
+/** What was read while all threads stood still. */
+export type StoppedReadings = {
+  readonly survey: AreaSurvey;
+  readonly threads: readonly ThreadReading[];
+  readonly ownAnswers: readonly OwnAnswers[];
+  readonly clocks: Clocks;
+  readonly timers: OwnTimers;
+  readonly childSubreaper: boolean;
+  readonly pendingSignals: Buffer[];
+  readonly descriptors: DescriptorTableImage;
+};
+
+/** Makes calls in the main thread, which has the agent. @returns their results. */
+type Inject = (main: Tracee, survey: AreaSurvey, calls: readonly RemoteCall[]) => readonly bigint[];
+
+/**
+ * Reads a process whose threads are all stopped. Whether it succeeds or fails, every thread can be let go.
+ *
+ * @param inject may do more in the same stop: fork. @param atAgent called when nothing but that is left to inject.
+ */
+export function readStopped<T>(
+  tools: SourceTools,
+  prepared: PreparedDescriptors,
+  frozen: readonly FrozenThread[],
+  inject: Inject,
+  atAgent: (main: Tracee) => T,
+): StoppedReadings & { readonly atAgent: T } {
+  const { pid, faults, process } = tools;
+  const survey = tools.surveyor.survey();
+  refuseAreas(pid, survey);
+  process.syscallSite = survey.syscallSite;
+  process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
+  const clocks = readClocks();
+  const threads = frozen.map((thread) => readThread(thread, tools.restarted));
   const main = frozen[0]!;
-  const pending = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
+  const pendingSignals = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
+  faults.reach('capture.threads');
+
+  const asked = withAgent(main.thread, frozen.length, (room) => {
+    faults.reach('capture.agent-installed');
+    const ownAnswers = askThreads(threads, room);
+    faults.reach('capture.thread-calls');
+    const ofProcess = ask((calls) => inject(main.thread, survey, calls), {
+      children: hasChildren(),
+      childSubreaper: isSubreaper(main.thread),
+      intervals: intervalTimers(main.thread),
+      posix: posixTimers(main.thread, parseTimers(readProc(pid, 'timers'))),
+      descriptorFlags: prepared.flags(),
+    });
+    faults.reach('capture.process-calls');
+    return { ...ofProcess, ownAnswers, atAgent: atAgent(main.thread) };
+  });
+  faults.reach('capture.agent-removed');
+  if (asked.children) throw hasChildrenError(pid);
+  const descriptors = prepared.capture(
+    asked.descriptorFlags,
+    frozen.map(({ thread }) => thread.tid),
+  );
+  faults.reach('capture.descriptors');
+  const { ownAnswers, intervals, posix, childSubreaper } = asked;
+  const timers = { intervals, posix };
   return {
-    platform: capturePlatform(pid, facts, threads[0]!.extendedState),
-    process: captureProcess(pid, main.status, answers.own),
-    memory: addressSpace,
-    signals: { actions: answers.actions, pending },
-    timers: { posix: answers.posix, intervals: answers.intervals },
+    survey,
     threads,
+    ownAnswers,
+    clocks,
+    timers,
+    childSubreaper,
+    pendingSignals,
     descriptors,
+    atAgent: asked.atAgent,
   };
 }
 
-/** Asks the process and each thread. */
-function interview(
-  { pid, faults }: SourceTools,
-  frozen: readonly FrozenThread[],
-  withMain: (main: Tracee) => void,
-): Answers {
-  for (const { thread } of frozen) leaveRestartableSequence(thread);
-  const main = frozen[0]!.thread;
-  const answers = withAgent(main, () => {
-    faults.reach('capture.agent-installed');
-    const timers = parseTimers(readProc(pid, 'timers'));
-    const ofProcess = ask(main, {
-      actions: signalActions(main),
-      own: ownState(main),
-      intervals: intervalTimers(main),
-      posix: posixTimers(main, timers),
-    });
-    faults.reach('capture.process-calls');
-    const threads = frozen.map(({ thread }) => askThread(thread));
-    faults.reach('capture.thread-calls');
-    withMain(main);
-    return { ...ofProcess, threads };
-  });
-  faults.reach('capture.agent-removed');
-  return answers;
+function hasChildrenError(pid: number): ComicranError {
+  const children = findChildren(pid);
+  const what = children.length === 0 ? 'it has a child process' : children.join('; ');
+  return new ComicranError('process.unsupported', `process ${pid} cannot be moved: ${what}`);
 }
 
-/** Does something with the agent in the process, and takes it out again. */
-function withAgent<T>(main: Tracee, run: () => T): T {
-  main.installAgent(AGENT_BYTES);
+/** What a clone has from the process: it is read from either of them. */
+export type InheritedState = {
+  readonly actions: Buffer;
+  readonly own: ReturnType<ReturnType<typeof ownState>['answer']>;
+};
+
+/** @param thread with the agent: the main thread of the process, or of a clone. */
+export function askInherited(thread: Tracee): InheritedState {
+  return ask<InheritedState>((calls) => thread.batch(calls), { actions: signalActions(thread), own: ownState(thread) });
+}
+
+/**
+ * What was read, as an image.
+ *
+ * @param pid the process, or a clone of it where the process runs again.
+ */
+export function stateOf(
+  tools: SourceTools,
+  pid: number,
+  readings: StoppedReadings,
+  { actions, own }: InheritedState,
+): CapturedState {
+  const { facts, faults } = tools;
+  const { survey, childSubreaper, pendingSignals } = readings;
+  const memory = captureAddressSpace(pid, survey, own.brk);
+  faults.reach('capture.memory');
+  const threads = readings.threads.map((reading, index) =>
+    threadImage(reading, readings.ownAnswers[index]!, facts.scheduling.cpus),
+  );
+  return {
+    platform: capturePlatform(pid, facts, threads[0]!.extendedState, readings.clocks),
+    process: captureProcess(pid, readings.threads[0]!.status, { ...own, childSubreaper }),
+    memory,
+    signals: { actions, pending: pendingSignals },
+    timers: readings.timers,
+    threads,
+    descriptors: readings.descriptors,
+  };
+}
+
+/** Captures a process whose threads are all stopped, and which is not cloned. */
+export function captureState(
+  tools: SourceTools,
+  prepared: PreparedDescriptors,
+  frozen: readonly FrozenThread[],
+): CapturedState {
+  const inject: Inject = (main, _survey, calls) => main.batch(calls);
+  const readings = readStopped(tools, prepared, frozen, inject, askInherited);
+  return stateOf(tools, tools.pid, readings, readings.atAgent);
+}
+
+/**
+ * Does something with the agent in the process, and takes it out again.
+ *
+ * @param run gets the address of the room for each thread, behind the agent.
+ */
+function withAgent<T>(main: Tracee, threads: number, run: (room: bigint) => T): T {
+  const { base } = main.installAgent(AGENT_BYTES + ROOM_BYTES * BigInt(threads));
   let result: T;
   try {
-    result = run();
+    result = run(base + AGENT_BYTES);
   } catch (error) {
     try {
       main.removeAgent();

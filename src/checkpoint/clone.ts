@@ -9,6 +9,7 @@ import type { AreaSurvey } from './memory.ts';
 
 /** Of the calls that fit into one run, those before or behind the fork; some are for the subreaper flag. */
 const HALF = CALLS / 2 - 4;
+const QUARTER = HALF / 2;
 
 type Span = { start: bigint; end: bigint };
 
@@ -23,9 +24,14 @@ const MADV_KEEPONFORK = 19;
 /**
  * Forks by the main thread, which has the agent.
  *
- * @param survey of the process, as it is now. @returns the PID of the clone, see linux/fork.ts.
+ * @param survey of the process, as it is now. @param calls to make before the fork, in the same run.
+ * @returns the PID of the clone, see linux/fork.ts, and the results of `calls`.
  */
-export function cloneProcess(main: Tracee, { areas, specials }: Pick<AreaSurvey, 'areas' | 'specials'>): number {
+export function cloneProcess(
+  main: Tracee,
+  { areas, specials }: Pick<AreaSurvey, 'areas' | 'specials'>,
+  calls: readonly RemoteCall[],
+): { readonly pid: number; readonly results: readonly bigint[] } {
   const left = joined(areas, AREA.DONT_FORK);
   const wiped = joined(areas, AREA.WIPE_ON_FORK);
   const before = [
@@ -37,6 +43,8 @@ export function cloneProcess(main: Tracee, { areas, specials }: Pick<AreaSurvey,
     ...wiped.map((span) => advise(span, MADV_WIPEONFORK)),
   ];
   // What one run has no room for is done right before and behind it.
+  const asked = calls.length > QUARTER ? main.batch(calls) : null;
+  if (asked === null) before.unshift(...calls);
   if (before.length > HALF) main.batch(before.splice(HALF));
   const rest = after.splice(HALF);
   // A subreaper would become the parent of the clone. What it is goes from the first call into the last one.
@@ -48,7 +56,8 @@ export function cloneProcess(main: Tracee, { areas, specials }: Pick<AreaSurvey,
   );
   after.push({ what: 'set the subreaper flag', number: SYS.prctl, args: [PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0] });
   try {
-    return forkProcess(main, before, after);
+    const { clone, results } = forkProcess(main, before, after);
+    return { pid: clone, results: asked ?? results.slice(0, calls.length) };
   } finally {
     if (rest.length > 0) main.batch(rest);
   }

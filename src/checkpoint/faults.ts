@@ -1,42 +1,38 @@
 /** Places at which a test can make the engine fail. In production nothing happens there. */
 
-/** Every step of a capture, in its order. */
-export const CAPTURE_FAULTS = [
+const STOPPED_FAULTS = [
   'inspect.process',
   'inspect.descriptors',
   'freeze.surveyed',
   'freeze.seized',
   'freeze.stopped',
   'freeze.complete',
-  'capture.agent-installed',
-  'capture.process-calls',
-  'capture.thread-calls',
-  'capture.agent-removed',
   'capture.threads',
+  'capture.agent-installed',
+  'capture.thread-calls',
+] as const;
+
+/** Every step of a capture, in its order. */
+export const CAPTURE_FAULTS = [
+  ...STOPPED_FAULTS,
+  'capture.process-calls',
+  'capture.agent-removed',
+  'capture.descriptors',
   'capture.memory',
   'capture.pages',
-  'capture.descriptors',
   'capture.encoded',
 ] as const;
 
 /** Every step of a snapshot, in its order. */
 export const SNAPSHOT_FAULTS = [
-  'inspect.process',
-  'inspect.descriptors',
-  'freeze.surveyed',
-  'freeze.seized',
-  'freeze.stopped',
-  'freeze.complete',
-  'capture.agent-installed',
-  'capture.process-calls',
-  'capture.thread-calls',
+  ...STOPPED_FAULTS,
   'capture.cloned',
+  'capture.process-calls',
   'capture.agent-removed',
-  'capture.threads',
-  'capture.memory',
   'capture.descriptors',
   'snapshot.released',
   'snapshot.separated',
+  'capture.memory',
   'snapshot.pages',
   'snapshot.encoded',
 ] as const;

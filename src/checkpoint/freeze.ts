@@ -3,13 +3,14 @@ import { ComicranError } from '../base/errors.ts';
 import { EPERM, ESRCH, KernelError } from '../linux/errno.ts';
 import { trySyscall } from '../linux/libc.ts';
 import { sendSignal } from '../linux/pidfd.ts';
-import { listThreads, readStatus, type StatusFile } from '../linux/procfs.ts';
+import { listThreads, readStatus, StatusFile } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
 import { Registers } from '../linux/registers.ts';
 import { SIGNAL } from '../linux/signals.ts';
 import { sleepMicros } from '../linux/sleep.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
+import type { ThreadFiles } from '../linux/thread-files.ts';
 import { type TracedProcess, Tracee } from '../linux/tracee.ts';
 import { pollThread, reapThreads } from '../linux/wait.ts';
 import type { CaptureFault, Faults } from './faults.ts';
@@ -21,13 +22,15 @@ export type FreezeOptions = {
   /** Takes care of threads that were asked to stop and have not yet, see {@link Stragglers}. */
   readonly stragglers: Stragglers;
   readonly faults: Faults<CaptureFault>;
+  /** The status files of the threads, open where they were there before. */
+  readonly statuses?: ThreadFiles;
 };
 
 /** Polls of a thread that follow each other without a pause: a running thread stops within microseconds. */
 const SPINS = 400;
 const PAUSE_MICROS = 100;
 
-const nowMicros = (): number => Number(process.hrtime.bigint() / 1000n);
+const nowMicros = (): number => Number(process.hrtime.bigint()) / 1000;
 
 /** A stopped thread, and what /proc said of it when it had stopped. */
 export type FrozenThread = { readonly thread: Tracee; readonly status: StatusFile };
@@ -40,34 +43,34 @@ export type FrozenThread = { readonly thread: Tracee; readonly status: StatusFil
  * @throws ComicranError process.unsupported (stopped by a signal, traced by another), process.gone, deadline.
  */
 export function freezeThreads(process: TracedProcess, options: FreezeOptions): FrozenThread[] {
+  const { pid } = process;
+  const { faults, statuses } = options;
   const stopped: number[] = [];
   const pending = new Set<number>();
   // Injected calls would have to pass the filters of the process.
-  const hasFilters = readStatus(process.pid).text('Seccomp') !== '0';
-  const traceOptions = TRACE_OPTION.SYSGOOD | (hasFilters ? TRACE_OPTION.SUSPEND_SECCOMP : 0);
-  process.traceOptions = traceOptions;
+  const hasFilters = readStatus(pid).text('Seccomp') !== '0';
+  process.traceOptions = TRACE_OPTION.SYSGOOD | (hasFilters ? TRACE_OPTION.SUSPEND_SECCOMP : 0);
   try {
-    for (;;) {
-      const fresh = listThreads(process.pid).filter((tid) => !stopped.includes(tid));
-      if (fresh.length === 0) break;
-      for (const tid of fresh) {
-        if (!trySeize(process.pid, tid, traceOptions)) continue;
-        pending.add(tid);
-        ptrace.interrupt(tid);
-      }
-      options.faults.reach('freeze.seized');
-      for (const tid of [...pending]) {
-        if (waitForStop(tid, process.pid, nowMicros() + options.deadlineMicros)) stopped.push(tid);
+    for (let fresh = listThreads(pid); fresh.length > 0; ) {
+      for (const tid of fresh) if (trySeize(pid, tid, process.traceOptions)) pending.add(tid);
+      if (stopped.length === 0) process.interruptedAtMicros = nowMicros();
+      for (const tid of pending) ptrace.interrupt(tid);
+      faults.reach('freeze.seized');
+      for (const tid of pending) {
+        if (waitForStop(tid, pid, options.deadlineMicros)) stopped.push(tid);
         pending.delete(tid);
       }
-      options.faults.reach('freeze.stopped');
+      faults.reach('freeze.stopped');
+      fresh = listThreads(pid).filter((tid) => !stopped.includes(tid));
     }
-    const order = [process.pid, ...stopped.filter((tid) => tid !== process.pid)];
+    const order = [pid, ...stopped.filter((tid) => tid !== pid)];
     const frozen = order.map((tid) => {
-      const status = settle(process.pid, tid);
-      return { status, thread: new Tracee(process, tid) };
+      const thread = new Tracee(process, tid);
+      const status = statuses?.has(tid) === true ? openStatus(statuses, tid) : readStatus(pid, tid);
+      if (prepareResume(thread.registers, () => waitingSignals(status, thread.signalMask) !== 0n)) thread.restore();
+      return { status, thread };
     });
-    options.faults.reach('freeze.complete');
+    faults.reach('freeze.complete');
     return frozen;
   } catch (error) {
     options.stragglers.add(process.pid, pending);
@@ -91,15 +94,19 @@ export function waitingSignals(status: StatusFile, mask: bigint): bigint {
   return (status.hex('SigPnd') | status.hex('ShdPnd')) & status.hex('SigCgt') & ~mask;
 }
 
+const statusText = Buffer.alloc(1 << 14);
+
+function openStatus(statuses: ThreadFiles, tid: number): StatusFile {
+  return new StatusFile(statusText.toString('latin1', 0, statuses.read(tid, statusText)));
+}
+
 const settled = new Registers();
 
 /** Makes a thread that has just stopped such that it notices nothing when it is let go. */
-export function settle(pid: number, tid: number): StatusFile {
-  const status = readStatus(pid, tid);
+export function settle(pid: number, tid: number): void {
   ptrace.getRegisters(tid, settled);
-  if (prepareResume(settled, waitingSignals(status, ptrace.getSignalMask(tid)) !== 0n))
-    ptrace.setRegisters(tid, settled);
-  return status;
+  const hasWaiting = (): boolean => waitingSignals(readStatus(pid, tid), ptrace.getSignalMask(tid)) !== 0n;
+  if (prepareResume(settled, hasWaiting)) ptrace.setRegisters(tid, settled);
 }
 
 /** Lets a stopped thread run that nothing has been done to. */
@@ -159,12 +166,16 @@ function tryDetach(tid: number): boolean {
 }
 
 /** @returns false when the thread has ended instead. */
-function waitForStop(tid: number, pid: number, deadline: number): boolean {
+function waitForStop(tid: number, pid: number, deadlineMicros: number): boolean {
+  let deadline = 0;
   for (let polls = 0; ; polls++) {
     const status = pollThread(tid);
     if (status === null) {
       if (polls < SPINS) trySyscall(SYS.sched_yield);
-      else sleep(deadline, tid);
+      else {
+        if (deadline === 0) deadline = nowMicros() + deadlineMicros;
+        sleep(deadline, tid);
+      }
       continue;
     }
     if (status.kind !== 'stopped') {

@@ -1,9 +1,10 @@
 /** The address space of a stopped process. */
 import { ComicranError } from '../base/errors.ts';
 import type { AddressSpaceFields, MappedFile, MemoryArea, MemoryImage } from '../image/types.ts';
+import type { ProcessMemory } from '../linux/memory.ts';
 import type { PageFinder, PageSpan } from '../linux/pagemap.ts';
 import { parseSmaps, readProc, readProcBytes, readStat, type SmapsEntry } from '../linux/procfs.ts';
-import { isSpecialArea } from '../linux/vdso.ts';
+import { isSpecialArea, readVdso } from '../linux/vdso.ts';
 import { describeArea } from './areas.ts';
 import type { MappedFiles } from './mapped-files.ts';
 
@@ -16,6 +17,12 @@ export type AreaSurvey = {
   readonly specials: MemoryImage['specials'];
   readonly files: readonly MappedFile[];
   readonly refusals: readonly string[];
+};
+
+/** Of one process at one moment, with what it takes to inject a call there. */
+export type ProcessSurvey = AreaSurvey & {
+  /** Of a `syscall` instruction in the vdso. */
+  readonly syscallSite: bigint;
 };
 
 /** @param tracked whether this program itself has the writes to memory noted. */
@@ -57,12 +64,14 @@ const TRIES = 3;
 export class AreaSurveyor {
   readonly #pid: number;
   readonly #mappedFiles: MappedFiles;
+  readonly #memory: ProcessMemory;
   #maps = '';
-  #survey: AreaSurvey | null = null;
+  #survey: ProcessSurvey | null = null;
   #tracked = false;
 
-  constructor(pid: number, mappedFiles: MappedFiles) {
-    this.#pid = pid;
+  constructor(memory: ProcessMemory, mappedFiles: MappedFiles) {
+    this.#pid = memory.pid;
+    this.#memory = memory;
     this.#mappedFiles = mappedFiles;
   }
 
@@ -82,24 +91,28 @@ export class AreaSurveyor {
   }
 
   /** The areas of the process, which is stopped. */
-  survey(): AreaSurvey {
+  survey(): ProcessSurvey {
     if (this.#survey !== null && readProc(this.#pid, 'maps') === this.#maps) return this.#survey;
     return this.#read();
   }
 
-  #read(): AreaSurvey {
-    return surveyAreas(parseSmaps(readProc(this.#pid, 'smaps')), this.#mappedFiles, this.#tracked);
+  #read(): ProcessSurvey {
+    const survey = surveyAreas(parseSmaps(readProc(this.#pid, 'smaps')), this.#mappedFiles, this.#tracked);
+    return { ...survey, syscallSite: readVdso(survey.specials, this.#memory).syscallSite };
   }
 }
 
+/** @throws ComicranError process.unsupported */
+export function refuseAreas(pid: number, { refusals }: AreaSurvey): void {
+  if (refusals.length > 0) throw new ComicranError('process.unsupported', `process ${pid} has ${refusals.join(', ')}`);
+}
+
 /**
+ * @param pid the process, or a clone of it.
  * @param survey of the stopped process, without areas of the engine's own.
  * @param brk the end of the heap, which the process itself has been asked for.
- * @throws ComicranError process.unsupported
  */
 export function captureAddressSpace(pid: number, survey: AreaSurvey, brk: bigint): AddressSpace {
-  if (survey.refusals.length > 0)
-    throw new ComicranError('process.unsupported', `process ${pid} has ${survey.refusals.join(', ')}`);
   const { areas, specials, files } = survey;
   return { areas, specials, files, fields: readFields(pid, brk), auxv: readProcBytes(pid, 'auxv') };
 }

@@ -1,5 +1,5 @@
 /** Calls whose results only the process itself can get, put together so that one stop answers many questions. */
-import type { RemoteCall, Tracee } from '../linux/tracee.ts';
+import type { RemoteCall } from '../linux/tracee.ts';
 
 /** Calls to inject, and what to make of their results, which come in the same order. */
 export type Question<T> = {
@@ -7,13 +7,17 @@ export type Question<T> = {
   readonly answer: (results: readonly bigint[]) => T;
 };
 
-/** The answers to all questions, by their names. */
+/**
+ * The answers to all questions, by their names.
+ *
+ * @param inject makes the calls of all of them; the answers are made when it has returned.
+ */
 export function ask<Answers extends object>(
-  thread: Tracee,
+  inject: (calls: readonly RemoteCall[]) => readonly bigint[],
   questions: { readonly [Name in keyof Answers]: Question<Answers[Name]> },
 ): Answers {
   const names = Object.keys(questions) as (keyof Answers)[];
-  const results = thread.batch(names.flatMap((name) => questions[name].calls));
+  const results = inject(names.flatMap((name) => questions[name].calls));
   const answers: Partial<Answers> = {};
   let at = 0;
   for (const name of names) {

@@ -59,9 +59,9 @@ function issueAgain(registers: Registers, number: bigint): void {
  * @param signalWaits a signal waits that the thread does not block and has a handler for.
  * @returns whether anything had to be changed.
  */
-export function prepareResume(registers: Registers, signalWaits: boolean): boolean {
+export function prepareResume(registers: Registers, signalWaits: () => boolean): boolean {
   const number = registers.getSigned('orig_rax');
-  if (signalWaits || registers.getSigned('rax') !== EINTR || !NEVER_RESTARTED.has(Number(number))) return false;
+  if (registers.getSigned('rax') !== EINTR || !NEVER_RESTARTED.has(Number(number)) || signalWaits()) return false;
   issueAgain(registers, number);
   return true;
 }

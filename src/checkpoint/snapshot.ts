@@ -4,14 +4,23 @@ import { encodeProcessImage } from '../image/codec.ts';
 import type { Agent } from '../linux/agent.ts';
 import { closeDescriptors, killClone, openClone } from '../linux/fork.ts';
 import { PageFinder } from '../linux/pagemap.ts';
-import type { TracedProcess } from '../linux/tracee.ts';
+import type { RemoteCall, TracedProcess, Tracee } from '../linux/tracee.ts';
 import { beNormal } from '../linux/urgency.ts';
-import { type CapturedState, captureState, imageWith } from './capture.ts';
+import {
+  askInherited,
+  type CapturedState,
+  captureState,
+  imageWith,
+  readStopped,
+  type StoppedReadings,
+  stateOf,
+} from './capture.ts';
 import { cloneProcess } from './clone.ts';
 import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory.ts';
+import type { PreparedDescriptors } from './descriptors/prepared.ts';
 import { type FrozenThread, releaseThreads } from './freeze.ts';
 import { type PageRange, pageRanges } from './frozen.ts';
-import { findPages } from './memory.ts';
+import { type AreaSurvey, findPages } from './memory.ts';
 import type { SourceTools } from './source.ts';
 
 export type SnapshotOptions = {
@@ -82,28 +91,31 @@ const nowMicros = (): number => Number(process.hrtime.bigint()) / 1000;
  */
 export function takeSnapshot(
   tools: SourceTools,
+  prepared: PreparedDescriptors,
   stopAll: () => readonly FrozenThread[],
   { atStop }: Omit<SnapshotOptions, 'copied'>,
 ): Snapshot {
   const { process, facts, faults } = tools;
   let clone: Clone | undefined;
-  const began = nowMicros();
+  const fork = (main: Tracee, survey: AreaSurvey, calls: readonly RemoteCall[]): readonly bigint[] => {
+    const { pid, results } = cloneProcess(main, survey, calls);
+    clone = { pid, agent: main.agent };
+    faults.reach('capture.cloned');
+    return results;
+  };
   const threads = stopAll();
   try {
-    let state: CapturedState;
+    let readings: StoppedReadings;
     try {
       atStop?.();
-      state = captureState(tools, threads, (main, survey) => {
-        clone = { pid: cloneProcess(main, survey), agent: main.agent };
-        faults.reach('capture.cloned');
-      });
+      readings = readStopped(tools, prepared, threads, fork, () => null);
     } finally {
       releaseThreads(process, threads);
       beNormal(facts.scheduling);
     }
-    const freezeMicros = nowMicros() - began;
+    const freezeMicros = nowMicros() - process.interruptedAtMicros;
     faults.reach('snapshot.released');
-    return readClone(tools, state, defined(clone, 'the clone'), freezeMicros);
+    return readClone(tools, readings, defined(clone, 'the clone'), freezeMicros);
   } catch (error) {
     if (clone !== undefined) killClone(clone.pid);
     throw error;
@@ -121,13 +133,14 @@ function memoryOf(clone: TracedProcess): SnapshotMemory {
 }
 
 /** What can be read when the process runs again. */
-function readClone(tools: SourceTools, state: CapturedState, clone: Clone, freezeMicros: number): Snapshot {
+function readClone(tools: SourceTools, readings: StoppedReadings, clone: Clone, freezeMicros: number): Snapshot {
   const { faults, facts } = tools;
   const opened = openClone(tools.process, clone.agent, clone.pid);
   const finder = new PageFinder(clone.pid, facts.pagemapScan);
   try {
     closeDescriptors(opened);
     faults.reach('snapshot.separated');
+    const state = stateOf(tools, clone.pid, readings, askInherited(opened));
     const pages = pageRanges(findPages(state.memory.areas, finder));
     faults.reach('snapshot.pages');
     const image = encodeProcessImage(imageWith(state, pages));
@@ -148,6 +161,7 @@ function readClone(tools: SourceTools, state: CapturedState, clone: Clone, freez
  */
 export function takeCopiedSnapshot(
   tools: SourceTools,
+  prepared: PreparedDescriptors,
   stopAll: () => readonly FrozenThread[],
   copied: CopiedMemory,
   { atStop }: Omit<SnapshotOptions, 'copied'>,
@@ -155,11 +169,10 @@ export function takeCopiedSnapshot(
   const { process, facts, faults } = tools;
   let state: CapturedState;
   let last: LastPages;
-  const began = nowMicros();
   const threads = stopAll();
   try {
     atStop?.();
-    state = captureState(tools, threads);
+    state = captureState(tools, prepared, threads);
     // Last of all: what the engine itself has changed is then among it.
     last = copied.last(privateAreas(state.memory.areas));
     faults.reach('capture.pages');
@@ -167,7 +180,7 @@ export function takeCopiedSnapshot(
     releaseThreads(process, threads);
     beNormal(facts.scheduling);
   }
-  const freezeMicros = nowMicros() - began;
+  const freezeMicros = nowMicros() - process.interruptedAtMicros;
   faults.reach('snapshot.released');
   const { own, written } = last;
   const image = encodeProcessImage(imageWith(state, own));

@@ -17,11 +17,13 @@ import { FileLooks } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { PageFinder } from '../linux/pagemap.ts';
 import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
+import { ThreadFiles } from '../linux/thread-files.ts';
 import { TracedProcess, type Tracee } from '../linux/tracee.ts';
 import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { captureState, imageWith } from './capture.ts';
 import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory.ts';
 import type { InheritedPipe } from './descriptors/capture.ts';
+import { PreparedDescriptors } from './descriptors/prepared.ts';
 import { type CaptureFault, type Faults, NO_FAULTS } from './faults.ts';
 import { type FrozenThread, freezeThreads, Stragglers } from './freeze.ts';
 import { FrozenSource, pageRanges } from './frozen.ts';
@@ -59,6 +61,8 @@ export type SourceTools = {
   readonly pageFinder: PageFinder;
   readonly surveyor: AreaSurveyor;
   readonly restarted: RestartedCalls;
+  /** The status files of the threads. */
+  readonly statuses: ThreadFiles;
   readonly inherited: readonly InheritedPipe[];
   readonly faults: Faults<CaptureFault>;
 };
@@ -101,13 +105,15 @@ export class Source {
         sandboxInit: options.sandboxInit ?? null,
         faults,
       });
+      const process = new TracedProcess(pid, 0n, true);
       this.#tools = {
         facts: options.facts,
         pid,
         pidfd,
-        process: new TracedProcess(pid, 0n, true),
+        process,
         pageFinder: new PageFinder(pid, options.facts.pagemapScan),
-        surveyor: new AreaSurveyor(pid, mappedFiles),
+        surveyor: new AreaSurveyor(process.memory, mappedFiles),
+        statuses: new ThreadFiles(pid, 'status'),
         restarted: new RestartedCalls(pid),
         inherited,
         faults,
@@ -127,12 +133,12 @@ export class Source {
   freeze(copied?: CopiedMemory): FrozenSource {
     assert(this.#frozen?.isOver !== false, 'a process is frozen once at a time');
     this.#frozen = translated(this.pid, () => {
-      this.#prepare(copied);
       const { faults } = this.#tools;
+      using prepared = this.#prepare(copied);
       const threads = this.#stopAll();
       const frozen = new FrozenSource(this.#tools, threads);
       try {
-        const state = captureState(this.#tools, threads);
+        const state = captureState(this.#tools, prepared, threads);
         const { own, written } =
           copied === undefined ? this.#allPages(state.memory.areas) : copied.last(privateAreas(state.memory.areas));
         faults.reach('capture.pages');
@@ -158,9 +164,10 @@ export class Source {
     assert(this.#frozen?.isOver !== false, 'a frozen process is not photographed');
     return translated(this.pid, () => {
       const { copied } = options;
-      this.#prepare(copied);
-      if (copied === undefined) return takeSnapshot(this.#tools, () => this.#stopAll(), options);
-      return takeCopiedSnapshot(this.#tools, () => this.#stopAll(), copied, options);
+      using prepared = this.#prepare(copied);
+      const stopAll = (): FrozenThread[] => this.#stopAll();
+      if (copied === undefined) return takeSnapshot(this.#tools, prepared, stopAll, options);
+      return takeCopiedSnapshot(this.#tools, prepared, stopAll, copied, options);
     });
   }
 
@@ -184,13 +191,21 @@ export class Source {
   }
 
   /** Whatever can be looked at before the stop. */
-  #prepare(copied?: CopiedMemory): void {
-    const { surveyor, restarted, facts, faults } = this.#tools;
+  #prepare(copied?: CopiedMemory): PreparedDescriptors {
+    const { pid, pidfd, inherited, surveyor, restarted, statuses, facts, faults } = this.#tools;
     surveyor.prepare(copied !== undefined);
     restarted.prepare();
-    copied?.prepare();
-    faults.reach('freeze.surveyed');
+    statuses.prepare();
+    const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited });
+    try {
+      copied?.prepare();
+      faults.reach('freeze.surveyed');
+    } catch (error) {
+      prepared.close();
+      throw error;
+    }
     beUrgent(facts.scheduling, null);
+    return prepared;
   }
 
   #allPages(areas: readonly MemoryArea[]): Pick<LastPages, 'own' | 'written'> {
@@ -199,9 +214,10 @@ export class Source {
   }
 
   #stopAll(): FrozenThread[] {
-    const { process, facts, faults } = this.#tools;
+    const { process, facts, faults, statuses } = this.#tools;
+    const deadlineMicros = this.#deadlineMicros;
     try {
-      return freezeThreads(process, { deadlineMicros: this.#deadlineMicros, stragglers: this.#stragglers, faults });
+      return freezeThreads(process, { deadlineMicros, stragglers: this.#stragglers, faults, statuses });
     } catch (error) {
       beNormal(facts.scheduling);
       throw error;
@@ -230,6 +246,7 @@ export class Source {
   close(): void {
     if (this.#frozen?.isOver === false) this.#frozen.resume();
     this.#stop?.close();
+    this.#tools.statuses.close();
     this.#tools.pageFinder.close();
     this.#tools.process.close();
     closeDescriptor(this.#tools.pidfd);

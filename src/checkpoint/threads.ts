@@ -1,10 +1,11 @@
 /** Threads: what can be read from outside, and what only the thread itself can tell. */
 import { defined } from '../base/assert.ts';
 import type { CredentialsImage, ThreadImage } from '../image/types.ts';
-import { readProcBytes, type StatusFile } from '../linux/procfs.ts';
+import { batchInAll } from '../linux/batch-in-all.ts';
+import type { StatusFile } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { REGISTER_SET } from '../linux/ptrace.ts';
-import { getAffinity, getRobustList, getScheduling } from '../linux/scheduling.ts';
+import { getAffinity, getRobustList, getScheduling, type SchedulingAttributes } from '../linux/scheduling.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import { type FrozenThread, waitingSignals } from './freeze.ts';
@@ -20,13 +21,50 @@ const PR_GET_TID_ADDRESS = 40;
 const RSEQ_CS_POINTER = 8n;
 const RSEQ_CS_BYTES = 32;
 
+/** What only the thread itself can tell. */
+export type OwnAnswers = Pick<
+  ThreadImage,
+  'clearTidAddress' | 'alternateStack' | 'parentDeathSignal' | 'timerSlackNanos'
+> & {
+  readonly secureBits: number;
+};
+
+/** What can be read of a stopped thread from outside. */
+export type ThreadReading = FrozenThread &
+  Pick<ThreadImage, 'extendedState' | 'rseq' | 'robustList' | 'pendingSignals'> & {
+    readonly scheduling: SchedulingAttributes;
+    readonly affinity: Buffer;
+    /** The call that the thread is in where its registers do not tell. */
+    readonly restarted: number | null;
+  };
+
+/** The extended state with every component of today's CPUs is 11,008 bytes. */
+const extendedState = Buffer.alloc(1 << 16);
+
+/** Reads a stopped thread, and makes it ready for injected calls. */
+export function readThread({ thread, status }: FrozenThread, restarted: RestartedCalls): ThreadReading {
+  const { tid } = thread;
+  const rseq = ptrace.getRseq(tid);
+  leaveRestartableSequence(thread, rseq.address);
+  const stateLength = ptrace.getRegisterSet(tid, REGISTER_SET.X86_XSTATE, extendedState);
+  return {
+    thread,
+    status,
+    extendedState: Buffer.from(extendedState.subarray(0, stateLength)),
+    rseq,
+    robustList: getRobustList(tid),
+    pendingSignals: status.hex('SigPnd') === 0n ? [] : ptrace.peekSignals(tid, false),
+    scheduling: getScheduling(tid),
+    affinity: getAffinity(tid),
+    restarted: restarted.nameOf(thread, thread.registers),
+  };
+}
+
 /**
- * Makes a stopped thread ready for injected calls: one that was preempted inside a restartable sequence goes to its abort
- * handler. The kernel sees to that when the thread returns to where it was; it cannot any more once an injected call has
- * returned somewhere else.
+ * One that was preempted inside a restartable sequence goes to its abort handler. The kernel sees to that when the thread
+ * returns to where it was; it cannot any more once an injected call has returned somewhere else.
  */
-export function leaveRestartableSequence(thread: Tracee): void {
-  const area = ptrace.getRseq(thread.tid).address;
+export function leaveRestartableSequence(thread: Tracee, area = ptrace.getRseq(thread.tid).address): void {
   if (area === 0n) return;
   const pointer = thread.read(area + RSEQ_CS_POINTER, 8).readBigUInt64LE(0);
   if (pointer === 0n) return;
@@ -37,34 +75,16 @@ export function leaveRestartableSequence(thread: Tracee): void {
   thread.restore();
 }
 
-/** What only the thread itself can tell. */
-export type OwnAnswers = Pick<
-  ThreadImage,
-  'clearTidAddress' | 'alternateStack' | 'parentDeathSignal' | 'timerSlackNanos'
-> & {
-  readonly secureBits: number;
-};
+/** unsigned long, stack_t (address, flags, size), int */
+const ANSWER_BYTES = 8 + 24 + 8;
 
-/** Asks the thread, by calls injected into it. Needs the agent. */
-export function askThread(thread: Tracee): OwnAnswers {
-  const mark = thread.agent.mark();
-  // unsigned long, stack_t (address, flags, size), int
-  const at = thread.agent.reserve(8 + 24 + 8);
-  const prctl = (what: string, option: number, into: bigint): RemoteCall => ({
-    what: `read the ${what}`,
-    number: SYS.prctl,
-    args: [option, into, 0, 0, 0],
-  });
-  const results = thread.batch([
-    prctl('thread id address', PR_GET_TID_ADDRESS, at),
-    { what: 'read the alternate signal stack', number: SYS.sigaltstack, args: [0, at + 8n] },
-    prctl('parent death signal', PR_GET_PDEATHSIG, at + 32n),
-    prctl('securebits', PR_GET_SECUREBITS, 0n),
-    prctl('timer slack', PR_GET_TIMERSLACK, 0n),
-  ]);
-  const answer = thread.read(at, 40);
-  thread.agent.release(mark);
-  return {
+/**
+ * Asks every thread, by calls injected into all of them at once.
+ *
+ * @param room behind the agent, for each of them (linux/batch-in-all.ts).
+ */
+export function askThreads(readings: readonly ThreadReading[], room: bigint): OwnAnswers[] {
+  return batchInAll(readings, room, ANSWER_BYTES, ownCalls).map(({ results, answer }) => ({
     clearTidAddress: answer.readBigUInt64LE(0),
     alternateStack: {
       address: answer.readBigUInt64LE(8),
@@ -74,48 +94,49 @@ export function askThread(thread: Tracee): OwnAnswers {
     parentDeathSignal: answer.readUInt32LE(32),
     secureBits: Number(results[3]),
     timerSlackNanos: results[4]!,
-  };
+  }));
 }
 
-/** The extended state with every component of today's CPUs is 11,008 bytes. */
-const extendedState = Buffer.alloc(1 << 16);
+function ownCalls(at: bigint): RemoteCall[] {
+  const prctl = (what: string, option: number, into: bigint): RemoteCall => ({
+    what: `read the ${what}`,
+    number: SYS.prctl,
+    args: [option, into, 0, 0, 0],
+  });
+  return [
+    prctl('thread id address', PR_GET_TID_ADDRESS, at),
+    { what: 'read the alternate signal stack', number: SYS.sigaltstack, args: [0, at + 8n] },
+    prctl('parent death signal', PR_GET_PDEATHSIG, at + 32n),
+    prctl('securebits', PR_GET_SECUREBITS, 0n),
+    prctl('timer slack', PR_GET_TIMERSLACK, 0n),
+  ];
+}
 
 /**
- * Reads a stopped thread.
+ * The image of a thread from what was read. The thread may run again.
  *
  * @param allCpus what the affinity of a thread is that was never restricted.
  */
-export function captureThread(
-  { thread, status }: FrozenThread,
-  own: OwnAnswers,
-  restarted: RestartedCalls,
-  allCpus: Uint8Array,
-): ThreadImage {
-  const { tid } = thread;
+export function threadImage(reading: ThreadReading, own: OwnAnswers, allCpus: Uint8Array): ThreadImage {
+  const { thread, status } = reading;
   const registers = thread.registers.clone();
-  prepareRestore(registers, waitingSignals(status, thread.signalMask) !== 0n, restarted.nameOf(thread, registers));
-  const stateLength = ptrace.getRegisterSet(tid, REGISTER_SET.X86_XSTATE, extendedState);
+  prepareRestore(registers, waitingSignals(status, thread.signalMask) !== 0n, reading.restarted);
   return {
     tid: status.innermost('NSpid'),
-    name: readName(thread.process.pid, tid),
+    name: status.name(),
     registers: registers.bytes,
-    extendedState: Buffer.from(extendedState.subarray(0, stateLength)),
+    extendedState: reading.extendedState,
     signalMask: thread.signalMask,
     alternateStack: own.alternateStack,
-    rseq: ptrace.getRseq(tid),
-    robustList: getRobustList(tid),
+    rseq: reading.rseq,
+    robustList: reading.robustList,
     clearTidAddress: own.clearTidAddress,
     parentDeathSignal: own.parentDeathSignal,
     timerSlackNanos: own.timerSlackNanos,
-    pendingSignals: status.hex('SigPnd') === 0n ? [] : ptrace.peekSignals(tid, false),
+    pendingSignals: reading.pendingSignals,
     credentials: readCredentials(status, own.secureBits),
-    scheduling: { ...getScheduling(tid), affinity: restrictedAffinity(tid, allCpus) },
+    scheduling: { ...reading.scheduling, affinity: restricted(reading.affinity, allCpus) },
   };
-}
-
-function readName(pid: number, tid: number): Buffer {
-  const bytes = readProcBytes(pid, `task/${tid}/comm`);
-  return bytes.subarray(0, bytes.length - 1);
 }
 
 function readCredentials(status: StatusFile, secureBits: number): CredentialsImage {
@@ -141,7 +162,6 @@ function fourIds(status: StatusFile, name: string): CredentialsImage['userIds'] 
 }
 
 /** The CPUs of a thread that may not run on all of them; empty: it may. */
-function restrictedAffinity(tid: number, allCpus: Uint8Array): Buffer {
-  const mask = getAffinity(tid);
+function restricted(mask: Buffer, allCpus: Uint8Array): Buffer {
   return allCpus.some((byte, index) => (byte & (mask[index] ?? 0)) !== byte) ? mask : Buffer.alloc(0);
 }

@@ -33,10 +33,14 @@ const LAST_DESCRIPTOR = 0xffff_ffff;
  * Forks a process whose threads are all stopped, by its thread `main`; the agent must be in it.
  *
  * @param before calls to make right before the fork, in the same run. @param after right behind it, also when it fails.
- * @returns the PID of the clone, which is stopped.
+ * @returns the PID of the clone, which is stopped, and the results of all calls, one behind another.
  * @throws ComicranError process.unsupported: the process may not have another process beside it. KernelError.
  */
-export function forkProcess(main: Tracee, before: readonly RemoteCall[], after: readonly RemoteCall[]): number {
+export function forkProcess(
+  main: Tracee,
+  before: readonly RemoteCall[],
+  after: readonly RemoteCall[],
+): { readonly clone: number; readonly results: readonly bigint[] } {
   const { agent, process } = main;
   const calls = [...before, ...after];
   assert(calls.length <= CALLS, 'more calls around a fork than one run takes');
@@ -57,8 +61,7 @@ export function forkProcess(main: Tracee, before: readonly RemoteCall[], after: 
     });
     if (clone === null) clone = new KernelError(`fork process ${process.pid}`, Number(-between));
     if (clone instanceof KernelError) throw refusal(process.pid, clone);
-    checkResults(process.pid, calls, agent.readResults(calls.length));
-    return clone;
+    return { clone, results: checkResults(process.pid, calls, agent.readResults(calls.length)) };
   } catch (error) {
     if (typeof clone === 'number') killClone(clone);
     throw error;

@@ -15,6 +15,11 @@ export function compareDescriptions(pid: number, first: number, second: number):
   return result === 1 ? -1 : result === 2 ? 1 : 0;
 }
 
+/** Whether a descriptor of this process and one of another are the same open file description. */
+export function isSameDescription(own: number, pid: number, descriptor: number): boolean {
+  return trySyscall(SYS.kcmp, process.pid, pid, KCMP_FILE, own, descriptor) === 0;
+}
+
 /** Whether a thread has the descriptor table of another. */
 export function sharesDescriptorTable(pid: number, tid: number): boolean {
   return syscall(`kcmp of the tables of ${pid} and ${tid}`, SYS.kcmp, pid, tid, KCMP_FILES, 0, 0) === 0;

@@ -157,6 +157,16 @@ export class StatusFile {
     return this.#text.slice(start, this.#text.indexOf('\n', start)).trim();
   }
 
+  /** The name of the thread, which the kernel writes with two of its characters escaped. */
+  name(): Buffer {
+    const start = this.#text.indexOf('\nName:\t') + '\nName:\t'.length;
+    const escaped = this.#text.slice(start, this.#text.indexOf('\n', start));
+    return Buffer.from(
+      escaped.replaceAll(/\\(n|\\)/g, (_, letter) => (letter === 'n' ? '\n' : '\\')),
+      'latin1',
+    );
+  }
+
   number(name: string): number {
     return Number(this.text(name));
   }

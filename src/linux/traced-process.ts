@@ -17,6 +17,8 @@ export class TracedProcess {
   readonly outlivesTracer: boolean;
   /** The options that its threads were seized with. */
   traceOptions = 0;
+  /** When its threads were last told to stop: a time of process.hrtime(). */
+  interruptedAtMicros = 0;
   /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
   stopRequested = false;
 

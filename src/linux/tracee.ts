@@ -132,6 +132,35 @@ export class Tracee {
   }
 
   /**
+   * Makes the thread ready to run code of the agent, for several threads to run it at once: let each run
+   * (ptrace.resume), {@link awaitDoorbell} of each, {@link putBack} each in any case.
+   *
+   * @param words for registers; rsp is where the frame with the thread's own state stands, see linux/agent.ts.
+   */
+  begin(address: bigint, words: Partial<Record<RegisterName, bigint | number>>): void {
+    this.#work.copyFrom(this.registers).set('rip', address).set('orig_rax', -1n).set('r15', this.process.doorbell);
+    for (const [name, word] of Object.entries(words)) this.#work.set(name as RegisterName, word);
+    ptrace.setRegisters(this.tid, this.#work);
+    ptrace.setSignalMask(this.tid, ALL_SIGNALS & ~this.#bell);
+  }
+
+  /** Waits until the agent has rung in a thread that has been let run. */
+  awaitDoorbell(): void {
+    const event = this.runToEvent(true);
+    if (event !== 0) this.#unexpected({ kind: 'stopped', signal: SIGNAL.TRAP, event });
+  }
+
+  /** Puts registers and signal mask of the thread back. */
+  putBack(): void {
+    ptrace.setRegisters(this.tid, this.registers);
+    ptrace.setSignalMask(this.tid, this.#mask);
+  }
+
+  get #bell(): bigint {
+    return 1n << BigInt(this.process.doorbell - 1);
+  }
+
+  /**
    * A clone3 in the thread, which the tracer has seized with TRACE_OPTION.CLONE and FORK.
    *
    * @returns the new thread's id in the tracer's PID namespace; it is traced, and stops before its first instruction.
@@ -250,27 +279,21 @@ export class Tracee {
 
   /** Runs the thread with the prepared registers; puts its own ones and its signal mask back, whatever happens. */
   #injected<T>(run: () => T): T {
-    const bell = 1n << BigInt(this.process.doorbell - 1);
     ptrace.setRegisters(this.tid, this.#work);
-    ptrace.setSignalMask(this.tid, ALL_SIGNALS & ~bell);
+    ptrace.setSignalMask(this.tid, ALL_SIGNALS & ~this.#bell);
     let result: T;
     try {
       result = run();
     } catch (error) {
       try {
-        this.#putBack();
+        this.putBack();
       } catch {
         // The thread has gone, which is what the first error says.
       }
       throw error;
     }
-    this.#putBack();
+    this.putBack();
     return result;
-  }
-
-  #putBack(): void {
-    ptrace.setRegisters(this.tid, this.registers);
-    ptrace.setSignalMask(this.tid, this.#mask);
   }
 
   /** Lets the thread run until the agent has rung. */
@@ -280,9 +303,10 @@ export class Tracee {
   }
 
   /** Lets the thread run until the agent has rung, or up to an event. @returns which event; 0: it has rung. */
-  runToEvent(): number {
+  runToEvent(isRunning = false): number {
     for (;;) {
-      const status = this.#next();
+      const status = this.#next(undefined, isRunning);
+      isRunning = false;
       if (status.event !== 0) return status.event;
       if (status.signal !== this.process.doorbell) this.#unexpected(status);
       ptrace.getRegisters(this.tid, this.#work);
@@ -297,9 +321,10 @@ export class Tracee {
   }
 
   /** Lets the thread run and waits for its next stop. Stop signals from outside are noted, and kept from it. */
-  #next(run: () => void = () => ptrace.resume(this.tid)): Extract<WaitStatus, { kind: 'stopped' }> {
+  #next(run: () => void = () => ptrace.resume(this.tid), isRunning = false): Extract<WaitStatus, { kind: 'stopped' }> {
     for (;;) {
-      run();
+      if (!isRunning) run();
+      isRunning = false;
       const status = waitThread(this.tid);
       if (status.kind !== 'stopped')
         throw new ComicranError('process.gone', `thread ${this.tid} ended while it was traced`);

@@ -58,10 +58,10 @@ type TableCapture = {
 /** As {@link captureDescriptors}, with the refusals as a value. */
 export function captureTable(context: CaptureContext): TableCapture {
   using source = new DescriptorSource(context);
-  const alone = context.threads.filter((tid) => tid !== context.pid && !sharesDescriptorTable(context.pid, tid));
+  const alone = loners(context);
   const found = readTable(source);
   using capture = new DescriptionCapture(source, found);
-  const refusals: Refusal[] = alone.map((tid) => new Refusal(null, `thread ${tid} has a descriptor table of its own`));
+  const refusals = alone.map((tid) => new Refusal(null, `thread ${tid} has a descriptor table of its own`));
   const descriptions = new Map<Found, DescriptionImage>();
   // Timers last: see captureTimerfd.
   for (const description of found.toSorted((a, b) => Number(isTimer(a)) - Number(isTimer(b)))) {
@@ -76,7 +76,12 @@ export function captureTable(context: CaptureContext): TableCapture {
   return { refusals, table: capture.table(found, descriptions) };
 }
 
-const isTimer = ({ link }: Found): boolean => link === 'anon_inode:[timerfd]';
+/** Threads that do not share the table of the process. */
+export function loners({ pid, threads }: CaptureContext): number[] {
+  return threads.filter((tid) => tid !== pid && !sharesDescriptorTable(pid, tid));
+}
+
+export const isTimer = ({ link }: Found): boolean => link === 'anon_inode:[timerfd]';
 
 export function refusalError(pid: number, refusals: readonly Refusal[]): ComicranError {
   const list = refusals.map((refusal) => refusal.message).join('; ');
@@ -86,7 +91,7 @@ export function refusalError(pid: number, refusals: readonly Refusal[]): Comicra
 }
 
 /** Tells the kinds apart and hands each to the one that knows it. */
-class DescriptionCapture {
+export class DescriptionCapture {
   readonly #source: DescriptorSource;
   readonly #found: readonly Found[];
   readonly #files: FileCapture;

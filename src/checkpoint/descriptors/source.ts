@@ -62,11 +62,13 @@ export function isGone({ running }: CaptureContext, error: unknown): boolean {
 export class DescriptorSource {
   readonly context: CaptureContext;
   readonly directory: DescriptorDirectory;
-  readonly #copies = new Map<number, number>();
+  readonly #copies: Map<number, number>;
 
-  constructor(context: CaptureContext) {
+  /** @param from has the same process open; what it has is used, and stays its. */
+  constructor(context: CaptureContext, from?: DescriptorSource) {
     this.context = context;
-    this.directory = new DescriptorDirectory(context.pid);
+    this.directory = from?.directory ?? new DescriptorDirectory(context.pid);
+    this.#copies = from === undefined ? new Map() : from.#copies;
   }
 
   get pid(): number {

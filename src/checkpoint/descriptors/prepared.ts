@@ -1,0 +1,188 @@
+/**
+ * The descriptors of a process, looked at before it is stopped. In the stop it is found out whether they are still the same
+ * open file descriptions, and only what can have changed in those is read anew; where they are not, all of it is.
+ */
+import type { DescriptionImage, DescriptorTableImage } from '../../image/descriptors/types.ts';
+import { parseDescriptorInfo, parseEpollItems } from '../../linux/fdinfo.ts';
+import { POLL, pollNow } from '../../linux/file-descriptors.ts';
+import { isEpollTarget, isSameDescription } from '../../linux/kcmp.ts';
+import { O } from '../../linux/open-flags.ts';
+import { SYS } from '../../linux/syscall-numbers.ts';
+import type { Question } from '../question.ts';
+import { captureDescriptors, DescriptionCapture, isTimer, loners, refusalError } from './capture.ts';
+import { readTable } from './sharing.ts';
+import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
+
+const F_GETFD = 1;
+const F_GETFL = 3;
+const FD_CLOEXEC = 1;
+
+/** What a descriptor number has of its own, and the status flags of what it refers to. */
+type DescriptorFlags = { readonly closeOnExec: boolean; readonly flags: number };
+
+/** Holds copies of the descriptors: to be closed soon, since a socket lives as long as its last descriptor. */
+export class PreparedDescriptors {
+  readonly #context: CaptureContext;
+  readonly #source: DescriptorSource;
+  readonly #found: readonly Found[];
+  readonly #images = new Map<Found, DescriptionImage>();
+  readonly #numbers: readonly number[];
+
+  /** Looks at a process that runs. @throws KernelError when it has gone. */
+  constructor(context: CaptureContext) {
+    this.#context = context;
+    this.#source = new DescriptorSource({ ...context, running: true });
+    try {
+      this.#found = readTable(this.#source);
+      this.#look();
+    } catch (error) {
+      this.#source.close();
+      throw error;
+    }
+    this.#numbers = this.#found
+      .flatMap(({ descriptors }) => descriptors.map(({ number }) => number))
+      .sort((a, b) => a - b);
+  }
+
+  #look(): void {
+    using capture = new DescriptionCapture(this.#source, this.#found);
+    for (const found of this.#found) {
+      try {
+        this.#source.copy(found.number);
+        this.#images.set(found, capture.capture(found));
+      } catch (error) {
+        // What cannot be moved, or is not there any more, is seen to in the stop.
+        if (!(error instanceof Refusal) && !isGone(this.#source.context, error)) throw error;
+      }
+    }
+  }
+
+  /** What a process can change without opening or closing anything. */
+  flags(): Question<readonly DescriptorFlags[]> {
+    return {
+      calls: this.#numbers.flatMap((number) =>
+        [F_GETFD, F_GETFL].map((command) => ({
+          what: `read the flags of descriptor ${number}`,
+          number: SYS.fcntl,
+          args: [number, command, 0],
+          mayFail: true,
+        })),
+      ),
+      answer: (results) =>
+        this.#numbers.map((_, index) => ({
+          closeOnExec: (Number(results[2 * index]) & FD_CLOEXEC) !== 0,
+          flags: Number(results[2 * index + 1]) & ~O.CLOEXEC,
+        })),
+    };
+  }
+
+  /**
+   * Captures the table of the process, whose threads are all stopped.
+   *
+   * @param flags the answer to {@link flags}. @throws as captureDescriptors.
+   */
+  capture(flags: readonly DescriptorFlags[], threads: readonly number[]): DescriptorTableImage {
+    const { running: _, ...context } = { ...this.#context, threads };
+    if (!this.#isUnchanged(flags) || loners(context).length > 0) return captureDescriptors(context);
+    // Not closed: what it has open is that of the other source.
+    const source = new DescriptorSource(context, this.#source);
+    const current = this.#found.map((found) => this.#current(source, found));
+    using capture = new DescriptionCapture(source, current);
+    const images = new Map<Found, DescriptionImage>();
+    const refusals: Refusal[] = [];
+    for (const [index, found] of this.#found.entries()) {
+      if (isTimer(found)) continue;
+      attempt(refusals, () => images.set(current[index]!, this.#image(source, capture, found, current[index]!)));
+    }
+    // Timers last: see captureTimerfd.
+    for (const found of current) if (isTimer(found)) attempt(refusals, () => images.set(found, capture.capture(found)));
+    if (refusals.length > 0) throw refusalError(context.pid, refusals);
+    return capture.table(current, images);
+  }
+
+  #isUnchanged(flags: readonly DescriptorFlags[]): boolean {
+    if (this.#images.size < this.#found.length) return false;
+    const numbers = this.#source.directory.numbers();
+    if (numbers.length !== this.#numbers.length || numbers.some((number, index) => number !== this.#numbers[index]))
+      return false;
+    const byNumber = new Map(this.#numbers.map((number, index) => [number, flags[index]!]));
+    return this.#found.every((found) => {
+      const copy = this.#source.copy(found.number);
+      return found.descriptors.every(({ number, closeOnExec }) => {
+        const now = byNumber.get(number)!;
+        return (
+          now.closeOnExec === closeOnExec &&
+          now.flags === found.flags &&
+          isSameDescription(copy, this.#context.pid, number)
+        );
+      });
+    });
+  }
+
+  /** As `found`, with what fdinfo says now where that can be more than it said before. */
+  #current(source: DescriptorSource, found: Found): Found {
+    if (!needsText(this.#images.get(found)!, this.#source.copy(found.number))) return found;
+    const text = source.text(found.number);
+    return text === found.text ? found : { ...found, text, info: parseDescriptorInfo(text) };
+  }
+
+  #image(source: DescriptorSource, capture: DescriptionCapture, found: Found, current: Found): DescriptionImage {
+    const before = this.#images.get(found)!;
+    switch (before.kind) {
+      case 'device':
+      case 'inherited':
+        return before;
+      case 'eventfd':
+        return isReadable(this.#source.copy(found.number)) ? capture.capture(current) : { ...before, count: 0n };
+      case 'epoll':
+        return current === found && this.#watchesSame(source, found, before.items) ? before : capture.capture(current);
+      default:
+        return capture.capture(current);
+    }
+  }
+
+  /** Whether the items of an epoll descriptor, which read as before, are on the same descriptions. */
+  #watchesSame(source: DescriptorSource, found: Found, items: readonly { readonly target: number }[]): boolean {
+    const seen = new Map<number, number>();
+    return parseEpollItems(found.text).every(({ number }, index) => {
+      const nth = seen.get(number) ?? 0;
+      seen.set(number, nth + 1);
+      const target = this.#found[items[index]!.target]!;
+      return isEpollTarget(source.pid, target.number, found.number, number, nth);
+    });
+  }
+
+  close(): void {
+    this.#source.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const isReadable = (copy: number): boolean => (pollNow(copy, POLL.IN) & POLL.IN) !== 0;
+
+/** Whether the image of a description is made of its fdinfo, and that can have changed. */
+function needsText({ kind }: DescriptionImage, copy: number): boolean {
+  switch (kind) {
+    case 'epoll':
+    case 'signalfd':
+    case 'inotify':
+    case 'file':
+      return true;
+    case 'eventfd':
+      return isReadable(copy);
+    default:
+      return false;
+  }
+}
+
+function attempt(refusals: Refusal[], run: () => void): void {
+  try {
+    run();
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal)) throw thrown;
+    refusals.push(thrown);
+  }
+}

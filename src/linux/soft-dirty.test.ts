@@ -6,17 +6,15 @@ import { OwnPages } from './write-scan.ts';
 const NO_ZEROS = (): boolean => false;
 
 /** Entries of /proc/PID/pagemap as they stand in the file, in hexadecimal digits of the whole word. */
-function entries(...words: readonly string[]): Buffer {
-  const bytes = Buffer.alloc(words.length * 8);
-  for (const [index, word] of words.entries()) bytes.writeBigUInt64LE(BigInt(`0x${word}`), index * 8);
-  return bytes;
+function entries(...words: readonly string[]): Uint32Array {
+  return new Uint32Array(BigUint64Array.from(words, (word) => BigInt(`0x${word}`)).buffer);
 }
 
 /** Which pages are own, and which of them changed, as letters: `.` not own, `o` own, `c` changed. */
-function picture(bytes: Buffer, isZero: (frame: number, address: number) => boolean = NO_ZEROS): string {
+function picture(words: Uint32Array, isZero: (frame: number, address: number) => boolean = NO_ZEROS): string {
   const seen = new OwnPages();
-  readEntries(bytes, 0x10000, isZero, seen);
-  const letters = Array<string>(bytes.length / 8).fill('.');
+  readEntries(words, 0x10000, isZero, seen);
+  const letters = Array<string>(words.length / 2).fill('.');
   for (const [runs, letter] of [
     [seen.own, 'o'],
     [seen.changed, 'c'],

@@ -35,51 +35,36 @@ export type IsZeroFrame = (frame: number, address: number) => boolean;
 /**
  * What entries of pagemap say.
  *
- * @param entries eight bytes for each page from `start` on.
+ * @param entries two words for each page from `start` on, the lower one first.
  */
 export function readEntries(
-  entries: Buffer,
+  entries: Uint32Array,
   start: number,
   isZeroFrame: IsZeroFrame,
   { own, changed }: OwnPages,
 ): void {
-  let run = -1;
-  let runChanged = -1;
-  const pages = entries.length / ENTRY_BYTES;
-  for (let index = 0; index <= pages; index++) {
-    const at = start + index * PAGE_BYTES;
-    const upper = index < pages ? entries.readUInt32LE(index * ENTRY_BYTES + 4) : 0;
-    const isOwn = upper !== 0 && isOwnPage(upper, entries.readUInt32LE(index * ENTRY_BYTES), at, isZeroFrame);
-    const isChanged = isOwn && (upper & UPPER.SOFT_DIRTY) !== 0;
-    if (isOwn && run < 0) run = at;
-    if (!isOwn && run >= 0) {
-      own.append(run, at);
-      run = -1;
-    }
-    if (isChanged && runChanged < 0) runChanged = at;
-    if (!isChanged && runChanged >= 0) {
-      changed.append(runChanged, at);
-      runChanged = -1;
-    }
+  for (let index = 0; index < entries.length; index += 2) {
+    const upper = entries[index + 1]!;
+    if ((upper & (UPPER.PRESENT | UPPER.SWAPPED)) === 0 || (upper & UPPER.FILE) !== 0) continue;
+    const at = start + (index / 2) * PAGE_BYTES;
+    const isPresent = (upper & UPPER.SWAPPED) === 0;
+    if (isPresent && isZeroFrame((upper & UPPER.FRAME) * HIGH + entries[index]!, at)) continue;
+    own.append(at, at + PAGE_BYTES);
+    if ((upper & UPPER.SOFT_DIRTY) !== 0) changed.append(at, at + PAGE_BYTES);
   }
-}
-
-function isOwnPage(upper: number, lower: number, address: number, isZeroFrame: IsZeroFrame): boolean {
-  if ((upper & UPPER.FILE) !== 0) return false;
-  if ((upper & UPPER.SWAPPED) !== 0) return true;
-  return (upper & UPPER.PRESENT) !== 0 && !isZeroFrame((upper & UPPER.FRAME) * HIGH + lower, address);
 }
 
 export class SoftDirtyScan {
   readonly #pid: number;
   readonly #descriptor: number;
-  readonly #entries = Buffer.alloc(ENTRIES * ENTRY_BYTES);
-  readonly #zeroFrames: ZeroFrames;
+  readonly #entries = new Uint32Array((ENTRIES * ENTRY_BYTES) / 4);
+  readonly #bytes = new Uint8Array(this.#entries.buffer);
+  readonly #zeroFrames = new ZeroFrames();
+  readonly #isZeroFrame: IsZeroFrame = (frame, address) => this.#zeroFrames.has(frame, address);
 
   constructor(pid: number) {
     this.#pid = pid;
     this.#descriptor = openSync(`/proc/${pid}/pagemap`, 'r');
-    this.#zeroFrames = new ZeroFrames();
   }
 
   /** The own pages of an area; changed are those that were written since {@link clear}. */
@@ -88,10 +73,10 @@ export class SoftDirtyScan {
     for (let at = start; at < end; ) {
       // No huge page lies on both sides of a cut.
       const next = Math.min(end, Math.floor((at + ENTRIES * PAGE_BYTES) / huge) * huge);
-      const part = this.#entries.subarray(0, ((next - at) / PAGE_BYTES) * ENTRY_BYTES);
-      const count = trySyscall(SYS.pread64, this.#descriptor, part, part.length, (at / PAGE_BYTES) * ENTRY_BYTES);
-      if (count !== part.length) throw new KernelError(`read pagemap of process ${this.#pid}`, Math.max(0, -count));
-      readEntries(part, at, (frame, address) => this.#zeroFrames.has(frame, address), into);
+      const length = ((next - at) / PAGE_BYTES) * ENTRY_BYTES;
+      const count = trySyscall(SYS.pread64, this.#descriptor, this.#bytes, length, (at / PAGE_BYTES) * ENTRY_BYTES);
+      if (count !== length) throw new KernelError(`read pagemap of process ${this.#pid}`, Math.max(0, -count));
+      readEntries(this.#entries.subarray(0, length / 4), at, this.#isZeroFrame, into);
       at = next;
     }
   }

@@ -161,6 +161,20 @@ test('a kernel that does not note writes', { skip }, async () => {
   );
 });
 
+test('where there are soft-dirty bits, they are what is used', { skip }, async () => {
+  await using target = await Target.scribbler();
+  await target.tell('churn 9 200 1');
+  const options = { facts: { ...facts, writeTracking: 'soft-dirty' as const }, inStop: stopperOf(target.pid) };
+  using tracker = openTracker(target.pid, options);
+  const copy = new Copy();
+  // It has said that it is done, and goes on to wait.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  copy.follow(tracker);
+  assert.equal(trackedAreas(target.pid), 0);
+  // The kernel of this machine may have no such bits: what was written since would not be told.
+  whileStopped(target.pid, () => copy.assertEqualTo(target.pid));
+});
+
 test('own pages are the same whichever way they are found', { skip }, async () => {
   await using target = await Target.scribbler();
   await target.tell('churn 11 600 2');

@@ -11,26 +11,27 @@ import type { InStop, Look, WriteLog } from './write-log.ts';
 export type DirtyBits = Pick<SoftDirtyScan, 'look' | 'clear' | 'close'>;
 
 export class SoftDirtyLog implements WriteLog {
-  readonly #pid: number;
   readonly #bits: DirtyBits;
+  readonly #listAreas: () => readonly ScannedArea[];
   readonly #inStop: InStop;
   /** The bits may be clear for somebody else: before the first round they mean nothing. */
   #begun = false;
 
-  constructor(pid: number, bits: DirtyBits, inStop: InStop) {
-    this.#pid = pid;
+  /** Use {@link open}. */
+  constructor(bits: DirtyBits, areas: () => readonly ScannedArea[], inStop: InStop) {
     this.#bits = bits;
+    this.#listAreas = areas;
     this.#inStop = inStop;
   }
 
   static open(pid: number, inStop: InStop): SoftDirtyLog {
-    return new SoftDirtyLog(pid, new SoftDirtyScan(pid), inStop);
+    return new SoftDirtyLog(new SoftDirtyScan(pid), () => listAreas(pid), inStop);
   }
 
   /** The areas are those of the moment in which the process stands still. */
   next(): Look {
     return this.#inStop(() => {
-      const look = this.last(listAreas(this.#pid));
+      const look = this.last(this.#listAreas());
       this.#bits.clear();
       this.#begun = true;
       return look;

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { ComicranError } from '../../src/base/errors.ts';
 import { NODE, PYTHON, program } from '../engine/support/cage.ts';
 import { needs } from '../support/needs.ts';
-import { Moved, PagingLab } from './support/lazy-move.ts';
+import { Moved, PagingLab, SLOWLY } from './support/lazy-move.ts';
 
 const skip = needs('root', 'unshare', 'nsenter', 'python3', 'ip');
 const PORT = 7150;
@@ -48,9 +48,6 @@ test('a Node server is right while its memory comes', { skip }, async () => {
   assert.ok(counts.faults > 0);
   assert.match(moved.to.ask(PORT, 'check', LONG_MS) ?? '', /"worker":true,"kept":300000/);
 });
-
-/** So slow that the process does most of its work before its memory is there. */
-const SLOWLY = { service: { fillChunk: 1, fillWindow: 1, cluster: { min: 1, max: 4 } } };
 
 for (const [what, commands] of Object.entries({
   'touches it from several threads at once': ['threads 4'],

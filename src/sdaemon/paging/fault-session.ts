@@ -16,6 +16,7 @@ import { UserfaultSpace } from '../../paging/userfault-space.ts';
 import { connectToPeer } from '../channel/establish.ts';
 import type { Readiness } from '../readiness.ts';
 import { FrameLine } from './frame-line.ts';
+import { Spin } from './spin.ts';
 
 /** Where the page server listens, and the key of both connections (32 bytes). */
 export type PageServerAddress = TcpAddress & { readonly key: Uint8Array };
@@ -34,7 +35,7 @@ export type FaultSessionOptions = {
   /** Of an earlier session: children of the process. */
   readonly children?: readonly KeptSpace[];
   readonly service?: Partial<FaultServiceOptions>;
-  /** After a fault was sent, its answer is looked for without blocking for so long; it spares two changes of thread. */
+  /** After a fault was sent, its answer is looked for without blocking for so long at most (spin.ts). */
   readonly spinMicros?: number;
 };
 
@@ -57,6 +58,8 @@ const IDLE_MS = 1_000;
 const RETRY_MS = 0.1;
 const DEFAULT_SPIN_MICROS = 60;
 
+const nowMicros = (): number => performance.now() * 1000;
+
 export class FaultSession {
   readonly #options: FaultSessionOptions;
   readonly #calls: FaultSessionCalls;
@@ -66,6 +69,7 @@ export class FaultSession {
   readonly #journals: string[] = [];
   readonly #lines: Partial<Record<Purpose, FrameLine>> = {};
   readonly #broken: Partial<Record<Purpose, () => void>> = {};
+  readonly #spin: Spin;
   #server: PageServerAddress;
   #closed = false;
   #refused = false;
@@ -76,10 +80,11 @@ export class FaultSession {
     this.#calls = calls;
     this.#readiness = readiness;
     this.#server = options.server;
+    this.#spin = new Spin(options.spinMicros ?? DEFAULT_SPIN_MICROS, nowMicros);
     const ports = {
       ask: (purpose: Purpose, runs: readonly PageRun[]) => this.#send(purpose, { type: 'WANT', runs }),
       childSpace: (descriptor: number, missing: MissingPages) => this.#childSpace(descriptor, missing),
-      nowMicros: () => performance.now() * 1000,
+      nowMicros,
     };
     const { userfault, journal, missing } = options;
     const own = missing === undefined ? readJournal(journal) : MissingPages.at(missing);
@@ -122,7 +127,7 @@ export class FaultSession {
     const connecting = PURPOSES.map((purpose) => this.#keepConnected(purpose));
     try {
       while (!this.#closed && !this.#service.hasEnded) {
-        if (!this.#step() && !this.#spin()) await this.#wait();
+        if (!this.#step() && !this.#lookForAnswer()) await this.#wait();
         else if (this.#readiness.turnDue) await this.#readiness.turn();
       }
     } finally {
@@ -159,15 +164,11 @@ export class FaultSession {
   }
 
   /** While somebody waits for a page the answer is looked for without blocking. @returns whether it came. */
-  #spin(): boolean {
-    if (!this.#service.isAwaited || this.#lines.faults === undefined) return false;
-    const end = performance.now() + (this.#options.spinMicros ?? DEFAULT_SPIN_MICROS) / 1000;
-    this.#lines.faults.prepare();
-    while (performance.now() < end) {
-      if (this.#receive('faults', 1)) return true;
-      this.#service.poll();
-    }
-    return false;
+  #lookForAnswer(): boolean {
+    const { faults } = this.#lines;
+    if (!this.#service.isAwaited || faults === undefined) return false;
+    faults.prepare();
+    return this.#spin.until(() => this.#receive('faults', 1));
   }
 
   #receive(purpose: Purpose, most: number): boolean {

@@ -9,13 +9,14 @@ import { PageServer, type ServedPages } from '../../paging/page-server.ts';
 import { type PeerConnection, PeerListener } from '../channel/establish.ts';
 import type { Readiness } from '../readiness.ts';
 import { FrameLine } from './frame-line.ts';
+import { Spin } from './spin.ts';
 
 export type PageSessionOptions = {
   /** Where to listen; port 0: any free one. A daemon that takes over from another one listens where that one did. */
   readonly listen: TcpAddress & { readonly key: Uint8Array };
   /** This session's from now on. */
   readonly reader: PageReader;
-  /** After an answer the next question is looked for without blocking for so long. */
+  /** After an answer the next question is looked for without blocking for so long at most (spin.ts). */
   readonly spinMicros?: number;
 };
 
@@ -38,6 +39,7 @@ export class PageSession {
   readonly #readiness: Readiness;
   readonly #listener: PeerListener;
   readonly #served: ServedPages = { faulted: 0, filled: 0 };
+  readonly #spin: Spin;
   #peers: Peer[] = [];
   #closed = false;
   #changed: (() => void) | undefined;
@@ -47,6 +49,7 @@ export class PageSession {
     this.#options = options;
     this.#calls = calls;
     this.#readiness = readiness;
+    this.#spin = new Spin(options.spinMicros ?? DEFAULT_SPIN_MICROS, () => performance.now() * 1000);
     const { address, port, key } = options.listen;
     this.#listener = new PeerListener({ address, port }, { key, maxMessageBytes: MAX_MESSAGE_BYTES, readiness });
   }
@@ -122,12 +125,12 @@ export class PageSession {
     if (bytes !== undefined || server.purpose !== 'faults' || !server.answered) return bytes;
     server.answered = false;
     line.prepare();
-    const end = performance.now() + (this.#options.spinMicros ?? DEFAULT_SPIN_MICROS) / 1000;
-    while (performance.now() < end) {
-      const next = line.receive();
-      if (next !== undefined) return next;
-    }
-    return undefined;
+    let next: Buffer | undefined;
+    this.#spin.until(() => {
+      next = line.receive();
+      return next !== undefined;
+    });
+    return next;
   }
 
   #fail(thrown: KernelError | ComicranError): void {

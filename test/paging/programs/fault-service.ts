@@ -3,8 +3,11 @@
  * has to say are lines of JSON, and what is to be kept or dropped is confirmed by a line each.
  */
 import { createInterface } from 'node:readline';
+import { ipv4Bytes } from '../../../src/base/ipv4.ts';
 import { getDescriptor } from '../../../src/linux/pidfd.ts';
+import type { FaultServiceOptions } from '../../../src/paging/fault-service.ts';
 import type { PageRun } from '../../../src/paging/page-range.ts';
+import type { ServiceCounts } from '../../../src/paging/service-times.ts';
 import type { KeptSpace } from '../../../src/sdaemon/paging/fault-session.ts';
 import { PagingClient, PagingThread } from '../../../src/sdaemon/paging/paging.ts';
 
@@ -13,16 +16,20 @@ export type Order = {
   /** Of the keeper. */
   readonly userfault: number;
   readonly journal: string;
+  /** IPv4. */
+  readonly address: string;
   readonly port: number;
   /** Hexadecimal. */
   readonly key: string;
   /** null: go on where another one was killed. */
   readonly missing: readonly PageRun[] | null;
   readonly children: readonly KeptSpace[];
+  readonly service: Partial<FaultServiceOptions>;
 };
 
 export type Line =
-  | { readonly type: 'running' | 'done' }
+  | { readonly type: 'running' }
+  | { readonly type: 'done'; readonly counts: ServiceCounts }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'keep'; readonly name: string; readonly descriptor: number }
   | { readonly type: 'drop'; readonly name: string };
@@ -45,16 +52,16 @@ const take = (descriptor: number): number => getDescriptor(order.keeperPid, desc
 const thread = await PagingThread.start();
 const client = new PagingClient(thread.newPort());
 const common = {
-  server: { address: Buffer.from([127, 0, 0, 1]), port: order.port, key: Buffer.from(order.key, 'hex') },
+  server: { address: Buffer.from(ipv4Bytes(order.address)), port: order.port, key: Buffer.from(order.key, 'hex') },
   userfault: take(order.userfault),
   journal: order.journal,
-  service: { fillChunk: 1, fillWindow: 1, cluster: { min: 1, max: 4 } },
+  service: order.service,
   keeper: {
     keep: (name: string, descriptor: number) => ask({ type: 'keep', name, descriptor }),
     drop: (name: string) => ask({ type: 'drop', name }),
   },
-  onDone: () => {
-    say({ type: 'done' });
+  onDone: (counts: ServiceCounts) => {
+    say({ type: 'done', counts });
     process.exit();
   },
   onFailure: (error: Error) => say({ type: 'failed', message: error.message }),

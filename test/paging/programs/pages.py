@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import threading
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 for name in ("mmap", "mremap"):
@@ -133,7 +134,21 @@ def main():
                 wrong += in_threads(3, lambda: some(30))
         return wrong
 
+    def latency(count):
+        """Nanoseconds that the first touch of each of some random pages takes."""
+        places = [(block, page) for block in blocks for page in range(PAGES)]
+        rng.shuffle(places)
+        times = []
+        byte = ctypes.create_string_buffer(1)
+        for block, page in places[:count]:
+            address = block.address + page * PAGE
+            before = time.perf_counter_ns()
+            libc.memcmp(address, byte, 1)
+            times.append(time.perf_counter_ns() - before)
+        return times
+
     commands = {
+        "latency": lambda count: latency(int(count)),
         "check": lambda: everything(),
         "some": lambda pages: some(int(pages)),
         "churn": lambda steps: churn(int(steps), 20),

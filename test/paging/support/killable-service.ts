@@ -1,12 +1,25 @@
 /** A fault service in a process of its own, and this program as its keeper. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { ipv4Text } from '../../../src/base/ipv4.ts';
 import { closeDescriptor, getDescriptor } from '../../../src/linux/pidfd.ts';
+import type { FaultServiceOptions } from '../../../src/paging/fault-service.ts';
+import type { ServiceCounts } from '../../../src/paging/service-times.ts';
 import type { PageServerAddress } from '../../../src/sdaemon/paging/fault-session.ts';
 import { NODE } from '../../engine/support/cage.ts';
 import type { Line, Order } from '../programs/fault-service.ts';
-import type { LazyCopy } from './lazy-move.ts';
+import { type LazyCopy, SLOWLY } from './lazy-move.ts';
+
+type NodeChild = ChildProcessByStdio<Writable, Readable, null>;
+
+/** Runs a program of this project, in a network namespace if one is named. */
+export function startNode(words: readonly string[], netns: string | undefined): NodeChild {
+  const command = [NODE, '--disable-warning=ExperimentalWarning', ...words];
+  const [program = '', ...rest] = netns === undefined ? command : ['nsenter', `--net=/run/netns/${netns}`, ...command];
+  return spawn(program, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
+}
 
 const PROGRAM = new URL('../programs/fault-service.ts', import.meta.url).pathname;
 
@@ -15,14 +28,24 @@ export class KeptProcess {
   readonly kept = new Map<string, number>();
   readonly #order: Omit<Order, 'missing' | 'children'>;
   readonly #copy: LazyCopy;
+  readonly #netns: string | undefined;
   #began = false;
 
-  constructor(copy: LazyCopy, journal: string, server: PageServerAddress) {
+  /** @param netns the name of a network namespace for the services; undefined: this program's. */
+  constructor(
+    copy: LazyCopy,
+    journal: string,
+    server: PageServerAddress,
+    service: Partial<FaultServiceOptions> = SLOWLY.service,
+    netns?: string,
+  ) {
     const userfault = copy.restoring.takeUserfault();
     this.kept.set(journal, userfault);
     this.#copy = copy;
     const key = Buffer.from(server.key).toString('hex');
-    this.#order = { keeperPid: process.pid, userfault, journal, port: server.port, key };
+    const address = ipv4Text(server.address);
+    this.#order = { keeperPid: process.pid, userfault, journal, address, port: server.port, key, service };
+    this.#netns = netns;
   }
 
   /** Starts a service; the first one begins, each other one adopts. */
@@ -33,7 +56,7 @@ export class KeptProcess {
     );
     const missing = this.#began ? null : this.#copy.missing;
     this.#began = true;
-    return new KillableService({ ...this.#order, missing, children }, this.kept);
+    return new KillableService({ ...this.#order, missing, children }, this.kept, this.#netns);
   }
 
   close(): void {
@@ -43,18 +66,16 @@ export class KeptProcess {
 }
 
 export class KillableService {
-  readonly #process: ChildProcess;
+  readonly #process: NodeChild;
   readonly running: Promise<void>;
-  readonly done: Promise<void>;
+  readonly done: Promise<ServiceCounts>;
   readonly exited: Promise<unknown>;
 
-  constructor(order: Order, kept: Map<string, number>) {
-    const child = spawn(NODE, ['--disable-warning=ExperimentalWarning', PROGRAM], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+  constructor(order: Order, kept: Map<string, number>, netns: string | undefined) {
+    const child = startNode([PROGRAM], netns);
     this.#process = child;
     const running = Promise.withResolvers<void>();
-    const done = Promise.withResolvers<void>();
+    const done = Promise.withResolvers<ServiceCounts>();
     this.running = running.promise;
     this.done = done.promise;
     this.exited = once(child, 'exit');
@@ -68,7 +89,7 @@ export class KillableService {
           running.resolve();
           break;
         case 'done':
-          done.resolve();
+          done.resolve(line.counts);
           break;
         case 'failed':
           process.stderr.write(`${line.message}\n`);

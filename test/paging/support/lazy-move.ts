@@ -24,6 +24,9 @@ import { facts, files, open } from '../../engine/support/engine.ts';
 
 export const LOOPBACK = Buffer.from([127, 0, 0, 1]);
 
+/** So slow that the process does most of its work before its memory is there. */
+export const SLOWLY = { service: { fillChunk: 1, fillWindow: 1, cluster: { min: 1, max: 4 } } };
+
 /** Frozen source, restored copy; the copy is complete but for its lazy pages, stopped, and nobody serves it yet. */
 export class LazyCopy {
   readonly source: Source;

@@ -13,6 +13,7 @@ import { JournalFiles, UntilAdopted } from './journal-files.ts';
 import { NO_REPLAY } from './no-replay.ts';
 import { destinationOutcome } from './outcomes.ts';
 import { SourceListener } from './state-channel.ts';
+import { UNWIRED_PAGING } from './unwired.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
@@ -23,7 +24,7 @@ export async function runDestinationJob(
   const { migration, hatcheryPid, skeleton, listen } = job;
   let hostPid = 0;
   try {
-    const journal = new JournalFiles(job.stateDirectory);
+    using journal = new JournalFiles(job.stateDirectory);
     using packets = packetsOf(skeleton);
     const copied = { ...skeleton, uncomparedPorts: job.uncomparedPorts };
     using copy = migration.mode === 'replicated' ? new SilentCopy(copied, world.readiness, () => hostPid) : undefined;
@@ -53,6 +54,7 @@ export async function runDestinationJob(
       engine: { begin },
       replay: copy ?? NO_REPLAY,
       packets,
+      paging: UNWIRED_PAGING,
       accept: (timeoutMs) => listener.accept(timeoutMs),
       ownership: world.ownership,
       journal: untilAdopted,

@@ -1,5 +1,17 @@
 /** The journal of migrations: one file an entry, in a directory of the daemon's state. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../base/errors.ts';
 import { type JournalEntry, journalFromText, journalToText } from '../../migration/journal.ts';
@@ -7,6 +19,8 @@ import type { Journal } from '../../migration/ports.ts';
 import type { ChannelAddress } from './job.ts';
 
 const SUFFIX = '.json';
+/** Room for an entry: less than a page. */
+const ENTRY_BYTES = 2048;
 
 /** What the daemon itself needs to find the processes again: the roles' journal knows nothing of pids. */
 export type ProcessNote = {
@@ -20,19 +34,44 @@ type NoteText = Omit<ProcessNote, 'channel'> & {
   readonly channel?: Omit<ChannelAddress, 'key'> & { readonly key: string };
 };
 
-export class JournalFiles implements Journal {
+export class JournalFiles implements Journal, Disposable {
   readonly #directory: string;
+  /** Of the entries that this one has written; by migration. */
+  readonly #open = new Map<string, number>();
 
   constructor(stateDirectory: string) {
     this.#directory = join(stateDirectory, 'migrations');
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
   }
 
+  /**
+   * The first time a whole file is put in its place. Later ones replace its contents by one write of the same length,
+   * which a program's death does not divide: what a file system does for a new name takes a hundred times as long, and a
+   * process may be standing still meanwhile.
+   */
   write(entry: JournalEntry): void {
-    this.#put(this.#path(entry.migration.id), journalToText(entry));
+    const { id } = entry.migration;
+    const text = Buffer.from(journalToText(entry));
+    const padded = Buffer.alloc(Math.max(ENTRY_BYTES, text.length), ' ');
+    padded.set(text);
+    const descriptor = this.#open.get(id);
+    if (descriptor !== undefined && text.length <= ENTRY_BYTES) {
+      writeSync(descriptor, padded, 0, padded.length, 0);
+      return;
+    }
+    this.#close(id);
+    this.#put(this.#path(id), padded);
+    this.#open.set(id, openSync(this.#path(id), 'r+'));
+  }
+
+  #close(migrationId: string): void {
+    const descriptor = this.#open.get(migrationId);
+    if (descriptor !== undefined) closeSync(descriptor);
+    this.#open.delete(migrationId);
   }
 
   clear(migrationId: string): void {
+    this.#close(migrationId);
     rmSync(this.#path(migrationId), { force: true });
     rmSync(this.#notePath(migrationId), { force: true });
   }
@@ -79,7 +118,12 @@ export class JournalFiles implements Journal {
     return { entries, failures };
   }
 
-  #put(path: string, text: string): void {
+  /** Entries stay as they are. May be repeated. */
+  [Symbol.dispose](): void {
+    for (const id of [...this.#open.keys()]) this.#close(id);
+  }
+
+  #put(path: string, text: string | Uint8Array): void {
     const next = `${path}.next`;
     writeFileSync(next, text, { mode: 0o600 });
     renameSync(next, path);

@@ -16,6 +16,7 @@ import { packetsOf } from './held-packets.ts';
 import type { JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
 import { connectAsSource } from './state-channel.ts';
+import { UNWIRED_PAGES, UNWIRED_PAGING } from './unwired.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
@@ -74,6 +75,7 @@ const NO_SOCKETS: SourcePackets = { drain: async () => ({ dropped: 0 }) };
 async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): Promise<JobOutcome> {
   const { hostPid, channel } = job;
   const { readiness } = world;
+  using journal = new JournalFiles(job.stateDirectory);
   const isCopied = entry.migration.mode === 'replicated';
   const recovery = await recoverSource(
     {
@@ -85,8 +87,9 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
           throw new ComicranError('vm.unreachable', 'it is not known where the destination listened');
         return connectAsSource(channel, readiness, timeoutMs);
       },
+      paging: UNWIRED_PAGES,
       ownership: world.ownership,
-      journal: new JournalFiles(job.stateDirectory),
+      journal,
       clock: WORKER_CLOCK,
     },
     entry,
@@ -96,13 +99,15 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
 
 async function endAsDestination(job: Recover, entry: DestinationEntry, world: JobWorld): Promise<JobOutcome> {
   using packets = job.skeleton === undefined ? undefined : packetsOf(job.skeleton);
-  const journal = new JournalFiles(job.stateDirectory);
+  using journal = new JournalFiles(job.stateDirectory);
   const untilAdopted = new UntilAdopted(journal);
   const recovery = await recoverDestination(
     {
       process: leftProcess(job.hostPid),
       packets: packets ?? NO_LINK,
       replay: { discard: async () => openGate(job.skeleton) },
+      paging: UNWIRED_PAGING,
+      accept: () => new Promise(() => undefined),
       ageMs: journal.ageMs(entry.migration.id),
       ownership: world.ownership,
       journal: untilAdopted,

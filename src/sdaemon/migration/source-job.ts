@@ -12,6 +12,7 @@ import type { JobOutcome, SourceJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { sourceOutcome } from './outcomes.ts';
 import { connectAsSource } from './state-channel.ts';
+import { UNWIRED_COPYING, UNWIRED_PAGES } from './unwired.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
@@ -22,7 +23,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const { readiness } = world;
     const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
-    const journal = new JournalFiles(job.stateDirectory);
+    using journal = new JournalFiles(job.stateDirectory);
     const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
     const ports: SourcePorts = {
@@ -42,6 +43,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
       traffic,
       // What waits in the sockets of a process that is replicated is in the log as well.
       packets: migration.mode === 'replicated' ? traffic : sockets,
+      copying: UNWIRED_COPYING,
+      paging: UNWIRED_PAGES,
       connect: (timeoutMs) => connectAsSource(channel, readiness, timeoutMs),
       ownership: world.ownership,
       journal,

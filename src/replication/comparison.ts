@@ -71,6 +71,7 @@ export class OutputComparison {
   #held = 0;
   #heldBytes = 0;
   #silenced = 0;
+  #passedOver = 0;
   #difference: Difference | undefined;
 
   /** @param uncomparedPorts local ports whose outputs are not compared, and are the destination's own after the cutover. */
@@ -97,9 +98,13 @@ export class OutputComparison {
     return this.#held;
   }
 
-  /** Outputs of flows that are not compared. */
+  /** Outputs of flows that are not compared: the copy's, and those of the log. */
   get silenced(): number {
     return this.#silenced;
+  }
+
+  get passedOver(): number {
+    return this.#passedOver;
   }
 
   get difference(): Difference | undefined {
@@ -111,7 +116,10 @@ export class OutputComparison {
    * @throws ComicranError replication.lagging: too many wait; peer.protocol: not the next one of its flow
    */
   expect(entry: OutputEntry): void {
-    if (this.#uncomparedPorts.has(entry.flow.localPort)) return;
+    if (this.#uncomparedPorts.has(entry.flow.localPort)) {
+      this.#passedOver++;
+      return;
+    }
     const state = this.#stateOf(entry.flow);
     if (entry.index !== state.logged)
       throw new ComicranError(

@@ -42,8 +42,9 @@ export type ReplayStatus = {
   readonly expected: number;
   /** Outputs of the copy beyond the log. */
   readonly held: number;
-  /** Of flows that are not compared. */
+  /** Of flows that are not compared: the copy's, and those of the log. */
   readonly silenced: number;
+  readonly passedOver: number;
   /** Packets that the kernel made for a sandbox that was not to be heard; they are gone. */
   readonly strangers: number;
   readonly difference: Difference | undefined;
@@ -143,9 +144,10 @@ export class Replay {
   }
 
   status(): ReplayStatus {
-    const { compared, expected, held, silenced, difference } = this.#comparison;
+    const { compared, expected, held, silenced, passedOver, difference } = this.#comparison;
     const { injected, waiting } = this.#injector;
-    return { injected, waiting, compared, expected, held, silenced, strangers: this.#strangers, difference };
+    const strangers = this.#strangers;
+    return { injected, waiting, compared, expected, held, silenced, passedOver, strangers, difference };
   }
 
   /**

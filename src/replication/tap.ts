@@ -166,6 +166,10 @@ export class TrafficTap {
     assert(this.#marked && !this.#finished, 'a traffic tap that is finished has been marked, and once');
     if (this.#failure !== undefined) throw this.#failure;
     this.#drain();
+    // What the original has lost the copy would have had.
+    const drops = this.#marks.drops();
+    if (drops > 0)
+      throw new ComicranError('replication.overrun', `full queues of the process have dropped ${drops} datagrams`);
     this.#finished = true;
     this.#outputsAtFinish = this.#sequencer.outputs;
     return { inputs: this.#sequencer.inputs, outputs: this.#sequencer.outputs };
@@ -195,7 +199,10 @@ export class TrafficTap {
     return this.#tap.count().dropped;
   }
 
-  /** What full receive queues of the process have dropped since the mark. */
+  /**
+   * What full receive queues of the process have dropped since the mark: before {@link finish} it makes the log one of
+   * another process, afterwards it is normal, since nobody reads any more.
+   */
   socketDrops(): number {
     return this.#marks.drops();
   }

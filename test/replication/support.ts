@@ -24,6 +24,7 @@ import { forceReceiveLimit } from '../../src/linux/socket-memory.ts';
 import { DatagramReceiver } from '../../src/linux/socket-message.ts';
 import {
   AF_INET,
+  AF_INET6,
   bindSocket,
   connectSocket,
   encodeInetAddress,
@@ -232,13 +233,20 @@ export type OwnSocket = {
 export function openSocket(
   undo: Undo,
   netns: number,
-  { port, address, remote }: { port: number; address?: string; remote?: { address: string; port: number } },
+  {
+    port,
+    address,
+    remote,
+    dualStack,
+  }: { port: number; address?: string; remote?: { address: string; port: number }; dualStack?: boolean },
 ): OwnSocket {
   const raw = (text: string, number: number): Buffer =>
     encodeInetAddress({ address: ipv4Bytes(text), port: number, flowInfo: 0, scopeId: 0 });
+  const domain = dualStack === true ? AF_INET6 : AF_INET;
   const descriptor = inNetns(netns, () => {
-    const socket = syscall('socket(UDP)', SYS.socket, AF_INET, SOCK_DGRAM | O.CLOEXEC | O.NONBLOCK, IPPROTO_UDP);
-    bindSocket(socket, raw(address ?? '0.0.0.0', port));
+    const socket = syscall('socket(UDP)', SYS.socket, domain, SOCK_DGRAM | O.CLOEXEC | O.NONBLOCK, IPPROTO_UDP);
+    const any6 = { address: Buffer.alloc(16), port, flowInfo: 0, scopeId: 0 };
+    bindSocket(socket, dualStack === true ? encodeInetAddress(any6) : raw(address ?? '0.0.0.0', port));
     if (remote !== undefined) connectSocket(socket, raw(remote.address, remote.port));
     return socket;
   });

@@ -135,6 +135,16 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
     );
   });
 
+  test('an IPv6 socket that takes IPv4 datagrams has a position like any other', async () => {
+    const { tap, sockets, inject } = watched([{ port: PORT, dualStack: true }, { port: 7001 }]);
+    for (let n = 0; n < 5; n++) inject(Buffer.from(`${n}`));
+    await arrived(sockets[0]!);
+    sockets[0]!.take();
+    sockets[0]!.take();
+    tap.mark(sockets);
+    assert.deepEqual(inputsOf(await logOf(tap, 3)).map(payloadOf), ['2', '3', '4']);
+  });
+
   test('zero-length datagrams, fragments and IPv4 datagrams of any length', async () => {
     const { tap, sockets, inject } = watched();
     const payloads = ['', 'x', 'y'.repeat(1472), 'z'.repeat(1473), 'w'.repeat(65_507), ''];
@@ -387,6 +397,7 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
     await sleep(20);
     assert.equal((await logOf(tap, 300)).length, 300);
     assert.ok(tap.socketDrops() > 200);
+    assert.throws(() => tap.finish(), { code: 'replication.overrun', message: /have dropped/ });
 
     // A datagram that was dropped is in the tap, and would be input of the copy alone.
     const before = watched();

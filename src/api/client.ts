@@ -119,7 +119,9 @@ export function connect<S extends DescService>(service: S, options: ConnectOptio
       }
     },
     close() {
-      sessionManager.abort();
+      // A stream that closes behind the end of its session starts the manager's pings anew, which then throw (connect-node
+      // 2.2.0): those of calls that have been answered close within this turn.
+      setImmediate(() => sessionManager.abort());
     },
   };
 }

@@ -27,6 +27,8 @@ export type SdnOptions = {
   readonly openDataPlane: () => DataPlane;
   readonly log: (line: string) => void;
   readonly fault?: (point: FaultPoint) => void;
+  /** Stands for the node's (random(4)), which is another one when it has been started anew. */
+  readonly bootId?: string;
 };
 
 export interface SdnDaemon {
@@ -72,7 +74,7 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
   const cleanup = new Cleanup();
   let server: Server;
   try {
-    const store = openRecordStore(stateDirectory);
+    const store = openRecordStore(stateDirectory, options.bootId);
     cleanup.defer('close the record', () => store.close());
     const dataPlane = options.openDataPlane();
     cleanup.defer('close the data plane', () => dataPlane.close());

@@ -12,6 +12,8 @@ import { Sdn } from '../../src/api/gen/comicran_pb.ts';
 import { loadIdentity } from '../../src/api/identity.ts';
 import { enterNetworkNamespace } from '../../src/linux/netns.ts';
 import { Nftables } from '../../src/linux/nftables.ts';
+import { Readiness } from '../../src/sdaemon/readiness.ts';
+import { openFastRecord } from '../../src/sdaemon/record/fast-record.ts';
 import type { FaultPoint } from '../../src/sdn/controller.ts';
 import { KernelDataPlane } from '../../src/sdn/kernel-data-plane.ts';
 import { describeContent } from '../../src/sdn/plan.ts';
@@ -147,6 +149,28 @@ describe('comicran sdn', { skip: needs('root') }, () => {
     assert.equal(await end(child, 'SIGTERM'), 0);
     using nft = new Nftables();
     assert.equal(nft.list({ table: { family: 'ip', name: 'comicran' } }), undefined);
+  });
+
+  test('what a record channel has answered is there after kill -9', async () => {
+    const { child } = await startSdn();
+    await dial('vm1').claim({ ...SQUARE, ports: PORTS });
+    await dial('vm1').announceMigration(MOVE);
+    const { port, key } = await dial('vm2').openRecordChannel(TAKE);
+    const readiness = new Readiness(() => performance.now());
+    using record = await openFastRecord({ address: SERVICE_ADDRESS, port, key }, readiness, 2000);
+    await record.ping();
+    const taken = await record.take(1n);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    assert.deepEqual(taken, { owner: 'vm2', epoch: 2n });
+    assert.ok(ON_VM2.every((line) => kernel().includes(line)));
+    await startSdn();
+    const { location } = await dial('vm2').locate({ sandbox: 'square' });
+    assert.deepEqual([location?.vm, location?.epoch], ['vm2', 2n]);
+    const again = await dial('vm2').setOwner(TAKE);
+    assert.deepEqual([again.changed, again.location?.epoch], [true, 2n]);
+    await dial('vm2').endMigration({ sandbox: 'square', migrationId: 'm1', vm: 'vm2' });
+    assert.deepEqual(kernel(), ON_VM2);
   });
 
   // What the record, the kernel and the next start say when it dies at each point of a change of the owner.

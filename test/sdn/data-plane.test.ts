@@ -87,6 +87,38 @@ function suite(open: () => DataPlane): void {
     assert.deepEqual(plane.counts(), [{ ...END, packets: 0n, bytes: 0n }]);
   });
 
+  test('passages are set, set anew, ended, and ended once more; addresses are guarded until they are not', () => {
+    const passage = (link: string, seconds: number) => ({
+      address: ROUTE.address,
+      link,
+      untilMs: Date.now() + seconds * 1000,
+    });
+    plane.apply(change({ guard: [ROUTE.address], setPassages: [passage('vm1', 60), passage('vm2', 60)] }));
+    const all = [
+      `guard ${ROUTE.address}`,
+      `passage of ${ROUTE.address} from vm1`,
+      `passage of ${ROUTE.address} from vm2`,
+    ];
+    assert.deepEqual(dump(), all);
+    const until = (link: string) => plane.read().passages.get(`${ROUTE.address} from ${link}`)?.untilMs ?? 0;
+    assert.ok(until('vm1') > Date.now() + 50_000 && until('vm1') < Date.now() + 62_000);
+    plane.apply(change({ guard: [ROUTE.address], setPassages: [passage('vm1', 5)] }));
+    assert.deepEqual(dump(), all);
+    assert.ok(until('vm1') < Date.now() + 7_000);
+    assert.deepEqual([...plane.refused()], [[ROUTE.address, 0n]]);
+    for (let i = 0; i < 2; i++) plane.apply(change({ removePassages: [passage('vm1', 60)] }));
+    assert.deepEqual(dump(), [all[0], all[2]]);
+    plane.apply(change({ unguard: [ROUTE.address], removePassages: [passage('vm2', 60), passage('vm1', 60)] }));
+    assert.deepEqual(dump(), []);
+  });
+
+  test('a rehearsal of a route leaves nothing', () => {
+    plane.apply(change({ setRoutes: [ROUTE] }));
+    const before = dump();
+    plane.rehearse({ ...ROUTE, via: VM_ADDRESS.vm2 });
+    assert.deepEqual(dump(), before);
+  });
+
   test('flush takes everything, and can be repeated', () => {
     plane.apply(change({ setRoutes: [ROUTE], addTranslations: [TRANSLATION] }));
     plane.flush();

@@ -22,8 +22,13 @@ const SERVICE_PORT = 5006;
 const SANDBOX_PORT = 6000;
 const QUIET_MS = 300;
 
-/** Nothing is done later. */
-const WORLD = { serviceAddress: SERVICE_ADDRESS, nowMs: Date.now, after: () => {} };
+/** What is to be done later: done where a test says so. */
+const later: (() => void)[] = [];
+const WORLD = {
+  serviceAddress: SERVICE_ADDRESS,
+  nowMs: Date.now,
+  after: (_delayMs: number, run: () => void) => void later.push(run),
+};
 
 const claimOf = (address: string): Claim => ({
   sandbox: 'square',
@@ -92,6 +97,7 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
   });
   afterEach(() => {
     for (const socket of sockets.splice(0)) socket.close();
+    later.length = 0;
     plane.flush();
     plane.close();
     store.close();
@@ -133,6 +139,83 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
     const [service] = controller.services();
     assert.equal(service?.packets, 1000n);
     assert.ok(service.bytes > 28_000n, 'with their headers');
+  });
+
+  /** Who of the machines is heard, when each says something in the sandbox's name. */
+  async function heard(): Promise<string[]> {
+    const client = open('ue', '10.77.0.2');
+    const received = collect(client);
+    for (const node of ['vm1', 'vm2'] as const) {
+      const speaker = open(node, '10.88.0.5');
+      speaker.send(`from ${node}`, client.address().port, '10.77.0.2');
+    }
+    await sleep(QUIET_MS);
+    return received.answers.map(({ text }) => text).toSorted();
+  }
+  const refusedSoFar = (): bigint => controller.refusedPackets().get('square') ?? -1n;
+  const MOVE = { sandbox: 'square', migrationId: 'm', from: 'vm1', to: 'vm2', untilMs: Date.now() + 600_000 };
+  const TAKE = { sandbox: 'square', migrationId: 'm', vm: 'vm2', vmAddress: VM_ADDRESS.vm2 };
+
+  test('what a machine that does not own says in the name of a sandbox is dropped and counted', async () => {
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    assert.deepEqual(await heard(), ['from vm1']);
+    assert.equal(refusedSoFar(), 1n);
+    controller.announce({ ...MOVE, epoch: location.epoch });
+    assert.deepEqual(await heard(), ['from vm1'], 'announced, and the destination has not come yet');
+    assert.equal(refusedSoFar(), 2n);
+    controller.release({ sandbox: 'square', vm: 'vm1', epoch: location.epoch });
+    // An address of nobody is nobody's to guard.
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2']);
+  });
+
+  test('in a migration both are heard, and behind the change of the owner it alone', async () => {
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    const expectedEpoch = location.epoch;
+    controller.announce({ ...MOVE, epoch: expectedEpoch });
+    controller.openRecord({ ...TAKE, expectedEpoch });
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2']);
+    assert.equal(controller.take({ ...TAKE, expectedEpoch }).vm, 'vm2');
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2'], 'what is on its way still comes');
+    for (const run of later.splice(0)) run(); // flushes, and says what is to be done later
+    for (const run of later.splice(0)) run(); // settles: a second from now
+    await sleep(2_100);
+    assert.equal(refusedSoFar(), 0n);
+    assert.deepEqual(await heard(), ['from vm2']);
+    assert.equal(refusedSoFar(), 1n);
+  });
+
+  test('a word of the destination ends it at once', async () => {
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    controller.announce({ ...MOVE, epoch: location.epoch });
+    controller.openRecord({ ...TAKE, expectedEpoch: location.epoch });
+    controller.take({ ...TAKE, expectedEpoch: location.epoch });
+    controller.endMigration({ sandbox: 'square', migrationId: 'm', vm: 'vm2' });
+    assert.deepEqual(await heard(), ['from vm2']);
+    assert.equal(refusedSoFar(), 1n);
+  });
+
+  test('when the source fences, the destination is not heard any more, whatever it believes', async () => {
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    const expectedEpoch = location.epoch;
+    controller.announce({ ...MOVE, epoch: expectedEpoch });
+    controller.openRecord({ ...TAKE, expectedEpoch });
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2']);
+    controller.take({ ...TAKE, expectedEpoch, vm: 'vm1', vmAddress: VM_ADDRESS.vm1 });
+    assert.deepEqual(await heard(), ['from vm1']);
+    assert.equal(refusedSoFar(), 1n);
+    assert.equal(controller.take({ ...TAKE, expectedEpoch }).vm, 'vm1');
+    assert.deepEqual(await heard(), ['from vm1']);
+    assert.equal(refusedSoFar(), 2n);
+  });
+
+  test('a passage ends by itself, without the controller', async () => {
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    controller.announce({ ...MOVE, epoch: location.epoch, untilMs: Date.now() + 1_000 });
+    controller.openRecord({ ...TAKE, expectedEpoch: location.epoch });
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2']);
+    await sleep(2_000);
+    assert.deepEqual(await heard(), ['from vm1']);
+    assert.equal(controller.repair(), false, 'as it should be');
   });
 
   test('a client that asked before there was a service is answered after', async () => {

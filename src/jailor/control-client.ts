@@ -110,6 +110,19 @@ export class ControlClient {
     return this.#call({ method: 'release' });
   }
 
+  /**
+   * Keeps a copy of a descriptor of this process in jailor, which outlives it; {@link SandboxState.kept} says where.
+   * @throws ComicranError process.gone
+   */
+  keep(name: string, descriptor: number): Promise<SandboxState> {
+    return this.#call({ method: 'keep', name, pid: process.pid, descriptor });
+  }
+
+  /** Closes what jailor keeps under a name. */
+  drop(name: string): Promise<SandboxState> {
+    return this.#call({ method: 'drop', name });
+  }
+
   /** The sandbox goes on. */
   close(): void {
     this.#socket.destroy();

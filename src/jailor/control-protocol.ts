@@ -17,6 +17,8 @@ const MAX_GRACE_MS = 3_600_000;
 
 const signal = z.custom<NodeJS.Signals>((value) => typeof value === 'string' && /^SIG[A-Z0-9]{2,9}$/.test(value));
 const id = z.int().nonnegative();
+/** Of a descriptor that jailor keeps for a daemon. */
+const keptName = z.string().min(1).max(255);
 
 export const REQUEST_SCHEMA = z.discriminatedUnion('method', [
   z.object({ id, method: z.literal('status') }),
@@ -29,6 +31,14 @@ export const REQUEST_SCHEMA = z.discriminatedUnion('method', [
   }),
   z.object({ id, method: z.literal('adopt'), hostPid: z.int().positive() }),
   z.object({ id, method: z.literal('release') }),
+  z.object({
+    id,
+    method: z.literal('keep'),
+    name: keptName,
+    pid: z.int().positive(),
+    descriptor: z.int().nonnegative(),
+  }),
+  z.object({ id, method: z.literal('drop'), name: keptName }),
 ]);
 
 export type Request = z.infer<typeof REQUEST_SCHEMA>;

@@ -84,6 +84,10 @@ export class ControlServer {
       case 'release':
         await this.#supervisor.release();
         break;
+      case 'keep':
+        return this.#supervisor.keep(request.name, request.pid, request.descriptor);
+      case 'drop':
+        return this.#supervisor.drop(request.name);
       default:
         return unreachable(request);
     }

@@ -35,6 +35,7 @@ export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
       signal: z.string().nullable(),
     })
     .nullable(),
+  kept: z.array(z.object({ name: z.string(), descriptor: z.int().nonnegative() })).default([]),
 });
 
 /** @throws ComicranError sandbox.unknown when there is no state file, or it is not one. */

@@ -67,7 +67,12 @@ export type SandboxState = {
   /** Inodes of the pipes that are standard output and error of the root process; null where they are jailor's own. */
   readonly stdio: { readonly stdout: number; readonly stderr: number } | null;
   readonly exit: Exit | null;
+  /** Descriptors of jailor's that it keeps for a daemon, should that be killed. */
+  readonly kept: readonly KeptDescriptor[];
 };
+
+/** `descriptor` is a number of jailor's own; whoever may trace jailor copies it (pidfd_getfd). */
+export type KeptDescriptor = { readonly name: string; readonly descriptor: number };
 
 export function exitOf(reason: ExitReason, ending: Ending | undefined): Exit {
   return { reason, code: ending?.code ?? null, signal: ending?.signal ?? null };

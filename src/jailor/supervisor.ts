@@ -8,6 +8,7 @@ import { assert, defined } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
+import { closeDescriptor, getDescriptor } from '../linux/pidfd.ts';
 import { identifyProcess, namespacePids, parentPid } from '../linux/process-identity.ts';
 import { applyPlan } from './apply.ts';
 import { adoptedChild, type Child, type Ending, killed, reapStrangers } from './child.ts';
@@ -77,6 +78,7 @@ export class Supervisor {
       process: null,
       stdio: options.stdio ?? null,
       exit: null,
+      kept: [],
     };
   }
 
@@ -187,7 +189,8 @@ export class Supervisor {
     for (const failure of failures) process.stderr.write(`comicran jailor: ${messageOf(failure)}\n`);
     await this.#options.onTakenDown?.();
     const exit = exitOf(reason, ending);
-    const gone = { root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
+    this.#closeKept();
+    const gone = { kept: [], root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
     this.#state = { ...this.#state, ...gone, phase: 'exited', exit };
     if (this.#options.keepDirectory) {
       writeState(this.paths.state, this.#state);
@@ -275,6 +278,35 @@ export class Supervisor {
     throw new ComicranError('process.gone', `process ${hostPid} cannot become the root process: ${problem}`);
   }
 
+  /**
+   * Keeps a copy of a descriptor of another process, under a name, for as long as the sandbox lives or until it is dropped.
+   *
+   * @throws ComicranError process.gone: there is no such process or descriptor
+   */
+  keep(name: string, pid: number, descriptor: number): SandboxState {
+    if (this.#finishing) throw this.#notRunning('asked to keep anything');
+    const copy = copyDescriptor(pid, descriptor);
+    const others = this.#dropped(name);
+    this.#become({ kept: [...others, { name, descriptor: copy }] });
+    return this.#state;
+  }
+
+  /** Closes what is kept under a name; nothing happens where nothing is. */
+  drop(name: string): SandboxState {
+    if (this.#state.kept.some((kept) => kept.name === name)) this.#become({ kept: this.#dropped(name) });
+    return this.#state;
+  }
+
+  /** Closes it. @returns what else is kept. */
+  #dropped(name: string): SandboxState['kept'] {
+    for (const kept of this.#state.kept) if (kept.name === name) closeDescriptor(kept.descriptor);
+    return this.#state.kept.filter((kept) => kept.name !== name);
+  }
+
+  #closeKept(): void {
+    for (const { descriptor } of this.#state.kept) closeDescriptor(descriptor);
+  }
+
   #notRunning(what: string): ComicranError {
     return new ComicranError(
       'sandbox.not-running',
@@ -285,6 +317,14 @@ export class Supervisor {
   #forget(): void {
     rmSync(this.paths.directory, { recursive: true, force: true });
     this.#lock?.release();
+  }
+}
+
+function copyDescriptor(pid: number, descriptor: number): number {
+  try {
+    return getDescriptor(pid, descriptor);
+  } catch (cause) {
+    throw new ComicranError('process.gone', `descriptor ${descriptor} of process ${pid} cannot be had`, { cause });
   }
 }
 

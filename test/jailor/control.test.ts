@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ComicranError } from '../../src/base/errors.ts';
 import {
   ControlClient,
   cleanStale,
@@ -18,7 +19,9 @@ import {
   startSandbox,
 } from '../../src/jailor/index.ts';
 import { readOffloads } from '../../src/linux/ethtool.ts';
+import { readOnce } from '../../src/linux/file-descriptors.ts';
 import { closeFd, inNetns, openNetns } from '../../src/linux/netns.ts';
+import { closeDescriptor, getDescriptor } from '../../src/linux/pidfd.ts';
 import { identifyProcess, isAlive, parentPid } from '../../src/linux/process-identity.ts';
 import {
   getLink,
@@ -28,6 +31,7 @@ import {
   lookUpRoute,
   RouteSocket,
 } from '../../src/linux/rtnetlink/index.ts';
+import { openWake, signalWake } from '../../src/linux/wake.ts';
 import { type Inventory, leftBehind } from '../support/inventory.ts';
 import { hatch } from './hatch.ts';
 import { becomeVm, largeConfig, makeStateDirectory, needs, takeSandboxInventory, testConfig } from './support.ts';
@@ -88,6 +92,37 @@ describe('a sandbox in the background', { skip: needs, timeout: 180_000 }, () =>
   async function logged(line: string): Promise<void> {
     while (!log().some((one) => one.line === line)) await sleep(5);
   }
+
+  test('what a daemon lets it keep is there for the next one, until it is dropped or the sandbox ends', async () => {
+    const client = await start('exec sleep 60');
+    const { jailor } = client.state;
+    const descriptor = openWake();
+    const copies: number[] = [];
+    const open = (number: number): boolean => existsSync(`/proc/${jailor.pid}/fd/${number}`);
+    try {
+      assert.deepEqual((await client.keep('first', descriptor)).kept.length, 1);
+      await client.keep('second', descriptor);
+      const { kept } = await client.keep('first', descriptor);
+      assert.deepEqual(
+        kept.map(({ name }) => name),
+        ['second', 'first'],
+      );
+      assert.deepEqual(readSandboxState(state.path, ID).kept, kept, 'the next daemon reads it');
+      signalWake(descriptor);
+      const copy = getDescriptor(jailor.pid, kept[1]!.descriptor);
+      copies.push(copy);
+      assert.equal(readOnce(copy, Buffer.alloc(8)), 8, 'it is the same open file');
+      assert.deepEqual((await client.drop('second')).kept, [kept[1]]);
+      assert.equal(open(kept[0]!.descriptor), false);
+      assert.equal(open(kept[1]!.descriptor), true);
+      assert.deepEqual((await client.drop('nobody')).kept, [kept[1]]);
+      await assert.rejects(client.keep('third', 10_000), (error) => (error as ComicranError).code === 'process.gone');
+      const last = await client.terminate({ graceMs: 0 });
+      assert.deepEqual(last.kept, []);
+    } finally {
+      for (const each of [descriptor, ...copies]) closeDescriptor(each);
+    }
+  });
 
   test('starts with a configuration that no pipe takes at once', async () => {
     const config = {

@@ -87,6 +87,12 @@ export class JailorProcesses implements Jailors {
       async adopt(hostPid) {
         await control.adopt(hostPid);
       },
+      async keep(name, descriptor) {
+        await control.keep(name, descriptor);
+      },
+      async drop(name) {
+        await control.drop(name);
+      },
       async release() {
         // The process may have ended already, and jailor with it: then it takes down, or has taken down, by itself.
         await control.release().catch((thrown: unknown) => {

@@ -13,6 +13,10 @@ export interface Jail {
   adopt(hostPid: number): Promise<void>;
   /** The process runs somewhere else: ends what is left of it here and takes the sandbox down. */
   release(): Promise<void>;
+  /** Keeps a copy of a descriptor of this daemon's, should the daemon be killed: `kept` of the state says where. */
+  keep(name: string, descriptor: number): Promise<void>;
+  /** Closes what is kept under a name. */
+  drop(name: string): Promise<void>;
   /** Resolves when the sandbox has ended and is taken down, for whatever reason. */
   readonly exited: Promise<Exit>;
 }

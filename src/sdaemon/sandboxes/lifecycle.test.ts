@@ -51,6 +51,8 @@ function machine(
     },
     adopt: async () => void did.push('adopt'),
     release: async () => void did.push('take down'),
+    keep: async () => undefined,
+    drop: async () => undefined,
     exited: exit.promise,
   };
   const jailors: Jailors = {

@@ -5,44 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { client, EXAMPLES, find, migrate, start } from '../support/lab.ts';
+import { assertAnswers, killDaemon, restartDaemon } from '../support/daemons.ts';
+import { EXAMPLES, find, migrate, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 
 const skip = needs('root');
-
-/** The server answers, at one place: every answer right, none twice. */
-async function assertAnswers(where: string): Promise<void> {
-  const square = await find('square');
-  assert.equal(square?.vm, where);
-  assert.equal(square.state, 'running');
-  const { lost, duplicated, wrong, answered } = await client(square.service ?? '', 500, 1);
-  assert.deepEqual({ lost, duplicated, wrong }, { lost: 0, duplicated: 0, wrong: 0 });
-  assert.ok(answered > 300);
-}
-
-type LabRecord = { readonly daemons: Readonly<Record<string, { readonly pid: number }>> };
-
-function killDaemon(node: string): void {
-  const record = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as LabRecord;
-  try {
-    process.kill(record.daemons[node]!.pid, 'SIGKILL');
-  } catch (thrown) {
-    // A fault has killed it already.
-    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ESRCH')) throw thrown;
-  }
-}
-
-/** Starts a machine's daemon anew, with a fault in it; undefined: without. */
-async function restartDaemon(node: string, fault: string | undefined): Promise<void> {
-  killDaemon(node);
-  if (fault === undefined) delete process.env['COMICRAN_FAULT'];
-  else process.env['COMICRAN_FAULT'] = fault;
-  try {
-    await runComicran(['lab', 'up']);
-  } finally {
-    delete process.env['COMICRAN_FAULT'];
-  }
-}
 
 test('failures in a lab', { skip }, async (t) => {
   before(async () => {

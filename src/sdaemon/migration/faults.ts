@@ -48,16 +48,22 @@ export class FaultTrigger {
 /** What a call returns may be a port of its own, under this name. */
 const RESULT_NAMES: Readonly<Record<string, string>> = {
   freeze: 'frozen',
+  snapshot: 'snapshot',
   begin: 'restoring',
   connect: 'channel',
   accept: 'channel',
 };
 
+/** Ports that are a part of another one. */
+const PART_NAMES: ReadonlySet<string> = new Set(['stopped']);
+
 function wrap<T extends object>(target: T, side: string, name: string, trigger: FaultTrigger): T {
   return new Proxy(target, {
     get(object, key) {
       const value: unknown = Reflect.get(object, key, object);
-      if (typeof value !== 'function' || typeof key !== 'string') return value;
+      if (typeof key !== 'string') return value;
+      if (PART_NAMES.has(key) && typeof value === 'object' && value !== null) return wrap(value, side, key, trigger);
+      if (typeof value !== 'function') return value;
       return (...args: unknown[]): unknown => {
         const point = `${side}.${name}.${key}`;
         trigger.reach(`${point}:before`);

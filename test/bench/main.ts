@@ -9,11 +9,13 @@ import { parseArgs } from 'node:util';
 import { formatTable } from '../../src/base/table.ts';
 import { engineFigures } from './engine.ts';
 import { type BenchOptions, barText, type Figure, judge } from './figure.ts';
+import { freezeFigures } from './freeze.ts';
 import { jailorFigures } from './jailor-start.ts';
 import { modeFigures } from './modes.ts';
 import { recordFigures } from './record.ts';
 import { sizeFigures } from './size.ts';
 import { slowdownFigures } from './slowdown.ts';
+import { trackingFigures } from './tracking.ts';
 import { trafficFigures } from './traffic.ts';
 
 const SECTIONS: Readonly<Record<string, (options: BenchOptions) => Promise<Figure[]>>> = {
@@ -23,6 +25,8 @@ const SECTIONS: Readonly<Record<string, (options: BenchOptions) => Promise<Figur
   traffic: trafficFigures,
   slowdown: slowdownFigures,
   engine: engineFigures,
+  freeze: freezeFigures,
+  tracking: trackingFigures,
   record: recordFigures,
 };
 

@@ -3,7 +3,7 @@
  * stopped for several times as long as the later ones.
  */
 import { spawn } from 'node:child_process';
-import { openSource } from '../../checkpoint/source.ts';
+import { openSource, type Source } from '../../checkpoint/source.ts';
 import type { FileLooks } from '../../linux/file-digest.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import { closeOnExecFrom } from '../../linux/pipe.ts';
@@ -45,6 +45,9 @@ export function warmEngine(facts: KernelFacts, files: FileLooks): void {
 function moveInPlace(pid: number, hatchery: number, facts: KernelFacts, files: FileLooks): number {
   using source = openSource(pid, { facts, files });
   source.freeze().resume();
+  photograph(source);
+  source.prepareStop();
+  source.stop().resume();
   const frozen = source.freeze();
   const { pages } = frozen;
   const bytes = Buffer.alloc(pages.reduce((sum, { length }) => sum + length, 0));
@@ -61,6 +64,12 @@ function moveInPlace(pid: number, hatchery: number, facts: KernelFacts, files: F
   restoring.finish();
   restoring.run();
   return restoring.pid;
+}
+
+function photograph(source: Source): void {
+  using snapshot = source.snapshot({ atStop: () => undefined });
+  const first = snapshot.pages[0];
+  if (first !== undefined) snapshot.readPages([first], Buffer.alloc(first.length));
 }
 
 function isGone(pid: number): boolean {

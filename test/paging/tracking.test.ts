@@ -5,14 +5,14 @@ import { Copy, Target, track, whileStopped } from './support/tracking.ts';
 
 const skip = needs('root', 'python3');
 
-for (const seed of [1, 2, 3, 4])
+for (const seed of [1, 2, 3, 4, 5, 6])
   test(`a copy made in rounds is the memory of the process, seed ${seed}`, { skip }, async () => {
     await using target = await Target.scribbler();
     await target.tell(`churn ${seed} 300 1`);
     const copy = new Copy();
     using tracker = track(target.pid);
     for (let round = 0; round < 12; round++) {
-      const churning = target.tell(`churn ${seed * 1000 + round} 60 ${1 + (round % 3)}`);
+      const churning = target.tell(`churn ${seed * 1000 + round} 100 ${1 + (round % 3)}`);
       for (let turn = 0; turn < 3; turn++) {
         copy.follow(tracker);
         await new Promise((resolve) => setTimeout(resolve, 2));

@@ -68,7 +68,7 @@ def part(rng, area):
     """Some pages of an area."""
     address, length = area
     first = rng.randrange(length // PAGE)
-    return address + first * PAGE, min(rng.choice([1, 1, 3, 40, 512]), length // PAGE - first) * PAGE
+    return address + first * PAGE, min(rng.choice([1, 3, 20, 40, 512]), length // PAGE - first) * PAGE
 
 
 def poke(rng, area):
@@ -141,7 +141,7 @@ def grow_heap(rng, area):
         libc.sbrk(-PAGE * 3)
 
 
-CHANGES = [poke] * 30 + [fill] * 6 + [read_in] * 6 + [receive] * 6 + [look] * 4 + [advise] * 6 + [protect] * 3
+CHANGES = [poke] * 30 + [fill] * 16 + [read_in] * 6 + [receive] * 6 + [look] * 6 + [advise] * 16 + [protect] * 3
 CHANGES += [move] * 3 + [replace] * 3 + [unmap, grow_heap]
 
 

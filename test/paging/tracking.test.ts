@@ -15,9 +15,12 @@ for (const seed of [1, 2, 3, 4, 5, 6])
       const churning = target.tell(`churn ${seed * 1000 + round} 100 ${1 + (round % 3)}`);
       for (let turn = 0; turn < 3; turn++) {
         copy.follow(tracker);
+        // Ready for a stop that does not come.
+        if (round % 4 === 1) tracker.prepare();
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
       if (round % 3 !== 0) await churning;
+      if (round % 2 === 0) tracker.prepare();
       whileStopped(target.pid, () => {
         const last = tracker.last();
         copy.apply(last, (ranges, into) => last.read(ranges, into));

@@ -11,6 +11,7 @@ import type { InStop, Look, WriteLog } from './write-log.ts';
 export type DirtyBits = Pick<SoftDirtyScan, 'look' | 'clear' | 'close'>;
 
 export class SoftDirtyLog implements WriteLog {
+  readonly stopsForNext = true;
   readonly #bits: DirtyBits;
   readonly #listAreas: () => readonly ScannedArea[];
   readonly #inStop: InStop;

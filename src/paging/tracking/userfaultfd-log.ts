@@ -20,6 +20,7 @@ const STEP_BYTES = 16 << 20;
 const HUGE_PAGE_BYTES = 2 << 20;
 
 export class UserfaultfdLog implements WriteLog {
+  readonly stopsForNext = false;
   readonly #pid: number;
   readonly #descriptor: number;
   readonly #scan: WriteScan;

@@ -13,7 +13,7 @@ import { PageRuns } from '../../linux/page-runs.ts';
 import { VectorReader } from '../../linux/vector-read.ts';
 import type { ScannedArea } from '../../linux/write-scan.ts';
 import { listAreas } from './areas.ts';
-import { LastRound } from './last-round.ts';
+import { type CopiedPages, LastRound } from './last-round.ts';
 import { SoftDirtyLog } from './soft-dirty-log.ts';
 import { UserfaultfdLog } from './userfaultfd-log.ts';
 import type { InStop, WriteLog } from './write-log.ts';
@@ -55,6 +55,10 @@ function openLog(pid: number, facts: KernelFacts, inStop: InStop): WriteLog {
 }
 
 const SPARE_BYTES = 1 << 20;
+/** How much is copied right before the stop, when that is all there is to copy. */
+const MOST_LATE_BYTES = 64 << 20;
+
+const NOTHING: CopiedPages = { runs: new PageRuns(), bytes: Buffer.alloc(0) };
 
 /** As long as it is open and the process lives, writes cost the process a little; closed or dead, it has left nothing there. */
 export class WriteTracker {
@@ -64,6 +68,8 @@ export class WriteTracker {
   readonly #reader: VectorReader;
   /** The pages that a copy made by the rounds so far has. */
   #told = new PageRuns();
+  /** Pages that were copied for a last round which has not been made yet. */
+  #late = NOTHING;
   #room: Uint8Array = Buffer.alloc(0);
 
   /** Use {@link openTracker}. */
@@ -78,8 +84,9 @@ export class WriteTracker {
   next(): Round {
     const { own, written: noted } = this.#log.next();
     const gone = this.#told.minus(own);
-    // Whatever was not noted, for any reason, but was never told either.
-    const written = noted.union(own.minus(this.#told));
+    // Whatever was not noted, for any reason, but was never told either; and what was taken for a stop that did not come.
+    const written = noted.union(own.minus(this.#told)).union(common(this.#late.runs, own));
+    this.#late = NOTHING;
     this.#told = own.union(written);
     return { written: written.toRanges(), writtenBytes: written.bytes, gone: gone.toRanges() };
   }
@@ -90,11 +97,23 @@ export class WriteTracker {
     this.#reader.read(runs, into);
   }
 
-  /** Gets ready for the last round, which then is quicker if it follows at once. */
+  /**
+   * Gets ready for the last round, which is to follow at once: what has been written since the last `next` is copied now, so
+   * that only what is written from now on is left for the stop.
+   */
   prepare(): void {
     const { written } = this.#log.last(listAreas(this.pid));
+    if (!this.#log.stopsForNext && written.bytes <= MOST_LATE_BYTES) this.#copyLate();
     // What comes to be written until then is not known: as much again.
-    this.#makeRoom(2 * written.bytes + SPARE_BYTES);
+    this.#makeRoom(written.bytes + SPARE_BYTES);
+  }
+
+  #copyLate(): void {
+    const { own, written } = this.#log.next();
+    const runs = written.union(own.minus(this.#told)).union(common(this.#late.runs, own));
+    const bytes = touched(runs.bytes);
+    this.#late = { runs, bytes };
+    this.#reader.read(runs, bytes);
   }
 
   #makeRoom(bytes: number): void {
@@ -103,22 +122,24 @@ export class WriteTracker {
 
   /**
    * The last round, of a process that stands still, with its pages read. Should it run on instead, more rounds may follow,
-   * which tell the same pages again.
+   * which tell what was written since, and some of these pages again.
    *
    * @param areas its private areas; absent: they are found out.
    */
   last(areas: readonly ScannedArea[] = listAreas(this.pid)): LastRound {
     const told = this.#told;
+    const late = this.#late;
     const { own, written: noted } = this.#log.last(areas);
-    const written = noted.union(own.minus(told));
-    this.#makeRoom(written.bytes);
-    const bytes = this.#room.subarray(0, written.bytes);
+    const runs = noted.union(own.minus(told.union(late.runs)));
+    this.#makeRoom(runs.bytes);
+    const bytes = this.#room.subarray(0, runs.bytes);
     this.#room = Buffer.alloc(0);
-    const missing = this.#reader.read(written, bytes);
+    const missing = this.#reader.read(runs, bytes);
     if (missing.count > 0)
       throw new ComicranError('process.trace', `${missing.bytes} bytes of process ${this.pid} cannot be read`);
     this.#told = own;
-    return new LastRound(written, own, told, bytes);
+    this.#late = NOTHING;
+    return new LastRound({ runs, bytes }, late, { own, told });
   }
 
   close(): void {
@@ -129,6 +150,10 @@ export class WriteTracker {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function common(a: PageRuns, b: PageRuns): PageRuns {
+  return a.count === 0 ? a : a.minus(a.minus(b));
 }
 
 /** Memory that is really there. */

@@ -303,6 +303,12 @@ export class FaultService {
     served.waiting.clear();
   }
 
+  /** The process of a space has ended: nobody misses anything there. */
+  ended(space: Space): void {
+    const served = this.#served.find((each) => each.space === space);
+    if (served !== undefined) this.#end(served);
+  }
+
   /** A connection is there. */
   connected(purpose: Purpose): void {
     this.#lines[purpose] = true;

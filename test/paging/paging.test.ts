@@ -24,7 +24,7 @@ test('64 MB that nobody touches come in the background', { skip }, async () => {
   assert.ok(missing > BLOCKS * 256, `${missing} pages missing`);
   assert.ok(copy.eagerBytes < 8 << 20, `${copy.eagerBytes} bytes written before`);
   const { server, done: served } = await lab.serve(moved.pid);
-  const { done } = lab.page(copy, server);
+  const { done } = await lab.page(copy, server);
   copy.restoring.run();
   const counts = await done;
   await served;
@@ -40,7 +40,7 @@ test('a Node server is right while its memory comes', { skip }, async () => {
     cage.askUntilAnswered(PORT, '2'),
   );
   const { server } = await lab.serve(moved.pid);
-  const { done } = lab.page(moved.copy, server);
+  const { done } = await lab.page(moved.copy, server);
   moved.copy.restoring.run();
   assert.equal(moved.to.ask(PORT, '12'), '144 2');
   assert.match(moved.to.ask(PORT, 'check', LONG_MS) ?? '', /"file":true.*"child":"out 3","worker":true,"kept":300000/);
@@ -60,7 +60,7 @@ for (const [what, commands] of Object.entries({
     await using lab = await PagingLab.make();
     await using moved = await movedPages();
     const { server } = await lab.serve(moved.pid);
-    const { done } = lab.page(moved.copy, server, SLOWLY);
+    const { done } = await lab.page(moved.copy, server, SLOWLY);
     moved.copy.restoring.run();
     for (const command of commands) assert.equal(moved.to.ask(PORT, command, LONG_MS), '0', command);
     assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
@@ -74,7 +74,7 @@ test('a process waits for a source that is away, and goes on when it is back', {
   await using lab = await PagingLab.make();
   await using moved = await movedPages();
   const { serving, server } = await lab.serve(moved.pid);
-  const { paging, done } = lab.page(moved.copy, server, SLOWLY);
+  const { paging, done } = await lab.page(moved.copy, server, SLOWLY);
   moved.copy.restoring.run();
   assert.equal(moved.to.ask(PORT, 'some 50', LONG_MS), '0');
   await serving.close();
@@ -95,7 +95,7 @@ test('a source that has gone is told, and the process ends when it is ended', { 
   await using lab = await PagingLab.make();
   await using moved = await movedPages();
   const { server, done: served } = await lab.serve(moved.pid);
-  const { paging, done } = lab.page(moved.copy, server, SLOWLY);
+  const { paging, done } = await lab.page(moved.copy, server, SLOWLY);
   moved.copy.restoring.run();
   moved.copy.frozen.kill();
   await assert.rejects(served, isGone);
@@ -105,14 +105,21 @@ test('a source that has gone is told, and the process ends when it is ended', { 
   await paging.close();
 });
 
-test('a process that ends in the middle is noticed', { skip }, async () => {
-  await using lab = await PagingLab.make();
-  await using moved = await movedPages();
-  const { server } = await lab.serve(moved.pid);
-  const { done } = lab.page(moved.copy, server, SLOWLY);
-  moved.copy.restoring.run();
-  process.kill(moved.copy.restoring.pid, 'SIGKILL');
-  await assert.rejects(done, /has ended/);
-});
+for (const [what, fillWindow] of [
+  ['while its memory comes', 1],
+  ['while nothing comes', 0],
+] as const)
+  test(`a process that ends ${what} is noticed`, { skip }, async () => {
+    await using lab = await PagingLab.make();
+    await using moved = await movedPages();
+    const { server } = await lab.serve(moved.pid);
+    const { pid } = moved.copy.restoring;
+    const service = { ...SLOWLY.service, fillWindow };
+    const { done } = await lab.page(moved.copy, server, { service, ...(fillWindow === 0 ? { pid } : {}) });
+    moved.copy.restoring.run();
+    process.kill(pid, 'SIGKILL');
+    await assert.rejects(done, /has ended/);
+    assert.deepEqual(readdirSync(lab.directory), []);
+  });
 
 const isGone = (error: unknown): boolean => error instanceof ComicranError && error.code === 'process.gone';

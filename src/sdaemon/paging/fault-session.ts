@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { unreachable } from '../../base/assert.ts';
 import { ComicranError, type ErrorCode, isErrorCode } from '../../base/errors.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
+import { awaitExit, closeDescriptor, openPidfd } from '../../linux/pidfd.ts';
 import type { TcpAddress } from '../../linux/tcp.ts';
 import { decodeSourceMessage, encodeMessage } from '../../paging/codec.ts';
 import { EventJournal, readJournal } from '../../paging/event-journal.ts';
@@ -28,7 +29,9 @@ export type FaultSessionOptions = {
   readonly server: PageServerAddress;
   /** Of the process; it is this session's from now on. */
   readonly userfault: number;
-  /** A file that is not there yet, or the one that an earlier session has left ({@link adopted}). */
+  /** The process: its end is noticed at once. Absent: when the next page is put. */
+  readonly pid?: number;
+  /** A file; where `missing` is undefined the one that an earlier session has left. */
   readonly journal: string;
   /** What is missing at the start; undefined: it stands in the journal of an earlier session, which was killed. */
   readonly missing: readonly PageRun[] | undefined;
@@ -70,6 +73,8 @@ export class FaultSession {
   readonly #lines: Partial<Record<Purpose, FrameLine>> = {};
   readonly #broken: Partial<Record<Purpose, () => void>> = {};
   readonly #spin: Spin;
+  /** Of the process; -1: not known, or it has ended. */
+  #pidfd: number;
   #server: PageServerAddress;
   #closed = false;
   #refused = false;
@@ -80,6 +85,7 @@ export class FaultSession {
     this.#calls = calls;
     this.#readiness = readiness;
     this.#server = options.server;
+    this.#pidfd = options.pid === undefined ? -1 : openPidfd(options.pid);
     this.#spin = new Spin(options.spinMicros ?? DEFAULT_SPIN_MICROS, nowMicros);
     const ports = {
       ask: (purpose: Purpose, runs: readonly PageRun[]) => this.#send(purpose, { type: 'WANT', runs }),
@@ -138,6 +144,14 @@ export class FaultSession {
 
   async #wait(): Promise<void> {
     const watched = this.#spaces.map(({ descriptor }) => ({ descriptor, events: POLL.IN as number }));
+    if (this.#pidfd >= 0) {
+      if (awaitExit(this.#pidfd, 0)) {
+        this.#closePidfd();
+        this.#service.ended(this.#spaces[0]!);
+        return;
+      }
+      watched.push({ descriptor: this.#pidfd, events: POLL.IN });
+    }
     for (const purpose of PURPOSES) {
       const line = this.#lines[purpose];
       if (line === undefined) continue;
@@ -145,6 +159,13 @@ export class FaultSession {
       watched.push(line.watched);
     }
     await this.#readiness.waitAny(watched, this.#service.mustRetry ? RETRY_MS : IDLE_MS);
+  }
+
+  #closePidfd(): void {
+    if (this.#pidfd < 0) return;
+    this.#readiness.forget(this.#pidfd);
+    closeDescriptor(this.#pidfd);
+    this.#pidfd = -1;
   }
 
   /** @returns whether anything came. */
@@ -281,6 +302,7 @@ export class FaultSession {
     if (this.#closed) return;
     this.#closed = true;
     for (const purpose of PURPOSES) this.#disconnect(purpose);
+    this.#closePidfd();
     for (const space of this.#spaces) {
       this.#readiness.forget(space.descriptor);
       space.close();

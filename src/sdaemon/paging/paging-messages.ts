@@ -11,6 +11,7 @@ export type StartFaults = {
   readonly type: 'faults';
   readonly server: PageServerAddress;
   readonly userfault: number;
+  readonly pid: number | undefined;
   readonly journal: string;
   readonly missing: readonly PageRun[] | undefined;
   readonly children: readonly KeptSpace[];
@@ -38,6 +39,8 @@ export type ToPaging = {
 export type SessionCounts = (ServiceCounts & { readonly missingPages: number }) | Readonly<ServedPages>;
 
 export type PagingEvent =
+  /** A session for faults serves. */
+  | { readonly type: 'started' }
   /** A page server listens. */
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'child'; readonly child: KeptSpace }

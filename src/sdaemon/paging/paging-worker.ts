@@ -96,9 +96,9 @@ function start(
 }
 
 function openFaults(command: StartFaults, readiness: Readiness, tell: Tell): FaultSession {
-  const { spinMicros, ...options } = command;
-  return new FaultSession(
-    { ...options, ...(spinMicros === undefined ? {} : { spinMicros }) },
+  const { spinMicros, pid, ...options } = command;
+  const session = new FaultSession(
+    { ...options, ...(spinMicros === undefined ? {} : { spinMicros }), ...(pid === undefined ? {} : { pid }) },
     {
       onChild: (child) => tell({ type: 'child', child }),
       onComplete: (counts) => tell({ type: 'complete', counts }),
@@ -107,6 +107,8 @@ function openFaults(command: StartFaults, readiness: Readiness, tell: Tell): Fau
     },
     readiness,
   );
+  tell({ type: 'started' });
+  return session;
 }
 
 function openPages(command: StartPages, readiness: Readiness, tell: Tell): PageSession {

@@ -65,7 +65,12 @@ export type PagingOptions = {
   readonly server: PageServerAddress;
   /** The process's userfaultfd (RestoringProcess.takeUserfault); the session's from now on. */
   readonly userfault: number;
-  /** A file that must not be there, in a directory that outlives the daemon. It goes when nothing is missing any more. */
+  /** The process, as this program sees it: its end is noticed at once. */
+  readonly pid?: number;
+  /**
+   * A file, in a directory that outlives the daemon; also the name under which the keeper has the userfaultfd. It goes when
+   * nothing is missing any more.
+   */
   readonly journal: string;
   /** What is missing: the lazy pages of the image (splitPages). */
   readonly missing: readonly PageRun[];
@@ -112,14 +117,27 @@ export class PagingClient {
     port.unref();
   }
 
-  /** Begins to serve faults at once. */
-  startPaging(options: PagingOptions): Paging {
-    return new Paging(this.#session(), options, options.missing, []);
+  /**
+   * Begins to serve faults. When it has answered they are served, and the keeper has the userfaultfd: before that, the
+   * process is not to be finished (RestoringProcess.finish), for from then on it outlives this program.
+   */
+  async startPaging(options: PagingOptions): Promise<Paging> {
+    const paging = new Paging(this.#session(), options, options.missing, []);
+    await paging.started;
+    try {
+      await options.keeper?.keep(options.journal, options.userfault);
+    } catch (error) {
+      await paging.close();
+      throw error;
+    }
+    return paging;
   }
 
-  /** Goes on where a daemon that was killed left off. @throws nothing; a damaged journal is a failure of the session */
-  adoptPaging(options: AdoptOptions): Paging {
-    return new Paging(this.#session(), options, undefined, options.children);
+  /** Goes on where a daemon that was killed left off (keeper.ts: takeKept). @throws ComicranError migration.journal */
+  async adoptPaging(options: AdoptOptions): Promise<Paging> {
+    const paging = new Paging(this.#session(), options, undefined, options.children);
+    await paging.started;
+    return paging;
   }
 
   /** @returns when it listens. @throws ComicranError, KernelError EADDRINUSE */
@@ -211,11 +229,13 @@ class Session<Counts extends SessionCounts> {
   }
 }
 
-/** The destination's end. */
+/** The destination's end. PagingClient makes it. */
 export class Paging extends Session<ServiceCounts & { readonly missingPages: number }> {
   readonly #options: Omit<PagingOptions, 'missing'>;
   readonly #keeping: Promise<unknown>[] = [];
   readonly #kept: string[];
+  readonly #started = Promise.withResolvers<void>();
+  #hasStarted = false;
   #closing = false;
   #finished = false;
 
@@ -228,8 +248,13 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
     super(session);
     this.#options = options;
     this.#kept = [options.journal, ...children.map(({ journal }) => journal)];
-    const { server, userfault, journal, service = {}, spinMicros } = options;
-    this.tell({ type: 'faults', server, userfault, journal, missing, children, service, spinMicros });
+    const { server, userfault, pid, journal, service = {}, spinMicros } = options;
+    this.tell({ type: 'faults', server, userfault, pid, journal, missing, children, service, spinMicros });
+  }
+
+  /** Resolves when it serves; rejects where it cannot. */
+  get started(): Promise<void> {
+    return this.#started.promise;
   }
 
   /** The page server is somewhere else now. */
@@ -246,6 +271,10 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
   protected override received(event: PagingEvent): void {
     const { keeper, onFailure, onTrouble, onEnded, onDone } = this.#options;
     switch (event.type) {
+      case 'started':
+        this.#started.resolve();
+        this.#hasStarted = true;
+        break;
       case 'child':
         this.#kept.push(event.child.journal);
         if (keeper !== undefined)
@@ -261,7 +290,9 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
         onTrouble?.(uncarry(event.error));
         break;
       case 'ended':
-        if (event.error !== undefined) onFailure(uncarry(event.error));
+        if (!this.#hasStarted)
+          this.#started.reject(event.error === undefined ? new Error('closed') : uncarry(event.error));
+        else if (event.error !== undefined) onFailure(uncarry(event.error));
         else if (this.#finished) onDone(event.counts as ServiceCounts);
         else if (!this.#closing) onEnded?.();
         break;

@@ -68,6 +68,6 @@ const common = {
 };
 if (order.missing === null) {
   const children = order.children.map(({ journal, descriptor }) => ({ journal, descriptor: take(descriptor) }));
-  client.adoptPaging({ ...common, children });
-} else client.startPaging({ ...common, missing: order.missing });
+  await client.adoptPaging({ ...common, children });
+} else await client.startPaging({ ...common, missing: order.missing });
 say({ type: 'running' });

@@ -26,7 +26,7 @@ const PROGRAM = new URL('../programs/fault-service.ts', import.meta.url).pathnam
 export class KeptProcess {
   /** By the name of the journal: descriptors of this program. */
   readonly kept = new Map<string, number>();
-  readonly #order: Omit<Order, 'missing' | 'children'>;
+  readonly #order: Omit<Order, 'userfault' | 'missing' | 'children'>;
   readonly #copy: LazyCopy;
   readonly #netns: string | undefined;
   #began = false;
@@ -44,7 +44,7 @@ export class KeptProcess {
     this.#copy = copy;
     const key = Buffer.from(server.key).toString('hex');
     const address = ipv4Text(server.address);
-    this.#order = { keeperPid: process.pid, userfault, journal, address, port: server.port, key, service };
+    this.#order = { keeperPid: process.pid, journal, address, port: server.port, key, service };
     this.#netns = netns;
   }
 
@@ -54,9 +54,10 @@ export class KeptProcess {
     const children = Array.from(this.kept, ([name, descriptor]) => ({ journal: name, descriptor })).filter(
       (child) => child.journal !== journal,
     );
+    const userfault = this.kept.get(journal)!;
     const missing = this.#began ? null : this.#copy.missing;
     this.#began = true;
-    return new KillableService({ ...this.#order, missing, children }, this.kept, this.#netns);
+    return new KillableService({ ...this.#order, userfault, missing, children }, this.kept, this.#netns);
   }
 
   close(): void {
@@ -122,7 +123,10 @@ export class KillableService {
 
 function keep(kept: Map<string, number>, name: string, pid: number, descriptor: number): void {
   try {
-    kept.set(name, getDescriptor(pid, descriptor));
+    const copy = getDescriptor(pid, descriptor);
+    const before = kept.get(name);
+    if (before !== undefined) closeDescriptor(before);
+    kept.set(name, copy);
   } catch {
     // Killed before it could be kept.
   }

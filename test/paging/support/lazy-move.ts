@@ -86,15 +86,15 @@ export class PagingLab {
     return { serving, server: { ...listen, port: serving.port }, done: over.promise };
   }
 
-  /** @returns when everything is in. */
-  page(
+  /** @returns when faults are served; `done`: everything is in. */
+  async page(
     copy: LazyCopy,
     server: PageServerAddress,
     options: Partial<PagingOptions> = {},
-  ): { paging: Paging; done: Promise<ServiceCounts> } {
+  ): Promise<{ paging: Paging; done: Promise<ServiceCounts> }> {
     const over = Promise.withResolvers<ServiceCounts>();
     over.promise.catch(() => undefined);
-    const paging = this.destination.startPaging({
+    const paging = await this.destination.startPaging({
       server,
       userfault: copy.restoring.takeUserfault(),
       journal: this.newJournal(),

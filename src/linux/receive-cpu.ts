@@ -23,11 +23,19 @@ export function cpuMask(cpu: number): string {
  * @throws KernelError ENOENT: no such device, or a kernel without steering
  */
 export function receiveOnOneCpu(link: string, seed: number): void {
+  setReceiveMask(link, cpuMask(seed % availableParallelism()));
+}
+
+/** Each packet is handled by the CPU that it came in on. In the network namespace of the calling thread. */
+export function receiveOnAnyCpu(link: string): void {
+  setReceiveMask(link, '0');
+}
+
+function setReceiveMask(link: string, mask: string): void {
   inSysfs((root) => {
-    const path = `class/net/${link}/queues/rx-0/rps_cpus`;
-    const file = openInSysfs(root, path, O.WRONLY);
+    const file = openInSysfs(root, `class/net/${link}/queues/rx-0/rps_cpus`, O.WRONLY);
     try {
-      writeAll(file, Buffer.from(cpuMask(seed % availableParallelism())));
+      writeAll(file, Buffer.from(mask));
     } finally {
       closeDescriptor(file);
     }

@@ -20,11 +20,19 @@ import {
 const MAJOR = 0xc0d8;
 /** Most packets that wait. */
 const LIMIT_PACKETS = 32_768;
-/** Counted in addition to the length of every packet, so that the first one that waits does so for 16 hours. */
+/**
+ * Counted in addition to the length of every packet: closed, the first one that waits does so for 16 hours; open, packets
+ * cost about the same whatever their length.
+ */
 const OVERHEAD_BYTES = 60_000;
 const CLOSED_RATE = 1n;
-const OPEN_RATE = 10n ** 12n;
-const OPEN_BURST_BYTES = 1 << 20;
+/**
+ * 512 packets at once, then 500,000 a second: what waited must not overrun the receiving CPU's backlog
+ * (net.core.netdev_max_backlog, 1,000 packets).
+ */
+const OPEN_PACKETS_PER_SECOND = 500_000n;
+const OPEN_BURST_PACKETS = 512;
+const OPEN_RATE = OPEN_PACKETS_PER_SECOND * BigInt(OVERHEAD_BYTES);
 
 const closed = (link: Link): TokenBucket => ({
   rate: CLOSED_RATE,
@@ -34,8 +42,8 @@ const closed = (link: Link): TokenBucket => ({
 });
 const OPEN: TokenBucket = {
   rate: OPEN_RATE,
-  overheadBytes: 0,
-  burstBytes: OPEN_BURST_BYTES,
+  overheadBytes: OVERHEAD_BYTES,
+  burstBytes: OPEN_BURST_PACKETS * OVERHEAD_BYTES,
   limitPackets: LIMIT_PACKETS,
 };
 

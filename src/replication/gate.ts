@@ -14,6 +14,9 @@
  * returns (the device has no queue before it), and each packet goes one way: so nothing that one thread sends is overtaken,
  * nothing is lost, and nothing goes twice. What a call on another CPU had still to put into the device at that moment
  * follows. The hold stays behind, open.
+ *
+ * The order holds as far as the VM's end of the link, and further where one CPU receives there for all that the sandbox
+ * sends (replay.ts sees to it): what is released and what the process sends come from different CPUs.
  */
 
 import { ComicranError } from '../base/errors.ts';

@@ -5,9 +5,11 @@
  *     log ─ inputs ──► injector ──► sandbox ──► process ──► gate ──► comparison ◄── outputs ─ log
  *                                                             └── held: beyond the log ──► release
  */
-import { assert, defined } from '../base/assert.ts';
+import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
+import { KernelError } from '../linux/errno.ts';
 import { closeFd, inNetns, type NetnsRef, openNetns } from '../linux/netns.ts';
+import { receiveOnAnyCpu, receiveOnOneCpu, receiveSteering } from '../linux/receive-cpu.ts';
 import { getLink, macBytes, RouteSocket } from '../linux/rtnetlink/index.ts';
 import { type Difference, flowText, OutputComparison } from './comparison.ts';
 import { DatagramAssembler, PROTOCOL_UDP } from './datagrams.ts';
@@ -15,9 +17,12 @@ import { OutputGate } from './gate.ts';
 import { InputInjector } from './injector.ts';
 import type { LogEntry } from './log.ts';
 import type { WatchedSocket } from './marks.ts';
+import { flowOf } from './output-numbering.ts';
 
 /** Packets of one step, so that reading and injecting take turns. */
 const STEP_PACKETS = 256;
+/** Any will do. */
+const ONE_CPU = 1;
 
 export type ReplayOptions = {
   /** A process in the sandbox's network namespace: of the skeleton. */
@@ -51,11 +56,16 @@ export type ReplayStatus = {
 };
 
 export class Replay {
+  readonly #vm: NetnsRef;
+  readonly #vmLinkName: string;
   readonly #gate: OutputGate;
   readonly #injector: InputInjector;
   readonly #comparison: OutputComparison;
   readonly #assembler = new DatagramAssembler();
   #strangers = 0;
+  /** The VM's end was received by any CPU. */
+  #spread = false;
+  #closed = false;
   #ended = false;
 
   /**
@@ -69,9 +79,14 @@ export class Replay {
       using routes = new RouteSocket();
       return macBytes(getLink(routes, linkName).mac);
     });
+    this.#vm = vm;
+    this.#vmLinkName = vmLinkName;
     this.#injector = inNetnsOnce(vm, () => {
       using routes = new RouteSocket();
       const { index, mac } = getLink(routes, vmLinkName);
+      // What is released and what the copy then sends itself come from different CPUs, and stay in order only so.
+      this.#spread = receiveSteering(vmLinkName).cpus.length === 0;
+      if (this.#spread) receiveOnOneCpu(vmLinkName, ONE_CPU);
       return new InputInjector({ link: index, sandboxMac, gatewayMac: macBytes(mac) });
     });
     try {
@@ -130,14 +145,8 @@ export class Replay {
       if (copy[9] !== PROTOCOL_UDP) this.#strangers++;
       return;
     }
-    const first = defined(datagram.packets[0], 'a packet of a datagram');
     this.#comparison.reproduce({
-      flow: {
-        localAddress: first.subarray(12, 16),
-        localPort: datagram.sourcePort,
-        remoteAddress: first.subarray(16, 20),
-        remotePort: datagram.destinationPort,
-      },
+      flow: flowOf(datagram),
       payload: datagram.payload,
       packets: datagram.packets,
     });
@@ -188,9 +197,22 @@ export class Replay {
 
   /** A gate that is shut stays shut. May be repeated. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#ended = true;
+    this.#spreadAgain();
     this.#gate.close();
     this.#injector.close();
+  }
+
+  #spreadAgain(): void {
+    if (!this.#spread) return;
+    try {
+      inNetnsOnce(this.#vm, () => receiveOnAnyCpu(this.#vmLinkName));
+    } catch (thrown) {
+      // The link is gone, and the sandbox with it.
+      if (!(thrown instanceof KernelError)) throw thrown;
+    }
   }
 
   [Symbol.dispose](): void {

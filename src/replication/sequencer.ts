@@ -14,9 +14,9 @@
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { completeChecksum, DatagramAssembler, isIcmpErrorOf, type WholeDatagram } from './datagrams.ts';
-import { digestOf } from './digest.ts';
-import { FlowTable, Queue } from './flow-table.ts';
-import type { Flow, LogEntry } from './log.ts';
+import { Queue } from './flow-table.ts';
+import type { LogEntry } from './log.ts';
+import { OutputNumbering } from './output-numbering.ts';
 import { type MarkedSocket, receiverOf } from './receivers.ts';
 
 /** Datagrams, and their bytes, that are kept from before a mark; a receive queue of 32 MiB holds fewer. */
@@ -38,7 +38,6 @@ export type Mark = {
   readonly sockets: readonly MarkedSocket[];
 };
 
-type FlowOutputs = { readonly flow: Flow; next: number };
 type Recent = { readonly position: number; readonly stamp: number; readonly datagram: WholeDatagram };
 
 export class Sequencer {
@@ -53,7 +52,7 @@ export class Sequencer {
   readonly #entries = new Queue<LogEntry>();
   #inputs = 0;
   #outputs = 0;
-  readonly #flows = new FlowTable<FlowOutputs>();
+  readonly #numbering = new OutputNumbering();
 
   /** @param address of the sandbox, as a number of 32 bits. */
   constructor(address: number) {
@@ -109,29 +108,8 @@ export class Sequencer {
     // Fragments are collected before the mark too: the last one may come behind it, and belongs to no log then either.
     const datagram = this.#outgoing.add(Buffer.from(packet), stamp);
     if (datagram === undefined || datagram.sourceAddress !== this.#address || !this.#since(position)) return;
-    const flow = this.#flowOf(datagram);
     this.#outputs++;
-    this.#entries.push({
-      kind: 'output',
-      flow: flow.flow,
-      index: flow.next++,
-      length: datagram.payload.length,
-      digest: digestOf(datagram.payload),
-    });
-  }
-
-  #flowOf(datagram: WholeDatagram): FlowOutputs {
-    const { sourceAddress, sourcePort, destinationAddress, destinationPort } = datagram;
-    return this.#flows.get(sourceAddress, sourcePort, destinationAddress, destinationPort, () => {
-      const packet = defined(datagram.packets[0], 'a packet of a datagram');
-      const flow = {
-        localAddress: Buffer.from(packet.subarray(12, 16)),
-        localPort: sourcePort,
-        remoteAddress: Buffer.from(packet.subarray(16, 20)),
-        remotePort: destinationPort,
-      };
-      return { flow, next: 0 };
-    });
+    this.#entries.push(this.#numbering.entryOf(datagram));
   }
 
   #since(position: number): boolean {

@@ -13,7 +13,6 @@ import { decodeDatagram, decodePacket } from '../../src/base/packets/decode.ts';
 import { encodePackets } from '../../src/base/packets/encode.ts';
 import { ETHER_TYPE, encodeFrame } from '../../src/base/packets/ethernet.ts';
 import { KernelError } from '../../src/linux/errno.ts';
-import { writeAll } from '../../src/linux/file-descriptors.ts';
 import { syscall } from '../../src/linux/libc.ts';
 import { inNetns } from '../../src/linux/netns.ts';
 import { O } from '../../src/linux/open-flags.ts';
@@ -32,7 +31,6 @@ import {
   SOCK_DGRAM,
 } from '../../src/linux/sockets.ts';
 import { SYS } from '../../src/linux/syscall-numbers.ts';
-import { inSysfs, openInSysfs } from '../../src/linux/sysfs.ts';
 import type { InputEntry, LogEntry } from '../../src/replication/log.ts';
 import type { Replay } from '../../src/replication/replay.ts';
 import type { TrafficTap } from '../../src/replication/tap.ts';
@@ -79,17 +77,6 @@ export function leadTo({ client }: World, side: 'source' | 'destination'): void 
   const link = getLink(client.routes, `vm${number}`).index;
   client.routes.apply(
     replaceRoute({ destination: SANDBOX_ADDRESS, link, gateway: `10.${number + 1}.0.1`, preferredSource: '10.1.0.2' }),
-  );
-}
-
-/** Each packet for the sandbox is received by the CPU that it came in on, as where nobody has said anything. */
-export function receiveOnAnyCpu(vm: Vm): void {
-  inNetns(vm.sandbox, () =>
-    inSysfs((root) => {
-      const file = openInSysfs(root, 'class/net/eth0/queues/rx-0/rps_cpus', O.WRONLY);
-      writeAll(file, Buffer.from('0'));
-      closeDescriptor(file);
-    }),
   );
 }
 

@@ -9,6 +9,7 @@ import { decodeDatagram, decodePacket } from '../../src/base/packets/decode.ts';
 import { POLL, pollNow } from '../../src/linux/file-descriptors.ts';
 import { inNetns } from '../../src/linux/netns.ts';
 import { PacketTap } from '../../src/linux/packet-tap.ts';
+import { receiveOnAnyCpu } from '../../src/linux/receive-cpu.ts';
 import { addAddress, getLink, RouteSocket, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
 import { forceReceiveLimit } from '../../src/linux/socket-memory.ts';
 import { SOL_SOCKET, sendNow, tryGetSocketOption, trySetSocketOption } from '../../src/linux/sockets.ts';
@@ -27,7 +28,6 @@ import {
   PORT,
   payloadOf,
   portUnreachable,
-  receiveOnAnyCpu,
   startSender,
   until,
 } from './support.ts';
@@ -203,7 +203,7 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
   async function misplaced(spread: boolean): Promise<number> {
     const { vm, tap, sockets } = watched();
     vm.routes.apply(addAddress({ link: getLink(vm.routes, LINK_NAME).index, address: '192.0.2.1', prefixLength: 32 }));
-    if (spread) receiveOnAnyCpu(vm);
+    if (spread) inNetns(vm.sandbox, () => receiveOnAnyCpu('eth0'));
     tap.mark(sockets);
     const each = 15_000;
     const senders = [0, 1].map((name) => startSender(undo, vm.netns, name, each));
@@ -236,7 +236,7 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
     // Chance keeps the order where the machine has one CPU to give.
     context.diagnostic(`${wrong} places differ`);
     const vm = makeVm(undo, { routed: true });
-    receiveOnAnyCpu(vm);
+    inNetns(vm.sandbox, () => receiveOnAnyCpu('eth0'));
     const message = /received by any CPU/;
     assert.throws(() => openTap(occupy(undo, vm.sandbox), []), { code: 'replication.unsuitable', message });
   });

@@ -10,6 +10,15 @@ import { type RegisterName, Registers } from '../../src/linux/registers.ts';
 import { encodeSignalFrame } from '../../src/linux/signal-frame.ts';
 import { SIGNAL } from '../../src/linux/signals.ts';
 import { SYS } from '../../src/linux/syscall-numbers.ts';
+import {
+  COPY_MODE,
+  FEATURE,
+  MESSAGE_BYTES,
+  REGISTER_MODE,
+  UFFDIO,
+  USER_MODE_ONLY,
+  USERFAULTFD_IOC_NEW,
+} from '../../src/linux/userfaultfd.ts';
 import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments } from '../../src/restore/hatch.ts';
 
 const INCLUDES = [
@@ -18,10 +27,12 @@ const INCLUDES = [
   'signal.h',
   'ucontext.h',
   'sys/user.h',
+  'sys/ioctl.h',
   'sys/syscall.h',
   'linux/elf.h',
   'linux/ptrace.h',
   'linux/sched.h',
+  'linux/userfaultfd.h',
 ];
 
 /** The values of integer expressions of C. */
@@ -121,5 +132,25 @@ test('the frame of rt_sigreturn', { skip }, () => {
     'offsetof(ucontext_t, uc_sigmask)': frame.indexOf(0x66),
     'offsetof(ucontext_t, uc_mcontext.fpregs)': frame.indexOf(Buffer.from([0x40, 0x01, 0x77, 0x77])),
     'offsetof(ucontext_t, uc_stack.ss_flags)': frame.indexOf(4, 8),
+  });
+});
+
+test('userfaultfd', { skip }, () => {
+  const named = (prefix: string, values: Readonly<Record<string, number>>): [string, number][] =>
+    Object.entries(values).map(([name, value]) => [`${prefix}${name}`, value]);
+  // The headers of Debian 12 are older than these.
+  const { WP_UNPOPULATED: _, WP_ASYNC: __, ...features } = FEATURE;
+  assertEqual({
+    ...Object.fromEntries(named('UFFDIO_', UFFDIO)),
+    ...Object.fromEntries(named('UFFD_FEATURE_', features)),
+    ...Object.fromEntries(named('UFFDIO_REGISTER_MODE_', REGISTER_MODE)),
+    ...Object.fromEntries(named('UFFDIO_COPY_MODE_', COPY_MODE)),
+    USERFAULTFD_IOC_NEW,
+    UFFD_USER_MODE_ONLY: USER_MODE_ONLY,
+    'sizeof(struct uffd_msg)': MESSAGE_BYTES,
+    'offsetof(struct uffdio_copy, copy)': 32,
+    'offsetof(struct uffdio_zeropage, zeropage)': 24,
+    'offsetof(struct uffd_msg, arg)': 8,
+    'offsetof(struct uffd_msg, arg.pagefault.feat.ptid)': 24,
   });
 });

@@ -7,8 +7,8 @@ export type CommandContext = {
   readonly print: (text: string) => void;
   /** Progress; separate from {@link print}, so that --json output stays clean. */
   readonly progress: (text: string) => void;
-  /** Whether {@link progress} leads to a terminal, on which a line can be written again. */
-  readonly progressIsTerminal: boolean;
+  /** Width of the terminal that {@link progress} leads to, on which a line can be written again; absent: none. */
+  readonly progressColumns: () => number | undefined;
   readonly nowUnixMs: () => number;
   /** Aborted when the operator interrupts (Ctrl-C). */
   readonly interrupted: () => AbortSignal;

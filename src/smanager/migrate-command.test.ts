@@ -60,7 +60,7 @@ async function run(
     progress: (text) => {
       progress += text;
     },
-    progressIsTerminal: terminal,
+    progressColumns: () => (terminal ? 60 : undefined),
     nowUnixMs: () => 0,
     interrupted: () => interrupt.signal,
   });
@@ -175,6 +175,11 @@ test('progress: on a terminal one line a phase that is written again, else a lin
   const onTerminal = (await run(['square', 'vm2'], { events }, true)).progress;
   assert.equal(onTerminal.split('\r\x1b[K').length, 5);
   assert.equal(onTerminal.split('\n').length, 3, 'two phases, each with its end');
+  const lines = onTerminal.split(/\n|\r\x1b\[K/);
+  assert.ok(
+    lines.every((line) => line.length < 60),
+    'none is longer than the terminal is wide',
+  );
 });
 
 test('Ctrl-C asks for an end of the migration, whose outcome is still told', async () => {

@@ -95,7 +95,7 @@ async function dryRun(context: CommandContext, name: string, options: MigrateOpt
 
 async function migrate(context: CommandContext, name: string, options: MigrateOptions, asJson: boolean): Promise<void> {
   const { print } = context;
-  const progress = new MigrationProgress(context.progressIsTerminal);
+  const progress = new MigrationProgress(context.progressColumns());
   const tell = (text: string): void => {
     if (text !== '') context.progress(text);
   };

@@ -30,14 +30,15 @@ function fallbackText({ fromMode, toMode, reason, atUs }: FallbackEvent): string
 
 /** Turns the events of one migration into what is written: on a terminal the last line is written again as it changes. */
 export class MigrationProgress {
-  readonly #terminal: boolean;
+  readonly #columns: number | undefined;
   #phase: string | undefined;
   #toldUs = 0n;
   /** A line on the terminal that has no end yet. */
   #open = false;
 
-  constructor(terminal: boolean) {
-    this.#terminal = terminal;
+  /** @param columns width of the terminal; undefined: it is none. */
+  constructor(columns: number | undefined) {
+    this.#columns = columns;
   }
 
   /** @returns what to write, maybe nothing. */
@@ -49,10 +50,11 @@ export class MigrationProgress {
     if (event.case !== 'phase') return '';
     const isNew = event.value.phase !== this.#phase;
     this.#phase = event.value.phase;
-    if (this.#terminal) {
+    if (this.#columns !== undefined) {
       const before = isNew ? this.end() : '';
       this.#open = true;
-      return `${before}${CLEAR}${phaseText(event.value)}`;
+      // A line that breaks could not be written again.
+      return `${before}${CLEAR}${phaseText(event.value).slice(0, Math.max(20, this.#columns - 1))}`;
     }
     if (!isNew && event.value.atUs - this.#toldUs < QUIET_US) return '';
     this.#toldUs = event.value.atUs;

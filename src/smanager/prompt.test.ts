@@ -26,7 +26,7 @@ function prompted(input: PassThrough) {
       },
       print,
       progress: print,
-      progressIsTerminal: false,
+      progressColumns: () => undefined,
       nowUnixMs: () => 0,
       interrupted: () => new AbortController().signal,
     },

@@ -48,7 +48,7 @@ export function register(command: Command): void {
     fleet: fleet.open,
     print: (text) => void process.stdout.write(text),
     progress: (text) => void process.stderr.write(text),
-    progressIsTerminal: process.stderr.isTTY,
+    progressColumns: () => (process.stderr.isTTY ? process.stderr.columns : undefined),
     nowUnixMs: Date.now,
     interrupted: () => {
       const controller = new AbortController();

@@ -32,15 +32,22 @@ export function readImage(input: ByteReader): ImageMessage {
   return { type: 'IMAGE', totalBytes, offset, bytes };
 }
 
-export function readPages(input: ByteReader): PagesMessage {
-  let total = 0;
-  const ranges = input.list((): PageRange => {
+export function writeRanges(out: ByteWriter, ranges: readonly PageRange[]): ByteWriter {
+  return out.list(ranges, ({ start, length }) => out.u64(start).u32(length));
+}
+
+export function readRanges(input: ByteReader): PageRange[] {
+  return input.list((): PageRange => {
     const range = { start: input.u64(), length: input.u32() };
     if (range.length === 0 || range.length % PAGE_BYTES !== 0 || range.start % BigInt(PAGE_BYTES) !== 0n)
       input.fail(`a range of ${range.length} bytes at 0x${range.start.toString(16)}: not whole pages`);
-    total += range.length;
     return range;
   }, MAX_RANGES);
+}
+
+export function readPages(input: ByteReader): PagesMessage {
+  const ranges = readRanges(input);
+  const total = ranges.reduce((sum, { length }) => sum + length, 0);
   if (total !== input.remaining) input.fail(`ranges of ${total} bytes, ${input.remaining} bytes of pages`);
   return { type: 'PAGES', ranges, bytes: input.raw(total) };
 }

@@ -85,12 +85,24 @@ const WIRE: readonly (readonly [Message, string])[] = [
     `0a 02000000 01 05000000 02000000 02000000 4501 01000000 45
      02 0a580005 8e13 0a000009 409c 06000000 0200 ${'dd'.repeat(16)}`.replaceAll('\n', ''),
   ],
+  [
+    { type: 'PAGE_SERVER', address: Buffer.from([10, 0, 0, 1]), port: 7000, key: Buffer.alloc(32, 0xcc) },
+    `0c 0a000001 581b ${'cc'.repeat(32)}`,
+  ],
+  [{ type: 'MISSING', ranges: [{ start: 0x7f0000001000n, length: 8192 }] }, '0d 01000000 00100000007f0000 00200000'],
+  [{ type: 'OWN', ranges: [{ start: 0x1000n, length: 4096 }] }, '0e 01000000 0010000000000000 00100000'],
+  [{ type: 'FREED' }, '0f'],
   [{ type: 'LOG_END', inputs: 7, outputs: 8 }, '0b 07000000 08000000'],
   [
     { type: 'OWNED', epoch: 8n, takeMicros: 1, runMicros: 2, replayed: 3, compared: 4, released: 5 },
     '43 0800000000000000 01000000 02000000 03000000 04000000 05000000',
   ],
   [{ type: 'REPORT', injected: 1, compared: 2, held: 3 }, '48 01000000 02000000 03000000'],
+  [{ type: 'FILLING', missingPages: 9 }, '49 09000000'],
+  [
+    { type: 'FILLED', faults: 1, faultedPages: 2, filledPages: 3, faultMicros: 4, fillMicros: 5 },
+    '4a 01000000 02000000 03000000 04000000 05000000',
+  ],
   [{ type: 'HANDED_OVER', injected: 4, held: 5 }, '44 04000000 05000000'],
   [{ type: 'FAILED', ...failure }, `45 ${failureHex}`],
   [{ type: 'RECEIVED', epoch: 8n, datagrams: 3 }, '46 0800000000000000 03000000'],
@@ -168,7 +180,10 @@ test('limits hold: part of a page, ranges without bytes, too many ranges, an ima
   bad(`03 01040000 ${'00'.repeat(12 * (MAX_RANGES + 1))}`, /a list of 1025 items/);
   bad('02 05000000 04000000 0908', /2 bytes at 4 of an image of 5 bytes/);
   bad('02 ffffffff 00000000', /an image of 4294967295 bytes/);
-  bad('01 01000000 00000000 00000000 04000000 77617270', /mode "warp"; known are replicated, stopcopy/);
+  bad(
+    '01 01000000 00000000 00000000 04000000 77617270',
+    /mode "warp"; known are replicated, postcopy, precopy, stopcopy/,
+  );
   bad('06 00000000 01000000 06 00', /an address of 6 bytes/);
   assert.throws(() => decodeSourceMessage(Buffer.alloc(MAX_MESSAGE_BYTES + 1, 2)), protocolError(/is the most/));
 });

@@ -16,9 +16,11 @@ import {
   readLogEntry,
   readMode,
   readPages,
+  readRanges,
   writeDatagram,
   writeFailure,
   writeLogEntry,
+  writeRanges,
 } from './codec-fields.ts';
 import {
   DESTINATION_TAGS,
@@ -31,6 +33,7 @@ import {
   SOURCE_TAGS,
   type SourceMessage,
 } from './messages.ts';
+import { PAGE_KEY_BYTES } from './ports.ts';
 
 /** @returns the message in order, in one part or two: what the type holds, and the raw bytes as they were given. */
 export function encodeMessage(message: Message): readonly Uint8Array[] {
@@ -41,7 +44,7 @@ export function encodeMessage(message: Message): readonly Uint8Array[] {
 }
 
 function encodeParts(message: Message): Uint8Array[] {
-  const out = new ByteWriter(message.type === 'PAGES' ? 16 + message.ranges.length * 12 : 256);
+  const out = new ByteWriter('ranges' in message ? 16 + message.ranges.length * 12 : 256);
   switch (message.type) {
     case 'HELLO':
       out.u8(SOURCE_TAGS.HELLO).u32(message.version).text(message.migrationId).text(message.sandbox).text(message.mode);
@@ -49,8 +52,7 @@ function encodeParts(message: Message): Uint8Array[] {
     case 'IMAGE':
       return [out.u8(SOURCE_TAGS.IMAGE).u32(message.totalBytes).u32(message.offset).finish(), message.bytes];
     case 'PAGES':
-      out.u8(SOURCE_TAGS.PAGES).list(message.ranges, (range) => out.u64(range.start).u32(range.length));
-      return [out.finish(), message.bytes];
+      return [writeRanges(out.u8(SOURCE_TAGS.PAGES), message.ranges).finish(), message.bytes];
     case 'END':
       return [out.u8(SOURCE_TAGS.END).u64(message.pageBytes).finish()];
     case 'TAKE':
@@ -73,6 +75,16 @@ function encodeParts(message: Message): Uint8Array[] {
       ];
     case 'LOG_END':
       return [out.u8(SOURCE_TAGS.LOG_END).u32(message.inputs).u32(message.outputs).finish()];
+    case 'PAGE_SERVER':
+      assert(message.address.length === 4, 'a page server whose address is not IPv4');
+      assert(message.key.length === PAGE_KEY_BYTES, `a key of ${message.key.length} bytes`);
+      out.u8(SOURCE_TAGS.PAGE_SERVER).raw(message.address).u16(message.port);
+      return [out.raw(message.key).finish()];
+    case 'MISSING':
+    case 'OWN':
+      return [writeRanges(out.u8(SOURCE_TAGS[message.type]), message.ranges).finish()];
+    case 'FREED':
+      return [out.u8(SOURCE_TAGS.FREED).finish()];
     case 'WELCOME':
       return [out.u8(DESTINATION_TAGS.WELCOME).u32(message.version).finish()];
     case 'READY':
@@ -84,6 +96,11 @@ function encodeParts(message: Message): Uint8Array[] {
     case 'REPORT':
       out.u8(DESTINATION_TAGS.REPORT).u32(message.injected).u32(message.compared);
       return [out.u32(message.held).finish()];
+    case 'FILLING':
+      return [out.u8(DESTINATION_TAGS.FILLING).u32(message.missingPages).finish()];
+    case 'FILLED':
+      out.u8(DESTINATION_TAGS.FILLED).u32(message.faults).u32(message.faultedPages).u32(message.filledPages);
+      return [out.u32(message.faultMicros).u32(message.fillMicros).finish()];
     case 'HANDED_OVER':
       return [out.u8(DESTINATION_TAGS.HANDED_OVER).u32(message.injected).u32(message.held).finish()];
     case 'FAILED':
@@ -157,6 +174,13 @@ function readSourceMessage(type: SourceMessage['type'], input: ByteReader): Sour
       return { type, entries: input.list(() => readLogEntry(input), MAX_LOG_ENTRIES) };
     case 'LOG_END':
       return { type, inputs: input.u32(), outputs: input.u32() };
+    case 'PAGE_SERVER':
+      return { type, address: input.raw(4), port: input.u16(), key: input.raw(PAGE_KEY_BYTES) };
+    case 'MISSING':
+    case 'OWN':
+      return { type, ranges: readRanges(input) };
+    case 'FREED':
+      return { type };
     default:
       return unreachable(type);
   }
@@ -180,6 +204,17 @@ function readDestinationMessage(type: DestinationMessage['type'], input: ByteRea
       };
     case 'REPORT':
       return { type, injected: input.u32(), compared: input.u32(), held: input.u32() };
+    case 'FILLING':
+      return { type, missingPages: input.u32() };
+    case 'FILLED':
+      return {
+        type,
+        faults: input.u32(),
+        faultedPages: input.u32(),
+        filledPages: input.u32(),
+        faultMicros: input.u32(),
+        fillMicros: input.u32(),
+      };
     case 'HANDED_OVER':
       return { type, injected: input.u32(), held: input.u32() };
     case 'FAILED':

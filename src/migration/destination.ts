@@ -10,7 +10,8 @@
  * this side asks it as long as it takes, because a compare-and-set that nobody answered may still be made.
  */
 import { ComicranError } from '../base/errors.ts';
-import { awaitReturn, releasePackets, sayGivenBack, takeOver } from './hand-over-destination.ts';
+import { endOwned, FAILED_MS, type Running } from './end-destination.ts';
+import { awaitReturn, sayGivenBack } from './hand-over-destination.ts';
 import { advance, type DestinationEntry, type Migration } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
 import { failureText, Line } from './line.ts';
@@ -19,13 +20,17 @@ import { DESTINATION_MODES } from './modes/table.ts';
 import { type DestinationOutcome, type Discarded, type Halted, type Owned, withPlace } from './outcome.ts';
 import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog } from './phases.ts';
-import type { DestinationPorts, RestoringProcess } from './ports.ts';
-import type { DestinationContext, DestinationLine, DestinationPrepared, Opened, RoleOptions } from './roles.ts';
+import type { BeginOptions, DestinationPorts, RestoringProcess } from './ports.ts';
+import type {
+  DestinationBefore,
+  DestinationContext,
+  DestinationLine,
+  DestinationPrepared,
+  Opened,
+  RoleOptions,
+} from './roles.ts';
 import { settle } from './settle.ts';
 import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
-
-/** How long the source is given to read why it was for nothing. */
-const FAILED_MS = 500;
 
 export async function runDestination(
   ports: DestinationPorts,
@@ -39,7 +44,7 @@ export async function runDestination(
     phases: new PhaseLog(ports.clock, options.onProgress),
     signal: options.signal,
   };
-  return new DestinationRole(context).run();
+  return new DestinationRole(context, options.onRunning).run();
 }
 
 /** The process is complete and does not answer, TAKE has come, the journal says `taking`. */
@@ -51,12 +56,14 @@ type Concluded = { readonly kind: 'whole' } | { readonly kind: 'broken'; readonl
 class DestinationRole {
   readonly #context: DestinationContext;
   readonly #leftovers: Leftovers;
+  readonly #onRunning: RoleOptions<DestinationPhase>['onRunning'];
   #line: DestinationLine | undefined;
   /** Kept also where nobody waits for it any more: what comes of it must be destroyed. */
   #beginning: Promise<RestoringProcess> | undefined;
 
-  constructor(context: DestinationContext) {
+  constructor(context: DestinationContext, onRunning: RoleOptions<DestinationPhase>['onRunning']) {
     this.#context = context;
+    this.#onRunning = onRunning;
     this.#leftovers = new Leftovers(context.ports.clock, context.deadlines);
   }
 
@@ -79,7 +86,7 @@ class DestinationRole {
     const line = await this.#accept();
     checkHello(migration, await line.expect('HELLO', deadlines.stepMs));
     await line.send({ type: 'WELCOME', version: PROTOCOL_VERSION }, deadlines.stepMs);
-    const begin = (image: Uint8Array): Promise<RestoringProcess> => this.#begin(image);
+    const begin: DestinationBefore['begin'] = (image, how) => this.#begin(image, how);
     const prepared = await DESTINATION_MODES[migration.mode].receive({ ...this.#context, line, begin });
     entry = advance(entry, 'taking');
     await this.#step('writing the journal', ports.journal.write(entry));
@@ -98,9 +105,9 @@ class DestinationRole {
     return this.#line;
   }
 
-  #begin(image: Uint8Array): Promise<RestoringProcess> {
+  #begin(image: Uint8Array, options: BeginOptions): Promise<RestoringProcess> {
     const { ports, deadlines, signal } = this.#context;
-    this.#beginning = ports.engine.begin(image);
+    this.#beginning = ports.engine.begin(image, options);
     return within(ports.clock, deadlines.stepMs, 'beginning the process', this.#beginning, { signal });
   }
 
@@ -109,7 +116,7 @@ class DestinationRole {
     const { ports, migration, deadlines, phases } = this.#context;
     phases.enter('take');
     const tookMicros = ports.clock.nowMicros();
-    const concluding = conclude(offered);
+    const concluding = conclude(offered).finally(() => phases.mark('reproduced'));
     const { action, record } = await settle(
       { ownership: ports.ownership, clock: ports.clock, deadlines },
       migration.epoch,
@@ -123,6 +130,7 @@ class DestinationRole {
     }
     const epoch = migration.epoch + 1n;
     const ownedMicros = ports.clock.nowMicros();
+    phases.mark('recorded');
     const concluded = await concluding;
     const { line } = offered;
     if (concluded.kind === 'broken') {
@@ -130,8 +138,9 @@ class DestinationRole {
       if (returned !== undefined) return this.#giveBack(returned, epoch, concluded.error);
       phases.note(`${migration.source} is gone without the end of the log: going on with what it said before`);
     }
-    const owned = advance(offered.entry, 'owned');
-    await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(owned));
+    const entry = advance(offered.entry, 'owned');
+    await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(entry));
+    phases.mark('noted');
     phases.enter('run');
     let opened: Opened;
     try {
@@ -139,11 +148,12 @@ class DestinationRole {
     } catch (error) {
       return this.#giveBack(line, epoch, error);
     }
+    phases.mark('opened');
     const takeMicros = Math.round(ownedMicros - tookMicros);
     const runMicros = Math.round(ports.clock.nowMicros() - ownedMicros);
     // Where it does not arrive, the source asks the record and comes back.
     await line.send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs).catch(() => {});
-    return this.#finish(line, epoch, offered.passDirectly);
+    return this.#finish(line, { entry, epoch, onRunning: this.#onRunning }, offered);
   }
 
   /**
@@ -156,27 +166,19 @@ class DestinationRole {
     return awaitReturn(this.#context, this.#context.deadlines.giveBackMs);
   }
 
-  async #finish(line: DestinationLine, epoch: bigint, passDirectly: boolean): Promise<Owned> {
-    const { ports, migration, deadlines, phases } = this.#context;
-    phases.enter('hand-over');
-    let releasing: Promise<number> | undefined;
-    const release = (): Promise<number> => (releasing ??= releasePackets(ports, migration, this.#leftovers));
-    // Order is worth a short wait for a source that has gone silent, not a long one: what comes later is injected then.
-    if (passDirectly) void release();
-    const cancelTimer = ports.clock.startTimer(deadlines.holdMs, () => void release());
-    const { injected, complete, line: last } = await takeOver(this.#context, line, epoch, this.#leftovers);
-    cancelTimer();
-    phases.enter('release');
-    const held = await release();
-    if (last !== undefined && complete) {
-      await last.send({ type: 'HANDED_OVER', injected, held }, deadlines.stepMs).catch(() => {});
-      await last.closeAfterPeer(FAILED_MS);
-    }
-    last?.close();
+  async #finish(
+    line: DestinationLine,
+    owned: Running,
+    { passDirectly, fill }: Offered,
+  ): Promise<Owned | Halted<DestinationPhase>> {
+    const { phases } = this.#context;
+    const end = await endOwned(this.#context, { ...owned, line, passDirectly, fill }, this.#leftovers);
+    if ('error' in end) return this.#halt(withPlace(end.error, 'its memory is not whole'));
+    const { datagrams, filled } = end;
     return {
       outcome: 'owned',
-      epoch,
-      datagrams: { injected, held, complete },
+      ...{ epoch: owned.epoch, datagrams, filled },
+      marks: phases.marks,
       phases: phases.finish(),
       leftovers: this.#leftovers.failures,
     };

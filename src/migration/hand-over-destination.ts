@@ -3,16 +3,69 @@
  * one breaks.
  */
 import { ComicranError } from '../base/errors.ts';
-import type { Migration } from './journal.ts';
 import type { Leftovers } from './leftovers.ts';
 import { Line } from './line.ts';
-import type { DatagramsMessage, DestinationMessage, GivenBackMessage, SourceMessage } from './messages.ts';
+import {
+  DATAGRAMS_UNKNOWN,
+  type DatagramsMessage,
+  type DestinationMessage,
+  type GivenBackMessage,
+  type HandedOverMessage,
+  type SourceMessage,
+} from './messages.ts';
 import type { Channel, DestinationPorts } from './ports.ts';
 import type { DestinationAfter, DestinationLine } from './roles.ts';
 import { Deadline, within } from './waiting.ts';
 
+/** Datagrams that the source carries over, put into the sandbox. */
+export class Intake {
+  readonly #context: DestinationAfter;
+  readonly #leftovers: Leftovers;
+  #isForgotten = false;
+  injected = 0;
+  /** Packets that waited here and have been let go. */
+  held = 0;
+
+  constructor(context: DestinationAfter, leftovers: Leftovers) {
+    this.#context = context;
+    this.#leftovers = leftovers;
+  }
+
+  /** How many an earlier run of this program has taken is not known. */
+  forget(): void {
+    this.#isForgotten = true;
+  }
+
+  /** For RECEIVED. */
+  get received(): number {
+    return this.#isForgotten ? DATAGRAMS_UNKNOWN : this.injected;
+  }
+
+  get handedOver(): HandedOverMessage {
+    return { type: 'HANDED_OVER', injected: this.injected, held: this.held };
+  }
+
+  /** @returns whether that was the last. @throws ComicranError peer.protocol */
+  async take(message: SourceMessage, line: DestinationLine | undefined): Promise<boolean> {
+    const { injected } = this;
+    if (this.#isForgotten)
+      throw new ComicranError('peer.protocol', `${message.type} where it is not known what came before`);
+    if (message.type === 'DRAINED') {
+      if (message.total === injected) return true;
+      throw new ComicranError('peer.protocol', `${injected} datagrams came, the source says ${message.total}`);
+    }
+    if (message.type !== 'DATAGRAMS')
+      throw line?.unexpected(message, 'DATAGRAMS or DRAINED') ?? new ComicranError('peer.protocol', message.type);
+    if (message.first !== injected)
+      throw new ComicranError('peer.protocol', `datagram ${message.first} came, ${injected} was expected`);
+    await inject(this.#context, message, this.#leftovers);
+    this.injected += message.datagrams.length;
+    line?.recycle(message);
+    return false;
+  }
+}
+
 export type TakenOver = {
-  readonly injected: number;
   readonly complete: boolean;
   /** Where the source waits for HANDED_OVER. */
   readonly line: DestinationLine | undefined;
@@ -23,17 +76,14 @@ export type TakenOver = {
  * been sent on `line`, or could not be.
  */
 export async function takeOver(
-  context: DestinationAfter,
-  line: DestinationLine,
+  { ports, deadlines }: DestinationAfter,
+  line: DestinationLine | undefined,
   epoch: bigint,
-  leftovers: Leftovers,
+  { intake, visitors, leftovers }: { intake: Intake; visitors: Visitors; leftovers: Leftovers },
 ): Promise<TakenOver> {
-  const { ports, deadlines } = context;
   // The source may have waited for OWNED before it asked and came.
   const deadline = new Deadline(ports.clock, deadlines.ownedMs + deadlines.handOverMs);
-  using visitors = new Visitors(context, deadline);
   let current: DestinationLine | undefined = line;
-  let injected = 0;
   while (!deadline.over) {
     const alone = current === undefined;
     try {
@@ -41,18 +91,8 @@ export async function takeOver(
       if (event instanceof Line) {
         current?.close();
         current = event;
-        await current.send({ type: 'RECEIVED', epoch, datagrams: injected }, deadline.remainingMs);
-      } else if (event.type === 'DATAGRAMS') {
-        if (event.first !== injected)
-          throw new ComicranError('peer.protocol', `datagram ${event.first} came, ${injected} was expected`);
-        await inject(context, event, leftovers);
-        injected += event.datagrams.length;
-        current?.recycle(event);
-      } else if (event.type === 'DRAINED' && event.total === injected) {
-        return { injected, complete: true, line: current };
-      } else if (event.type === 'DRAINED') {
-        throw new ComicranError('peer.protocol', `${injected} datagrams came, the source says ${event.total}`);
-      } else if (current !== undefined) throw current.unexpected(event, 'DATAGRAMS or DRAINED');
+        await current.send({ type: 'RECEIVED', epoch, datagrams: intake.received }, deadline.remainingMs);
+      } else if (await intake.take(event, current)) return { complete: true, line: current };
     } catch (error) {
       leftovers.add('taking over datagrams', error);
       if (alone) break;
@@ -60,7 +100,7 @@ export async function takeOver(
       current = undefined;
     }
   }
-  return { injected, complete: false, line: current };
+  return { complete: false, line: current };
 }
 
 /** @returns the line on which the source has come back; undefined where it has not in time. */
@@ -94,19 +134,15 @@ export async function sayGivenBack(
 }
 
 /**
- * Ends the hold at a destination that owns, and with it the migration. Tried twice: a process whose packets are held
- * for ever is as good as dead.
- * @returns how many packets were held
+ * Ends the hold at a destination that owns. Tried twice: a process whose packets are held for ever is as good as dead.
+ * @returns how many packets were held; undefined: they still are
  */
 export async function releasePackets(
-  ports: Pick<DestinationPorts, 'packets' | 'journal'>,
-  migration: Migration,
+  { packets }: Pick<DestinationPorts, 'packets'>,
   leftovers: Leftovers,
-): Promise<number> {
-  const release = () => leftovers.result('releasing the packets', () => ports.packets.release());
-  const released = (await release()) ?? (await release());
-  if (released !== undefined) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
-  return released?.held ?? 0;
+): Promise<number | undefined> {
+  const release = () => leftovers.result('releasing the packets', () => packets.release());
+  return ((await release()) ?? (await release()))?.held;
 }
 
 /** Where a datagram cannot be injected it is lost, and the others are not. */
@@ -125,7 +161,7 @@ async function inject({ ports, deadlines }: DestinationAfter, message: Datagrams
 const NEVER = new Promise<never>(() => {});
 
 /** Connections on which the source comes back. Each has said HAND_OVER. */
-class Visitors implements Disposable {
+export class Visitors implements Disposable {
   readonly #context: DestinationAfter;
   readonly #deadline: Deadline;
   #next: Promise<DestinationLine>;
@@ -165,7 +201,8 @@ class Visitors implements Disposable {
     while (!this.#disposed) {
       const channel: Channel<DestinationMessage, SourceMessage> = await ports.accept(this.#deadline.remainingMs);
       const line: DestinationLine = new Line(channel, ports.clock, migration.source);
-      const hello = await line.expect('HAND_OVER', this.#deadline.remainingMs).catch(() => undefined);
+      const patienceMs = Math.min(this.#deadline.remainingMs, this.#context.deadlines.stepMs);
+      const hello = await line.expect('HAND_OVER', patienceMs).catch(() => undefined);
       if (hello?.migrationId === migration.id) return line;
       line.close();
     }

@@ -4,11 +4,12 @@
  */
 import { ComicranError } from '../base/errors.ts';
 import { encodedDatagramBytes } from './codec-fields.ts';
+import { awaitFilled } from './fill-source.ts';
 import { advance, type SourceEntry } from './journal.ts';
 import type { Leftovers } from './leftovers.ts';
-import { MAX_PART_BYTES } from './messages.ts';
+import { DATAGRAMS_UNKNOWN, type FilledMessage, MAX_PART_BYTES } from './messages.ts';
 import { reconnect, type Verdict } from './offer.ts';
-import type { Moved } from './outcome.ts';
+import { type Moved, withPlace } from './outcome.ts';
 import type { CarriedDatagram, StoppedProcess } from './ports.ts';
 import type { SourceAfter, SourceLine } from './roles.ts';
 import { Deadline, sleep, within } from './waiting.ts';
@@ -16,9 +17,16 @@ import { Deadline, sleep, within } from './waiting.ts';
 /** Far beyond what the receive buffers of a sandbox's sockets hold. What comes behind it is dropped and counted. */
 const MAX_CARRIED_BYTES = 256 << 20;
 
+export type SourceEnd = {
+  readonly datagrams: Moved['datagrams'];
+  readonly filled: FilledMessage | undefined;
+  /** The process is needed and stays, stopped, with the journal's entry: nothing is heard of the destination. */
+  readonly halted?: ComicranError;
+};
+
 /**
  * The end of a source whose destination owns: hands over, then ends the process. Does not throw.
- * @param entry of the journal, at `offered` or `given`
+ * @param entry of the journal, at `offered`, `given` or `filled`
  */
 export async function endGiven(
   context: SourceAfter,
@@ -26,21 +34,48 @@ export async function endGiven(
   verdict: Extract<Verdict, { readonly kind: 'given' }>,
   process: StoppedProcess,
   leftovers: Leftovers,
-): Promise<Moved['datagrams']> {
-  const { ports, migration, phases } = context;
-  phases.enter('hand-over');
-  await leftovers.tidy('noting that the destination owns', () => ports.journal.write(advance(entry, 'given')));
-  let handedOver: HandedOver = { carried: 0, dropped: 0, confirmed: false, failures: [] };
-  if (verdict.line === undefined) {
-    leftovers.add('handing over datagrams', `${migration.destination} cannot be reached`);
-    handedOver = await countLost(context);
-  } else handedOver = await handOver(context, verdict.line, verdict.first);
-  for (const failure of handedOver.failures) leftovers.add('handing over datagrams', failure);
+): Promise<SourceEnd> {
+  const { ports, migration, phases, deadlines } = context;
+  const isPaged = migration.mode === 'postcopy';
+  let line = verdict.line;
+  let handedOver: HandedOver = { carried: 0, dropped: 0, confirmed: false, failures: [], line };
+  let filled: FilledMessage | undefined;
+  if (entry.stage !== 'filled') {
+    phases.enter('hand-over');
+    const given = advance(entry, 'given');
+    await leftovers.tidy('noting that the destination owns', () => ports.journal.write(given));
+    if (line === undefined) {
+      leftovers.add('handing over datagrams', `${migration.destination} cannot be reached`);
+      // A paged one stays, with what waits in its sockets.
+      if (!isPaged) handedOver = await countLost(context);
+    } else if (verdict.first === DATAGRAMS_UNKNOWN) handedOver = { ...(await countLost(context)), line };
+    else handedOver = await handOver(context, line, verdict.first);
+    line = handedOver.line;
+    for (const failure of handedOver.failures) leftovers.add('handing over datagrams', failure);
+    if (isPaged) {
+      phases.enter('fill');
+      try {
+        ({ filled, line } = await awaitFilled(context, line));
+      } catch (error) {
+        const halted = withPlace(error, `the process of ${migration.sandbox} is kept at ${migration.source}`);
+        return { datagrams: datagramsOf(handedOver), filled, halted };
+      }
+      // Should this program end here, the next one need not ask: the destination may not be there to answer any more.
+      const noted = advance(given, 'filled');
+      await leftovers.tidy('noting that the destination has all', () => ports.journal.write(noted));
+    }
+  }
   phases.enter('end');
   // Where the process is still there, so is the entry: the next daemon ends it.
-  if (await leftovers.tidy('ending the process', () => process.kill()))
+  if (await leftovers.tidy('ending the process', () => process.kill())) {
+    if (isPaged) await line?.send({ type: 'FREED' }, deadlines.handOverMs).catch(() => undefined);
     await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
-  const { carried, dropped, confirmed } = handedOver;
+  }
+  line?.close();
+  return { datagrams: datagramsOf(handedOver), filled };
+}
+
+function datagramsOf({ carried, dropped, confirmed }: HandedOver): Moved['datagrams'] {
   return { carried, dropped, confirmed };
 }
 
@@ -50,6 +85,8 @@ type HandedOver = {
   readonly confirmed: boolean;
   /** Why it is not confirmed, or the sockets could not be read to the end. */
   readonly failures: readonly unknown[];
+  /** Where the destination can be heard. */
+  readonly line: SourceLine | undefined;
 };
 
 /** Nobody takes what waits in the sockets: it goes with the process, and is told as dropped. */
@@ -66,7 +103,7 @@ async function countLost({ ports, deadlines }: SourceAfter): Promise<HandedOver>
       failures.push(error);
       return 0;
     });
-  return { carried: 0, dropped: dropped + lost, confirmed: false, failures };
+  return { carried: 0, dropped: dropped + lost, confirmed: false, failures, line: undefined };
 }
 
 /**
@@ -100,7 +137,12 @@ async function handOver(context: SourceAfter, line: SourceLine, first: number): 
     try {
       if (current === undefined) {
         current = await reconnect(context, deadline);
-        queue.goBackTo((await current.expect('RECEIVED', Math.min(answerMs, deadline.remainingMs))).datagrams);
+        const { datagrams } = await current.expect('RECEIVED', Math.min(answerMs, deadline.remainingMs));
+        if (datagrams === DATAGRAMS_UNKNOWN) {
+          failures.push(`${context.migration.destination} does not know any more which datagrams it has had`);
+          break;
+        }
+        queue.goBackTo(datagrams);
       }
       await sendAll(queue, current, deadline);
       await current.expect('HANDED_OVER', Math.min(answerMs, deadline.remainingMs));
@@ -113,8 +155,7 @@ async function handOver(context: SourceAfter, line: SourceLine, first: number): 
     }
   }
   const dropped = (await draining) + queue.dropped;
-  current?.close();
-  return { carried: queue.total - first, dropped, confirmed, failures: confirmed ? [] : failures };
+  return { carried: queue.total - first, dropped, confirmed, failures: confirmed ? [] : failures, line: current };
 }
 
 async function sendAll(queue: DatagramQueue, line: SourceLine, deadline: Deadline): Promise<void> {

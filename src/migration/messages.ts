@@ -40,14 +40,37 @@
  *       │ ◄───────────────────────────────────────────── OWNED ── │
  *       │ ── DATAGRAMS × n, DRAINED   what came behind LOG_END ──► │
  *
+ * In mode `precopy` the process at the source goes on at first:
+ *
+ *       │ ── PAGES × n   rounds of what it has written ─────────► │  keeps them; a later copy of a page replaces the earlier
+ *     freezes, when little is left                                │
+ *       │ ── OWN × n     which pages it has at the end ─────────► │  forgets all others
+ *       │ ── IMAGE × n, PAGES × n, END ─────────────────────────► │  builds it of those and these
+ *
+ * In mode `postcopy` most pages come when the destination owns, over connections of their own (paging/):
+ *
+ *       │ ── PAGE_SERVER where they are to be had ──────────────► │
+ *     freezes                                                     │
+ *       │ ── IMAGE × n                                            │
+ *       │ ── MISSING × n which pages come later ────────────────► │
+ *       │ ── PAGES × n   what is needed at once ────────────────► │
+ *       │ ── END ───────────────────────────────────────────────► │  begins to fetch the rest; finishes
+ *       │      …READY to HANDED_OVER as ever…                     │  runs; whoever touches a missing page waits for it
+ *       │ ◄──────────────────────────────────────── FILLING × n ─ │  now and then: how much is missing
+ *       │ ◄──────────────────────────────────────────── FILLED ── │  nothing is
+ *     kills its process                                           │
+ *       │ ── FREED ─────────────────────────────────────────────► │
+ *
+ * Behind RECEIVED, too, FILLING and FILLED come: FILLED is said on every connection until FREED has been heard.
+ *
  * A destination that owns and then cannot let the process run has destroyed it and says GIVEN_BACK instead of OWNED (or
  * instead of RECEIVED); the source takes the epoch after that one and runs on.
  */
 import type { ModeName } from './modes.ts';
-import type { CarriedDatagram, LogEntry, PageRange } from './ports.ts';
+import type { CarriedDatagram, LogEntry, PageRange, PageServer } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** Page size of x86-64: pages are moved in whole ones. */
 export const PAGE_BYTES = 4096;
@@ -68,6 +91,9 @@ export const MAX_LOG_ENTRIES = 1024;
 export const MAX_NAME_BYTES = 256;
 export const MAX_SENTENCE_BYTES = 4096;
 
+/** In RECEIVED: how many there were is not known any more, so that none can be taken again. */
+export const DATAGRAMS_UNKNOWN = 0xffff_ffff;
+
 /** Tag numbers: 1 to 63 from the source, 65 to 127 from the destination. A number is never given a second meaning. */
 export const SOURCE_TAGS = {
   HELLO: 1,
@@ -81,6 +107,10 @@ export const SOURCE_TAGS = {
   HAND_OVER: 9,
   LOG: 10,
   LOG_END: 11,
+  PAGE_SERVER: 12,
+  MISSING: 13,
+  OWN: 14,
+  FREED: 15,
 } as const satisfies Record<SourceMessage['type'], number>;
 
 export const DESTINATION_TAGS = {
@@ -92,6 +122,8 @@ export const DESTINATION_TAGS = {
   RECEIVED: 70,
   GIVEN_BACK: 71,
   REPORT: 72,
+  FILLING: 73,
+  FILLED: 74,
 } as const satisfies Record<DestinationMessage['type'], number>;
 
 export type HelloMessage = {
@@ -133,6 +165,15 @@ export type LogMessage = { readonly type: 'LOG'; readonly entries: readonly LogE
 /** The process at the source is stopped, and this is how much the whole log holds. */
 export type LogEndMessage = { readonly type: 'LOG_END'; readonly inputs: number; readonly outputs: number };
 
+/** Where the destination gets the pages that come later. */
+export type PageServerMessage = { readonly type: 'PAGE_SERVER' } & PageServer;
+/** Pages that come later. At most {@link MAX_RANGES}. */
+export type MissingMessage = { readonly type: 'MISSING'; readonly ranges: readonly PageRange[] };
+/** Pages with contents when the process was stopped: of those that came before, all others are gone. */
+export type OwnMessage = { readonly type: 'OWN'; readonly ranges: readonly PageRange[] };
+/** The process at the source has ended. */
+export type FreedMessage = { readonly type: 'FREED' };
+
 export type WelcomeMessage = { readonly type: 'WELCOME'; readonly version: number };
 /** Durations by the destination's clock. */
 export type ReadyMessage = {
@@ -161,8 +202,24 @@ export type ReportMessage = {
   readonly compared: number;
   readonly held: number;
 };
+/** So many pages are missing, of a process that runs. */
+export type FillingMessage = { readonly type: 'FILLING'; readonly missingPages: number };
+/** No page is missing any more, and nobody listens for those who would touch one. */
+export type FilledMessage = {
+  readonly type: 'FILLED';
+  /** How often somebody had to wait for a page. */
+  readonly faults: number;
+  /** Pages that came because somebody waited, with those around them, and those that came in the background. */
+  readonly faultedPages: number;
+  readonly filledPages: number;
+  /** Of those who had to wait: how long, by half of them. */
+  readonly faultMicros: number;
+  /** From the process being let run to its last page being there. */
+  readonly fillMicros: number;
+};
 export type HandedOverMessage = { readonly type: 'HANDED_OVER'; readonly injected: number; readonly held: number };
 export type FailedMessage = FailureText & { readonly type: 'FAILED' };
+/** `datagrams` have been taken; the next one is expected. Or {@link DATAGRAMS_UNKNOWN}. */
 export type ReceivedMessage = { readonly type: 'RECEIVED'; readonly epoch: bigint; readonly datagrams: number };
 /** `epoch` is the one that the destination has taken and does not use. */
 export type GivenBackMessage = FailureText & { readonly type: 'GIVEN_BACK'; readonly epoch: bigint };
@@ -181,7 +238,11 @@ export type SourceMessage =
   | AbortMessage
   | HandOverMessage
   | LogMessage
-  | LogEndMessage;
+  | LogEndMessage
+  | PageServerMessage
+  | MissingMessage
+  | OwnMessage
+  | FreedMessage;
 
 export type DestinationMessage =
   | WelcomeMessage
@@ -191,6 +252,8 @@ export type DestinationMessage =
   | FailedMessage
   | ReceivedMessage
   | GivenBackMessage
-  | ReportMessage;
+  | ReportMessage
+  | FillingMessage
+  | FilledMessage;
 
 export type Message = SourceMessage | DestinationMessage;

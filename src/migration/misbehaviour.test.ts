@@ -64,7 +64,7 @@ test('a source that says the wrong thing before TAKE: refused by name, nothing l
   const cases: readonly (readonly [string, readonly SourceMessage[], RegExp])[] = [
     ['no HELLO', [IMAGE], /vm1 sent IMAGE where HELLO was expected/],
     ['pages first', [HELLO, PAGES], /vm1 sent PAGES where IMAGE was expected/],
-    ['another version', [{ ...HELLO, version: 99 }], /version of the protocol is 99, 2 was expected/],
+    ['another version', [{ ...HELLO, version: 99 }], /version of the protocol is 99, 3 was expected/],
     [
       'an image with a hole',
       [HELLO, { ...IMAGE, offset: 4, bytes: new Uint8Array(4) }],
@@ -144,7 +144,7 @@ test('a destination that says the wrong thing before TAKE: the source runs on, a
   const ready: DestinationMessage = { type: 'READY', beginMicros: 0, pagesMicros: 0, finishMicros: 0 };
   const cases: readonly (readonly [readonly DestinationMessage[], RegExp])[] = [
     [[ready], /vm2 sent READY where WELCOME was expected/],
-    [[{ ...welcome, version: 3 }], /vm2 speaks version 3/],
+    [[{ ...welcome, version: 9 }], /vm2 speaks version 9/],
     [[welcome, welcome], /vm2 sent WELCOME where READY was expected/],
     [
       [welcome, { type: 'OWNED', epoch: 8n, takeMicros: 0, runMicros: 0, ...nothingReplayed }],

@@ -4,6 +4,7 @@
  */
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { MODES } from './modes.ts';
 import { checkNothingLost, checkOneInstance, runScenario, type ScenarioOptions } from './test-kit/scenario.ts';
 
 const death = fc.record({
@@ -28,6 +29,9 @@ const outage = fc
 const scenario = fc.record(
   {
     seed: fc.nat(),
+    mode: fc.constantFrom(...MODES),
+    // Each page of `postcopy` comes at once, or takes as long as the rest of the migration.
+    pageMicros: fc.constantFrom(30, 8_000),
     requests: fc.constant(20),
     deaths: fc.record({ source: deaths, destination: deaths }),
     silently: fc.boolean(),
@@ -36,7 +40,7 @@ const scenario = fc.record(
     abortAt: fc.nat(5_000),
     restartMicros: fc.oneof(fc.nat(5_000), fc.nat(1_500_000)),
   },
-  { requiredKeys: ['seed', 'requests'] },
+  { requiredKeys: ['seed', 'mode', 'requests'] },
 );
 
 test('random deaths, broken connections, outages of the sdn and aborts: exactly one instance', async () => {

@@ -5,6 +5,10 @@
 export const MODES = [
   /** A silent copy is fed with the same input until it has caught up; the source is stopped for a moment only. */
   'replicated',
+  /** Stop, send what it needs at once, go; the rest of its memory follows while it runs. */
+  'postcopy',
+  /** Send its memory in rounds while it runs, stop, send what was written last, go. */
+  'precopy',
   /** Stop, send everything, go. */
   'stopcopy',
 ] as const;

@@ -9,7 +9,7 @@ import { type OwnedMessage, PROTOCOL_VERSION } from './messages.ts';
 import { contradiction, decideSource, type Knowledge } from './ownership.ts';
 import type { SourceAfter, SourceLine } from './roles.ts';
 import { settle } from './settle.ts';
-import { Deadline, sleep, within } from './waiting.ts';
+import { Deadline, type Deadlines, sleep, within } from './waiting.ts';
 
 /** What became of an offer. */
 export type Verdict =
@@ -43,7 +43,7 @@ export async function offer(
     await line.send({ type: 'TAKE', expectedEpoch: migration.epoch }, deadlines.ownedMs);
     await conclude?.();
     let answer = await line.receive(deadlines.ownedMs, 'OWNED');
-    // Was on its way when TAKE went out.
+    // They were on their way when TAKE went out.
     while (answer.type === 'REPORT') answer = await line.receive(deadlines.ownedMs, 'OWNED');
     if (answer.type === 'OWNED' && answer.epoch === migration.epoch + 1n)
       return { kind: 'given', epoch: answer.epoch, line, first: 0, owned: answer };
@@ -96,7 +96,7 @@ async function takeBack(context: SourceAfter, entry: SourceEntry, reason: unknow
 async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): Promise<Verdict> {
   const { deadlines, migration, phases, ports } = context;
   const isCopy = migration.mode === 'replicated';
-  const deadline = new Deadline(ports.clock, isCopy ? deadlines.confirmMs : deadlines.handOverMs);
+  const deadline = new Deadline(ports.clock, patienceMs(entry, deadlines));
   for (let pauseMs = deadlines.retryMs / 64; !deadline.over; pauseMs *= 2) {
     const line = await reconnect(context, deadline).catch((error: unknown) => phases.note(messageOf(error)));
     if (line !== undefined) {
@@ -120,6 +120,12 @@ async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): 
     await sleep(ports.clock, Math.min(pauseMs, deadlines.retryMs, deadline.remainingMs));
   }
   return { kind: 'given', epoch, line: undefined, first: 0, owned: undefined };
+}
+
+/** How long the destination is waited for; after that the process goes, or, where its memory is needed, is kept for an operator. */
+function patienceMs({ migration, stage }: SourceEntry, { confirmMs, fillMs, handOverMs }: Deadlines): number {
+  if (migration.mode === 'replicated') return confirmMs;
+  return migration.mode === 'postcopy' && stage !== 'filled' ? fillMs : handOverMs;
 }
 
 /** @returns the epoch, where the destination has given the record back; undefined where it has not, or nobody knows. */

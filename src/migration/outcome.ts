@@ -1,5 +1,7 @@
 /** How a migration has ended on a side. A role does not throw: each of its ends says where the process is. */
 import { ComicranError, messageOf } from '../base/errors.ts';
+import type { FillEnd } from './fill-destination.ts';
+import type { FilledMessage } from './messages.ts';
 import type { ModeName } from './modes.ts';
 import type { DestinationPhase, PhaseTime, SourcePhase } from './phases.ts';
 
@@ -55,6 +57,12 @@ export type Moved = {
     /** True where the destination has said that it has every carried one. */
     readonly confirmed: boolean;
   };
+  /** Postcopy: how its memory came to the destination while it ran there. */
+  readonly filled: FilledMessage | undefined;
+  /** Precopy: how often its memory was sent while it ran here. */
+  readonly rounds: number | undefined;
+  /** Where the time of the cutover went, for people. */
+  readonly marks: string;
   readonly phases: readonly PhaseTime<SourcePhase>[];
   /** Undefined where the destination's own word has not arrived, but the record says that it owns. */
   readonly destination: DestinationTimes | undefined;
@@ -94,6 +102,10 @@ export type Owned = {
     /** True where the source has said that there are no more. */
     readonly complete: boolean;
   };
+  /** Postcopy: how the rest of its memory came, and how long that took from its first instruction on. */
+  readonly filled: FillEnd | undefined;
+  /** Where the time of taking over went, for people. */
+  readonly marks: string;
   readonly phases: readonly PhaseTime<DestinationPhase>[];
   readonly leftovers: readonly Error[];
 };

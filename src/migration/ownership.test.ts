@@ -40,6 +40,8 @@ test('the source', () => {
     ['given', 'not-asked', 'kill'],
     ['given', 'no-answer', 'kill'],
     ['given', record('S', 5n), 'kill'],
+    ['filled', 'not-asked', 'kill'],
+    ['filled', 'no-answer', 'kill'],
   ];
   for (const [stage, known, action] of table)
     assert.equal(decideSource(stage, migration, known), action, `${stage} ${JSON.stringify(known, text)}`);
@@ -62,6 +64,7 @@ test('the destination', () => {
     ['taking', record('S', 4n), 'halt'],
     ['owned', 'not-asked', 'run'],
     ['owned', 'no-answer', 'run'],
+    ['filled', 'not-asked', 'run'],
   ];
   for (const [stage, known, action] of table)
     assert.equal(decideDestination(stage, migration, known), action, `${stage} ${JSON.stringify(known, text)}`);

@@ -21,7 +21,7 @@ export type SourceAction =
   | 'resume'
   /** Takes the next epoch for itself, then decides again. */
   | 'fence'
-  /** The destination owns: hands over what waits in its sockets, then ends it. */
+  /** The destination owns: hands over what waits in its sockets, and what it misses of its memory, then ends it. */
   | 'kill'
   /** Leaves it stopped and asks again later. */
   | 'wait'
@@ -34,6 +34,7 @@ export function decideSource(stage: SourceStage, migration: Migration, known: Kn
       // TAKE has not been sent, so the destination has not touched the record and destroys what it has.
       return 'resume';
     case 'given':
+    case 'filled':
       return 'kill';
     case 'offered': {
       if (known === 'not-asked') return 'fence';
@@ -66,6 +67,7 @@ export function decideDestination(stage: DestinationStage, migration: Migration,
     case 'receiving':
       return 'destroy';
     case 'owned':
+    case 'filled':
       return 'run';
     case 'taking': {
       if (known === 'not-asked') return 'take';

@@ -4,6 +4,7 @@ import type { Clock } from './ports.ts';
 export const SOURCE_PHASES = {
   connect: 'reaching the destination and agreeing on what comes',
   watch: 'beginning to watch what goes into the process and comes out of it',
+  copy: 'copying its memory while it runs, in rounds, until little is left',
   freeze: 'stopping the process and capturing it; replicated: for a moment, otherwise nobody runs from here on',
   image: 'sending the process without its pages',
   pages: 'reading and sending its memory',
@@ -11,11 +12,13 @@ export const SOURCE_PHASES = {
   follow: 'feeding the copy at the destination until it has caught up',
   commit: 'giving the right to answer away; at the end of it the destination runs',
   'hand-over': 'carrying over the datagrams that came while nobody ran',
+  fill: 'serving the rest of its memory to the destination, where it runs',
   end: 'ending the process here',
 } as const;
 
 export const DESTINATION_PHASES = {
   accept: 'waiting for the source and agreeing on what comes',
+  copy: 'receiving its memory while it runs at the source',
   image: 'receiving the process without its pages',
   build: 'building the process',
   pages: 'receiving and writing its memory',
@@ -26,6 +29,7 @@ export const DESTINATION_PHASES = {
   run: 'letting the process run',
   'hand-over': 'injecting the datagrams that came while nobody ran',
   release: 'handing over the packets that were held',
+  fill: 'fetching the rest of its memory, while it runs here',
 } as const;
 
 export type SourcePhase = keyof typeof SOURCE_PHASES;
@@ -49,6 +53,8 @@ export type Progress<Phase extends string> = {
   readonly lag?: LogLag;
   /** Something that an operator should know: "the sdn does not answer". */
   readonly note?: string;
+  /** Of a process that runs at the destination: bytes that have not come yet. */
+  readonly missingBytes?: number;
 };
 
 /** Datagrams in and out that the copy has not had, or not made. */
@@ -68,6 +74,8 @@ export class PhaseLog<Phase extends string> {
   #doneBytes = 0;
   #totalBytes = 0;
   #lag: LogLag | undefined;
+  readonly #marks: { readonly moment: string; readonly atMicros: number }[] = [];
+  #missingBytes: number | undefined;
 
   constructor(clock: Clock, listener: ((progress: Progress<Phase>) => void) | undefined) {
     this.#clock = clock;
@@ -109,8 +117,23 @@ export class PhaseLog<Phase extends string> {
     if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
   }
 
+  setMissing(bytes: number): void {
+    this.#missingBytes = bytes;
+    if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
+  }
+
   note(text: string): void {
     this.#report(text);
+  }
+
+  /** Notes a moment of the phase under way, for whoever wants to know where the time goes. */
+  mark(moment: string): void {
+    this.#marks.push({ moment, atMicros: this.elapsedMicros - (this.#current?.startMicros ?? 0) });
+  }
+
+  /** For people: each moment with the microseconds since its phase began. */
+  get marks(): string {
+    return this.#marks.map(({ moment, atMicros }) => `${moment} ${Math.round(atMicros)}`).join(', ');
   }
 
   /** @returns the times of all phases, in order. */
@@ -137,6 +160,7 @@ export class PhaseLog<Phase extends string> {
       totalBytes: this.#totalBytes,
       ...(this.#lag === undefined ? {} : { lag: this.#lag }),
       ...(note === undefined ? {} : { note }),
+      ...(this.#missingBytes === undefined ? {} : { missingBytes: this.#missingBytes }),
     };
     try {
       this.#listener(progress);

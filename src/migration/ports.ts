@@ -19,6 +19,17 @@ export type PageRange = { readonly start: bigint; readonly length: number };
 
 // ------------------------------------------------------------------------------------------------------- the source
 
+/** Where pages that come later are to be had. */
+export type PageServer = {
+  /** IPv4, 4 bytes. */
+  readonly address: Uint8Array;
+  readonly port: number;
+  /** Of this migration's page connections; {@link PAGE_KEY_BYTES} bytes. */
+  readonly key: Uint8Array;
+};
+
+export const PAGE_KEY_BYTES = 32;
+
 /** The process at the source. Created after everything that can be refused has been refused. */
 export interface SourceProcess {
   /**
@@ -67,8 +78,13 @@ export interface StoppedProcess {
 export interface FrozenProcess extends StoppedProcess {
   /** The process image (image/), without page contents. */
   readonly image: Uint8Array;
-  /** Pages with contents that the destination cannot get from files: ascending, not overlapping. */
+  /**
+   * Pages with contents that the destination cannot get from files, and that have not been told by {@link SourceCopying}:
+   * ascending, not overlapping.
+   */
   readonly pages: readonly PageRange[];
+  /** As `pages`, with those that have been told. One that was told and is not in here is gone. */
+  readonly ownPages: readonly PageRange[];
   /**
    * Fills `into` with the memory of `ranges`, one behind another; `into` is as long as all of them together. At most
    * {@link import('./messages.ts').MAX_RANGES} ranges a call, so that one process_vm_readv(2) can do it. The port
@@ -88,6 +104,36 @@ export interface SourcePackets {
    * @returns how many datagrams full receive queues have dropped since the freeze.
    */
   drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ dropped: number }>;
+}
+
+/** Copies memory while its process runs: what has been written is told in rounds. */
+export interface SourceCopying {
+  /** Begins to notice writes. @throws ComicranError needs.kernel where there is no way to; the process is not touched then */
+  start(): Promise<void>;
+  /**
+   * Makes rounds until little is left to copy, or as much as before. The first tells all pages, each other one those that
+   * were written since. What was written during the last one is in {@link FrozenProcess.pages}.
+   * @param copy copies a round; the next one begins behind it. Its failure is this one's.
+   * @returns how many rounds there were
+   */
+  rounds(copy: (pages: readonly PageRange[]) => Promise<void>): Promise<number>;
+  /** As {@link FrozenProcess.readPages}, of pages of a round. */
+  readPages(ranges: readonly PageRange[], into: Uint8Array): void | Promise<void>;
+  /** Notices nothing any more. May be repeated. */
+  close(): void | Promise<void>;
+}
+
+/** Serves the memory of a process to a destination where it runs already. */
+export interface SourcePaging {
+  /**
+   * Opens the page server; nothing is read before somebody asks, which is when the process has been stopped. A daemon that
+   * starts again opens it where the one before it had it.
+   */
+  serve(): Promise<PageServer>;
+  /** Which pages must be there before the process can be finished, and which may come later. */
+  split(process: FrozenProcess): { readonly eager: readonly PageRange[]; readonly later: readonly PageRange[] };
+  /** Serves no more: before the process runs on. May be repeated, also where nothing was served. */
+  close(): void | Promise<void>;
 }
 
 /** Where datagrams come from and go to; addresses of 4 bytes. */
@@ -219,8 +265,45 @@ export interface DestinationReplay {
 /** The destination's engine: a skeleton of the sandbox waits, no process in it yet. */
 export interface DestinationEngine {
   /** Starts to build the process. Refuses (ComicranError) an image that cannot live here, and leaves nothing then. */
-  begin(image: Uint8Array): Promise<RestoringProcess>;
+  begin(image: Uint8Array, options: BeginOptions): Promise<RestoringProcess>;
 }
+
+export type BeginOptions = {
+  /** Pages may be missing when the process runs. */
+  readonly lazy: boolean;
+};
+
+/** Brings pages that are missing into a process that runs. */
+export interface DestinationPaging {
+  /**
+   * Begins to fetch what is missing of the process that is being built. When it has answered, the process may be finished,
+   * and should this program end, whoever touches a missing page waits for the next one to {@link adopt} the process.
+   * It ends when the process is destroyed.
+   */
+  start(missing: readonly PageRange[], server: PageServer): Promise<Fill>;
+  /** Goes on where an earlier run of this program ended. */
+  adopt(): Promise<Fill>;
+}
+
+/** The rest of a process's memory on its way. */
+export interface Fill {
+  /**
+   * Resolves when nothing is missing any more, or the process has ended, and nobody listens for faults.
+   * @throws ComicranError: what is missing will not come, such as process.gone; the process waits for it.
+   */
+  filled(): Promise<FillCounts>;
+  missingPages(): number | Promise<number>;
+}
+
+export type FillCounts = {
+  /** How often somebody had to wait for a page. */
+  readonly faults: number;
+  /** Pages that came because somebody waited, with those around them, and those that came in the background. */
+  readonly faultedPages: number;
+  readonly filledPages: number;
+  /** The median time for which somebody waited; 0 where nobody did. */
+  readonly faultMicros: number;
+};
 
 /** A complete process at the destination that does not run yet, or may already where a daemon finds it again. */
 export interface RestoredProcess {
@@ -309,6 +392,8 @@ export type SourcePorts = {
   readonly process: SourceProcess;
   readonly packets: SourcePackets;
   readonly traffic: SourceTraffic;
+  readonly copying: SourceCopying;
+  readonly paging: SourcePaging;
   /** A new connection to the destination of this migration; called again after one has broken behind TAKE. */
   readonly connect: (timeoutMs: number) => Promise<Channel<SourceMessage, DestinationMessage>>;
   readonly ownership: Ownership;
@@ -321,6 +406,7 @@ export type DestinationPorts = {
   readonly engine: DestinationEngine;
   readonly packets: DestinationPackets;
   readonly replay: DestinationReplay;
+  readonly paging: DestinationPaging;
   /**
    * The next connection of this migration's source; one that proves to be somebody else's is not told of. Rejects when
    * nobody has come in time, or when nobody can come any more. A role may wait here and on an older connection at once.

@@ -6,6 +6,8 @@
  * `halted`, it is stopped. The journal's entry is cleared unless something is left to be done.
  */
 import { type ComicranError, messageOf } from '../base/errors.ts';
+import { endOwned } from './end-destination.ts';
+import type { FillEnd } from './fill-destination.ts';
 import { releasePackets } from './hand-over-destination.ts';
 import { endGiven } from './hand-over-source.ts';
 import { advance, type DestinationEntry, type Migration, type SourceEntry } from './journal.ts';
@@ -14,17 +16,20 @@ import { resolveOffer } from './offer.ts';
 import { type Moved, withPlace } from './outcome.ts';
 import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog, type SourcePhase } from './phases.ts';
-import type { DestinationPorts, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
+import type { DestinationPorts, Fill, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { RoleOptions, SourceAfter } from './roles.ts';
 import { settle } from './settle.ts';
 import { DEFAULT_DEADLINES, type Deadlines, sleep, within } from './waiting.ts';
 
-export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic'> & {
+export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic' | 'copying'> & {
   /** The sandbox's root process, whatever state it is in. */
   readonly process: StoppedProcess;
 };
 
-export type DestinationRecoveryPorts = Omit<DestinationPorts, 'engine' | 'accept' | 'replay'> & {
+export type DestinationRecoveryPorts = Omit<DestinationPorts, 'engine' | 'accept' | 'replay' | 'paging'> & {
+  /** Postcopy: where the source comes back to. In the other modes it is not waited for. */
+  readonly accept: DestinationPorts['accept'];
+  readonly paging: Pick<DestinationPorts['paging'], 'adopt'>;
   /** The gate of a silent copy: taken away, and what it held with it. May be repeated. */
   readonly replay: Pick<DestinationPorts['replay'], 'discard'>;
   /** How long ago the journal's entry was written. */
@@ -44,12 +49,18 @@ export type SourceRecovery = End &
 
 export type DestinationRecovery = End &
   (
-    | { readonly outcome: 'owned'; readonly epoch: bigint; readonly held: number }
+    | {
+        readonly outcome: 'owned';
+        readonly epoch: bigint;
+        readonly held: number;
+        /** Postcopy: how the rest of its memory has come. */
+        readonly filled: FillEnd | undefined;
+      }
     | { readonly outcome: 'discarded' }
     | { readonly outcome: 'halted'; readonly error: ComicranError }
   );
 
-type RecoveryOptions<Phase extends string> = Pick<RoleOptions<Phase>, 'deadlines' | 'onProgress'>;
+type RecoveryOptions<Phase extends string> = Pick<RoleOptions<Phase>, 'deadlines' | 'onProgress' | 'onRunning'>;
 
 export async function recoverSource(
   ports: SourceRecoveryPorts,
@@ -71,7 +82,9 @@ export async function recoverSource(
     leftovers: leftovers.failures,
   });
 
+  const isPaged = migration.mode === 'postcopy';
   const runOn = async (epoch: bigint): Promise<SourceRecovery> => {
+    if (isPaged) await leftovers.tidy('serving no more pages', () => ports.paging.close());
     if (!(await leftovers.tidy('letting the process run on', () => ports.process.resume())))
       return halted(withPlace(leftovers.failures.at(-1), `sandbox ${migration.sandbox} belongs here and does not run`));
     await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
@@ -80,6 +93,9 @@ export async function recoverSource(
 
   if (entry.stage === 'sending') return runOn(migration.epoch);
   context.phases.enter('commit');
+  // Whether the destination owns or not: if it does, it may be waiting for a page.
+  if (isPaged && entry.stage !== 'filled')
+    await leftovers.result('opening the page server', () => ports.paging.serve());
   const verdict = await resolveOffer(context, entry, undefined);
   switch (verdict.kind) {
     case 'kept':
@@ -87,7 +103,9 @@ export async function recoverSource(
     case 'halted':
       return halted(verdict.reason);
     case 'given': {
-      const datagrams = await endGiven(context, entry, verdict, ports.process, leftovers);
+      const { datagrams, halted: reason } = await endGiven(context, entry, verdict, ports.process, leftovers);
+      if (reason !== undefined) return halted(reason);
+      if (isPaged) await leftovers.tidy('serving no more pages', () => ports.paging.close());
       return { outcome: 'moved', epoch: verdict.epoch, datagrams, leftovers: leftovers.failures };
     }
   }
@@ -126,16 +144,46 @@ export async function recoverDestination(
     await giveBack(ports, migration, deadlines, (reason) => phases.note(`waiting for the sdn: ${reason}`));
     return destroy();
   }
-  await leftovers.tidy('noting that this machine owns', () => ports.journal.write(advance(entry, 'owned')));
+  const isPaged = migration.mode === 'postcopy';
+  const owned = entry.stage === 'filled' ? entry : advance(entry, 'owned');
+  await leftovers.tidy('noting that this machine owns', () => ports.journal.write(owned));
   phases.enter('run');
-  if (!(await leftovers.tidy('letting the process run', () => ports.process.run()))) {
+  // Before it runs: nobody else hears of the pages that it misses.
+  const isWhole = !isPaged || owned.stage === 'filled';
+  const fill = isWhole ? WHOLE : await adopt(ports, leftovers);
+  if (fill === undefined || !(await leftovers.tidy('letting the process run', () => ports.process.run()))) {
     const error = withPlace(leftovers.failures.at(-1), `sandbox ${migration.sandbox} belongs here and does not run`);
     return { outcome: 'halted', error, leftovers: leftovers.failures };
   }
   phases.enter('release');
   await leftovers.tidy('taking the gate away', () => ports.replay.discard());
-  const held = await releasePackets(ports, migration, leftovers);
-  return { outcome: 'owned', epoch: migration.epoch + 1n, held, leftovers: leftovers.failures };
+  const epoch = migration.epoch + 1n;
+  if (isPaged) {
+    const context = { ports, migration, deadlines, phases, signal: undefined };
+    const running = { entry: owned, epoch, onRunning: options.onRunning };
+    const ending = { ...running, line: undefined, passDirectly: true, fill };
+    const end = await endOwned(context, ending, leftovers);
+    if ('error' in end) {
+      const error = withPlace(end.error, `the memory of ${migration.sandbox} is not whole`);
+      return { outcome: 'halted', error, leftovers: leftovers.failures };
+    }
+    const { datagrams, filled } = end;
+    return { outcome: 'owned', epoch, held: datagrams.held, filled, leftovers: leftovers.failures };
+  }
+  const held = await releasePackets(ports, leftovers);
+  if (held !== undefined) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+  return { outcome: 'owned', epoch, held: held ?? 0, filled: undefined, leftovers: leftovers.failures };
+}
+
+/** A process that misses nothing, and may not have told its source. */
+const WHOLE: Fill = {
+  filled: async () => ({ faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0 }),
+  missingPages: () => 0,
+};
+
+/** @returns undefined, and a note, where the rest of the memory cannot be had: the process must not run then */
+async function adopt({ paging }: DestinationRecoveryPorts, leftovers: Leftovers): Promise<Fill | undefined> {
+  return leftovers.result('taking over what is missing of its memory', () => paging.adopt());
 }
 
 /** A copy whose destination owns, and may not have had the whole log. */

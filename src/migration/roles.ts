@@ -3,7 +3,15 @@ import type { Migration } from './journal.ts';
 import type { Line } from './line.ts';
 import type { DestinationMessage, OwnedMessage, ReadyMessage, SourceMessage, TakeMessage } from './messages.ts';
 import type { DestinationPhase, PhaseLog, Progress, SourcePhase } from './phases.ts';
-import type { DestinationPorts, FrozenProcess, RestoringProcess, SourcePorts, StoppedProcess } from './ports.ts';
+import type {
+  BeginOptions,
+  DestinationPorts,
+  Fill,
+  FrozenProcess,
+  RestoringProcess,
+  SourcePorts,
+  StoppedProcess,
+} from './ports.ts';
 import type { Deadline, Deadlines } from './waiting.ts';
 
 export type RoleOptions<Phase extends string> = {
@@ -13,6 +21,11 @@ export type RoleOptions<Phase extends string> = {
   readonly onProgress?: (progress: Progress<Phase>) => void;
   /** Bytes of pages in one message, a multiple of 4096, at most MAX_PART_BYTES. */
   readonly chunkBytes?: number;
+  /**
+   * Destination: told when the process runs here and answers, and the packets have been let go; in `postcopy` the rest of
+   * its memory is still on its way then.
+   */
+  readonly onRunning?: (epoch: bigint) => void;
 };
 
 type Context<Ports, Phase extends string> = {
@@ -30,8 +43,11 @@ export type SourceContext = Context<SourcePorts, SourcePhase>;
 export type DestinationContext = Context<DestinationPorts, DestinationPhase>;
 
 /** What is left of it behind TAKE, also for a daemon that has started again. */
-export type SourceAfter = Context<Omit<SourcePorts, 'process' | 'traffic'>, SourcePhase>;
-export type DestinationAfter = Context<Omit<DestinationPorts, 'engine' | 'ownership' | 'replay'>, DestinationPhase>;
+export type SourceAfter = Context<Omit<SourcePorts, 'process' | 'traffic' | 'copying'>, SourcePhase>;
+export type DestinationAfter = Context<
+  Omit<DestinationPorts, 'engine' | 'ownership' | 'replay' | 'paging'>,
+  DestinationPhase
+>;
 
 /** What a mode may do before TAKE. Whatever fails, the role puts everything back. */
 export type SourceBefore = SourceContext & {
@@ -48,7 +64,7 @@ export type SourceBefore = SourceContext & {
 export type DestinationBefore = DestinationContext & {
   readonly line: DestinationLine;
   /** Starts to build the process. The role destroys it should anything fail. */
-  readonly begin: (image: Uint8Array) => Promise<RestoringProcess>;
+  readonly begin: (image: Uint8Array, options: BeginOptions) => Promise<RestoringProcess>;
 };
 
 /** Everything but the last is with the destination. */
@@ -62,6 +78,8 @@ export type SourcePrepared = {
   readonly process: StoppedProcess;
   /** Makes sure that the process is stopped, in a way that outlives this program. */
   readonly stop: () => void | Promise<void>;
+  /** Precopy: how often its memory was sent while it ran. */
+  readonly rounds?: number;
   /** What the destination is still to be told behind TAKE. */
   readonly conclude?: () => Promise<void>;
 };
@@ -87,6 +105,8 @@ export type DestinationPrepared = {
   readonly conclude?: () => Promise<void>;
   /** The process answers from here on. */
   readonly open: () => Opened | Promise<Opened>;
+  /** Postcopy: the rest of its memory, on its way. */
+  readonly fill?: Fill;
   /** Packets that came here directly need not wait for those that the source carries over. */
   readonly passDirectly: boolean;
 };

@@ -116,6 +116,7 @@ class SourceRole {
     this.#stopped = Promise.resolve(prepared.process);
     this.#stopBeganMicros ??= ports.clock.nowMicros();
     await this.#step('holding the stop', prepared.stop());
+    phases.mark('stopped');
     // The last moment: from the next step on the destination may own.
     if (signal?.aborted) throw abortedError();
     line.ignoreAbort();
@@ -177,13 +178,17 @@ class SourceRole {
     };
   }
 
-  async #finish(offered: Offered, verdict: Extract<Verdict, { kind: 'given' }>): Promise<Moved> {
+  async #finish(offered: Offered, verdict: Extract<Verdict, { kind: 'given' }>): Promise<Moved | Halted<SourcePhase>> {
     const { migration, phases } = this.#context;
     const stopMicros = this.#stopMicros();
+    phases.mark('owned');
+    const { marks } = phases;
     const { owned } = verdict;
     const cutoverMicros = owned === undefined ? undefined : this.#cutoverMicros(owned);
     const { entry, process, snapshot, pageBytes, imageBytes, ready } = offered;
-    const datagrams = await endGiven(this.#context, entry, verdict, process, this.#leftovers);
+    const { datagrams, filled, halted } = await endGiven(this.#context, entry, verdict, process, this.#leftovers);
+    // Where the destination still needs the process, all that it needs stays.
+    if (halted !== undefined) return this.#halt(halted);
     await this.#end();
     const { replayed, compared, released } = owned ?? { replayed: 0, compared: 0, released: 0 };
     return {
@@ -196,9 +201,10 @@ class SourceRole {
       pages: pageBytes / PAGE_BYTES,
       pageBytes,
       imageBytes,
-      datagrams,
+      ...{ datagrams, filled, rounds: offered.rounds },
       destination: owned === undefined ? undefined : destinationTimes(ready, owned),
       totalMicros: phases.elapsedMicros,
+      marks,
       phases: phases.finish(),
       leftovers: this.#leftovers.failures,
     };

@@ -21,6 +21,11 @@ export type Deadlines = {
   readonly giveBackMs: number;
   /** Replicated: how long the source waits for word from a destination that owns; well above giveBackMs. */
   readonly confirmMs: number;
+  /**
+   * Postcopy: how long a side that waits for the rest of the memory to be brought over bears it that nothing is heard of
+   * the other one, or that no page comes.
+   */
+  readonly fillMs: number;
   /** Longest pause between two questions to an sdn that does not answer; the first is a 64th of it. */
   readonly retryMs: number;
 };
@@ -33,6 +38,7 @@ export const DEFAULT_DEADLINES: Deadlines = {
   handOverMs: 3_000,
   giveBackMs: 30_000,
   confirmMs: 60_000,
+  fillMs: 600_000,
   retryMs: 1_000,
 };
 

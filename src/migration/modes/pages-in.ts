@@ -1,6 +1,6 @@
 /** A process on its way in: its image, and its pages, which are written while the next ones come. */
 import { ComicranError } from '../../base/errors.ts';
-import type { ImageMessage, LogMessage, PagesMessage, ReadyMessage, SourceMessage, TakeMessage } from '../messages.ts';
+import type { ImageMessage, PagesMessage, ReadyMessage, SourceMessage, TakeMessage } from '../messages.ts';
 import type { Clock, RestoringProcess } from '../ports.ts';
 import type { DestinationBefore, DestinationLine } from '../roles.ts';
 import { within } from '../waiting.ts';
@@ -8,34 +8,42 @@ import { within } from '../waiting.ts';
 /** Most bytes of pages that have come and are not written; the source waits while there are more. */
 const MAX_BACKLOG_BYTES = 16 << 20;
 
-/**
- * Receives the image, then the pages up to END, and finishes the process: complete, and stopped.
- * @param onLog told what comes of a log in between; without it a log is not allowed to come
- */
+export type ProcessIn = {
+  /** Pages may be missing when the process is finished. */
+  readonly lazy?: boolean;
+  /** The first part of the image, where it has been received already. */
+  readonly firstPart?: ImageMessage;
+  /** What else may come behind the image. @returns false: not this message */
+  readonly also?: (message: SourceMessage, writer: PageWriter) => boolean;
+  /** Told of pages that are about to be written. */
+  readonly onPages?: (message: PagesMessage) => void;
+  /** Done when everything has come and is written. */
+  readonly complete?: () => Promise<void>;
+};
+
+/** Receives the image, then the pages up to END, and finishes the process: complete, and stopped. */
 export async function receiveProcess(
   before: DestinationBefore,
-  onLog?: (message: LogMessage) => void,
+  { lazy = false, firstPart, also, onPages, complete }: ProcessIn = {},
 ): Promise<{ readonly process: RestoringProcess; readonly ready: ReadyMessage }> {
-  const { line, phases, deadlines, ports } = before;
+  const { line, phases, deadlines, ports, signal } = before;
   phases.enter('image');
-  const image = await receiveImage(before);
+  const image = await receiveImage(before, firstPart);
   phases.enter('build');
   const beganMicros = ports.clock.nowMicros();
   let builtMicros = beganMicros;
-  const building = before.begin(image).finally(() => {
+  const building = before.begin(image, { lazy }).finally(() => {
     builtMicros = ports.clock.nowMicros();
   });
   const writer = new PageWriter(building, line, ports.clock, deadlines.stepMs);
   phases.enter('pages');
   for (;;) {
     const message = await writer.orFailure(line.receive(deadlines.stepMs, 'PAGES'));
+    if (also?.(message, writer) === true) continue;
     if (message.type === 'PAGES') {
       phases.addBytes(message.bytes.length);
+      onPages?.(message);
       await writer.add(message);
-      continue;
-    }
-    if (message.type === 'LOG' && onLog !== undefined) {
-      onLog(message);
       continue;
     }
     if (message.type !== 'END') throw line.unexpected(message, 'PAGES or END');
@@ -47,9 +55,10 @@ export async function receiveProcess(
     break;
   }
   const process = await writer.finish();
+  await complete?.();
   const writtenMicros = ports.clock.nowMicros();
   phases.enter('finish');
-  await within(ports.clock, deadlines.stepMs, 'finishing the process', process.finish(), { signal: before.signal });
+  await within(ports.clock, deadlines.stepMs, 'finishing the process', process.finish(), { signal });
   return {
     process,
     ready: {
@@ -82,11 +91,15 @@ export function duration(fromMicros: number, toMicros: number): number {
   return Math.min(Math.max(0, Math.round(toMicros - fromMicros)), 0xffff_ffff);
 }
 
-async function receiveImage({ line, phases, deadlines }: DestinationBefore): Promise<Uint8Array> {
+async function receiveImage(
+  { line, phases, deadlines }: DestinationBefore,
+  firstPart: ImageMessage | undefined,
+): Promise<Uint8Array> {
   let image: Uint8Array | undefined;
   let received = 0;
   do {
-    const part: ImageMessage = await line.expect('IMAGE', deadlines.stepMs);
+    const known = image === undefined ? firstPart : undefined;
+    const part: ImageMessage = known ?? (await line.expect('IMAGE', deadlines.stepMs));
     image ??= new Uint8Array(part.totalBytes);
     if (part.totalBytes !== image.length || part.offset !== received)
       throw new ComicranError(
@@ -104,7 +117,7 @@ async function receiveImage({ line, phases, deadlines }: DestinationBefore): Pro
 }
 
 /** Writes pages in the order in which they came, while the next ones are on their way. */
-class PageWriter {
+export class PageWriter {
   readonly #building: Promise<RestoringProcess>;
   readonly #line: DestinationLine;
   readonly #clock: Clock;
@@ -135,12 +148,17 @@ class PageWriter {
     return Promise.race([message, this.#failed]);
   }
 
+  /** Does something with the process between what has come before and what comes later. */
+  inBetween(step: (process: RestoringProcess) => Promise<void>): void {
+    this.#tail = this.#tail.then(async () => step(await this.#building));
+    this.#tail.catch((error: unknown) => this.#fail(error));
+  }
+
   /** Resolves when there is room for more. */
   async add(message: PagesMessage): Promise<void> {
     this.receivedBytes += message.bytes.length;
     this.#backlogBytes += message.bytes.length;
-    this.#tail = this.#tail.then(() => this.#write(message));
-    this.#tail.catch((error: unknown) => this.#fail(error));
+    this.inBetween((process) => this.#write(process, message));
     this.#backlog.push({ bytes: message.bytes.length, written: this.#tail });
     while (this.#backlogBytes > MAX_BACKLOG_BYTES) {
       const oldest = this.#backlog.shift()!;
@@ -155,8 +173,7 @@ class PageWriter {
     return this.#building;
   }
 
-  async #write(message: PagesMessage): Promise<void> {
-    const process = await this.#building;
+  async #write(process: RestoringProcess, message: PagesMessage): Promise<void> {
     await process.writePages(message.ranges, message.bytes);
     this.#line.recycle(message);
   }

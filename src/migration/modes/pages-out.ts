@@ -1,13 +1,15 @@
 /** The image and the pages of a process on their way to the destination. */
 import { ComicranError } from '../../base/errors.ts';
 import { type BufferRing, chunksOf } from '../chunks.ts';
-import { MAX_IMAGE_BYTES, MAX_PART_BYTES } from '../messages.ts';
-import type { FrozenProcess } from '../ports.ts';
+import { MAX_IMAGE_BYTES, MAX_PART_BYTES, MAX_RANGES } from '../messages.ts';
+import type { FrozenProcess, PageRange } from '../ports.ts';
 import type { SourceBefore } from '../roles.ts';
 import { abortedError, within } from '../waiting.ts';
 
 /** Buffers that are on their way, or being filled. */
 export const PAGE_BUFFERS = 4;
+/** A range's length has 32 bits. */
+const MAX_RANGE_BYTES = 1 << 30;
 
 export async function sendImage({ line, phases, deadlines }: SourceBefore, image: Uint8Array): Promise<void> {
   if (image.length > MAX_IMAGE_BYTES)
@@ -31,6 +33,17 @@ export async function sendPages(
   buffers: BufferRing,
   between: () => void | Promise<void>,
 ): Promise<void> {
+  const pageBytes = await sendSomePages(before, memory, buffers, between);
+  await before.line.send({ type: 'END', pageBytes: BigInt(pageBytes) }, before.deadlines.stepMs);
+}
+
+/** The same without END. @returns how many bytes that were */
+export async function sendSomePages(
+  before: SourceBefore,
+  memory: Pick<FrozenProcess, 'pages' | 'readPages'>,
+  buffers: BufferRing,
+  between: () => void | Promise<void>,
+): Promise<number> {
   const { line, phases, deadlines, budget, ports, signal } = before;
   let pageBytes = 0;
   for (const { ranges, bytes } of chunksOf(memory.pages, before.chunkBytes)) {
@@ -46,5 +59,25 @@ export async function sendPages(
     phases.addBytes(bytes);
   }
   await buffers.flush();
-  await line.send({ type: 'END', pageBytes: BigInt(pageBytes) }, deadlines.stepMs);
+  return pageBytes;
+}
+
+/** Says which pages, in as many messages as they need; in at least one. */
+export async function sendRanges(
+  { line, deadlines }: SourceBefore,
+  type: 'MISSING' | 'OWN',
+  ranges: readonly PageRange[],
+): Promise<void> {
+  const sent: Promise<void>[] = [];
+  const cut = ranges.some(({ length }) => length > MAX_RANGE_BYTES) ? ranges.flatMap(cutRange) : ranges;
+  for (let first = 0; first < cut.length || first === 0; first += MAX_RANGES)
+    sent.push(line.send({ type, ranges: cut.slice(first, first + MAX_RANGES) }, deadlines.stepMs));
+  await Promise.all(sent);
+}
+
+function cutRange({ start, length }: PageRange): PageRange[] {
+  const parts: PageRange[] = [];
+  for (let at = 0; at < length; at += MAX_RANGE_BYTES)
+    parts.push({ start: start + BigInt(at), length: Math.min(MAX_RANGE_BYTES, length - at) });
+  return parts;
 }

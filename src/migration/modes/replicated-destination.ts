@@ -12,7 +12,12 @@ const LOOK_MS = 2;
 export const receiveReplicated: DestinationMode['receive'] = async (before) => {
   const { ports, deadlines, line, phases, migration, signal } = before;
   const { replay } = ports;
-  const { process, ready } = await receiveProcess(before, ({ entries }) => replay.play(entries));
+  const { process, ready } = await receiveProcess(before, {
+    also(message) {
+      if (message.type === 'LOG') replay.play(message.entries);
+      return message.type === 'LOG';
+    },
+  });
   const step = <T>(what: string, value: T | Promise<T>): Promise<T> =>
     within(ports.clock, deadlines.stepMs, what, value, { signal });
   phases.enter('follow');

@@ -73,9 +73,12 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
       stop: () => ports.process.stop(),
       async conclude() {
         await step(before, 'cutting the process off', traffic.cut());
+        phases.mark('cut');
         const end = await step(before, 'reading the rest of the log', traffic.finish());
+        phases.mark('read');
         await log.pump(end);
         await line.send({ type: 'LOG_END', ...end }, deadlines.stepMs);
+        phases.mark('told');
       },
     };
   } catch (error) {

@@ -85,6 +85,8 @@ export class Life {
       'process.freeze': 'frozen',
       'process.snapshot': 'snapshot',
       'engine.begin': 'restoring',
+      'paging.start': 'fill',
+      'paging.adopt': 'fill',
       'net.connect': 'channel',
       'net.accept': 'channel',
     }[name];

@@ -5,6 +5,7 @@ import type {
   CarriedDatagram,
   DestinationEngine,
   DestinationPackets,
+  DestinationPaging,
   DestinationReplay,
   FrozenProcess,
   Journal,
@@ -12,13 +13,16 @@ import type {
   RestoredProcess,
   RestoringProcess,
   Snapshot,
+  SourceCopying,
   SourcePackets,
+  SourcePaging,
   SourceProcess,
   SourceTraffic,
   StoppedProcess,
 } from '../ports.ts';
 import type { Life } from './life.ts';
-import { answer, bootMemory, FAKE_PAGES, type Memory, newMemory, PAGE } from './server.ts';
+import { FakeFill, PAGE_SERVER, type Served } from './paging.ts';
+import { answer, bootMemory, FAKE_PAGES, type Memory, newMemory, PAGE, pageFor } from './server.ts';
 import { FakeGate, FakeTap } from './traffic.ts';
 import type { World } from './world.ts';
 
@@ -35,7 +39,17 @@ type FakeProcess = {
   readonly queue: number[];
   /** Every request that has gone into its memory, in order. */
   readonly processed: number[];
+  /** Numbers of pages that are not there yet. */
+  readonly missing: Set<number>;
+  /** The missing page that it has touched. */
+  awaited: number | undefined;
+  /** Somebody who outlives the daemon hears of those who touch a missing page. */
+  isKept: boolean;
 };
+
+function newProcess(state: State, memory: Memory): FakeProcess {
+  return { state, memory, queue: [], processed: [], missing: new Set(), awaited: undefined, isKept: false };
+}
 
 export class Machine {
   readonly name: string;
@@ -45,6 +59,9 @@ export class Machine {
   #busy = false;
   #tap: FakeTap | undefined;
   #gate: FakeGate | undefined;
+  #servesPages = false;
+  /** Numbers of pages written since the last round, where somebody takes note. */
+  #written: Set<number> | undefined;
   readonly #waiting: (() => void)[] = [];
   journalMicros = 0;
   serviceMicros = 150;
@@ -60,7 +77,7 @@ export class Machine {
   }
 
   boot(): void {
-    this.#process = { state: 'running', memory: bootMemory(), queue: [], processed: [] };
+    this.#process = newProcess('running', bootMemory());
     this.#world.noteRunning();
   }
 
@@ -82,6 +99,10 @@ export class Machine {
 
   get memory(): Memory | undefined {
     return this.#process?.memory;
+  }
+
+  get missingPages(): number {
+    return this.#process?.missing.size ?? 0;
   }
 
   /** Nothing waits to be answered here. */
@@ -111,6 +132,11 @@ export class Machine {
     // The tap and what the gate holds are the daemon's; that the gate is shut is not.
     this.#tap = undefined;
     if (this.#gate !== undefined) this.#gate = new FakeGate();
+    this.#servesPages = false;
+    this.#written = undefined;
+    // Missing pages of which nobody hears are zeros.
+    if (this.#process?.isKept === false) this.#process.missing.clear();
+    this.#serve();
   }
 
   // -------------------------------------------------------------------------------------------------------- ports
@@ -123,6 +149,7 @@ export class Machine {
         await this.#world.work();
         // A tracer that has ended does not stop anybody.
         if (process.state === 'running' && !life.dead) this.#setState('traced');
+        this.#checkWhole(process);
         return { ...this.stoppedProcess(), ...this.#frozen(process) };
       },
       snapshot: async (): Promise<Snapshot> => {
@@ -131,6 +158,7 @@ export class Machine {
         await this.#world.work();
         if (!life.dead) this.#tap = new FakeTap(process.queue);
         const copy = { ...process, memory: copyOf(process.memory), processed: [...process.processed] };
+        this.#checkWhole(copy);
         const { image, pages, readPages } = this.#frozen(copy);
         return { image, pages, readPages, freezeMicros: 500, close: () => undefined };
       },
@@ -172,18 +200,105 @@ export class Machine {
     };
   }
 
-  #frozen(process: FakeProcess): Pick<FrozenProcess, 'image' | 'pages' | 'readPages' | 'holdStopped'> {
+  sourceCopying(): SourceCopying {
+    return {
+      start: async () => {
+        this.#mayFail('start copying');
+        await this.#world.work();
+        this.#written = new Set(pagesIn(writtenRanges(this.#there().memory)));
+      },
+      rounds: async (copy) => {
+        for (let rounds = 1; ; rounds++) {
+          this.#mayFail('rounds');
+          const written = this.#written ?? new Set<number>();
+          const pages = [...rangesOf(written), ...(rounds === 1 ? [GONE_RANGE] : [])];
+          written.clear();
+          await this.#world.work();
+          await copy(pages);
+          if (written.size <= 2 || rounds === MOST_ROUNDS) return rounds;
+        }
+      },
+      readPages: async (ranges, into) => {
+        if (this.#world.random.next() < 0.3) await this.#world.work();
+        readRanges(this.#there().memory, ranges, into);
+      },
+      close: () => {
+        this.#written = undefined;
+      },
+    };
+  }
+
+  sourcePaging(): SourcePaging {
+    return {
+      serve: async () => {
+        this.#mayFail('serve');
+        await this.#world.work();
+        this.#servesPages = true;
+        return PAGE_SERVER;
+      },
+      split: ({ pages }) => {
+        const single = rangesOf(pagesIn(pages));
+        return {
+          eager: single.filter(({ start }) => start === 0n),
+          later: single.filter(({ start }) => start !== 0n),
+        };
+      },
+      close: () => {
+        this.#servesPages = false;
+      },
+    };
+  }
+
+  servedPage(page: number): Served {
+    if (!this.#servesPages) return 'away';
+    const process = this.#process;
+    if (process === undefined) return 'gone';
+    // Whoever takes it to be what the process had when it was stopped is mistaken.
+    if (process.state === 'running') return new Uint8Array(PAGE).fill(0xee);
+    return process.memory.pages.slice(page * PAGE, (page + 1) * PAGE);
+  }
+
+  destinationPaging(life: Life): DestinationPaging {
+    const fill = (process: FakeProcess): FakeFill =>
+      new FakeFill(
+        this.#world,
+        process,
+        life,
+        () => this.#process === process,
+        () => this.#serve(),
+      );
+    return {
+      start: async (missing, server) => {
+        this.#mayFail('start paging');
+        if (Buffer.compare(server.key, PAGE_SERVER.key) !== 0) this.#world.violation('another key');
+        const process = this.#there();
+        for (const page of pagesIn(missing)) process.missing.add(page);
+        await this.#world.work();
+        if (!life.dead) process.isKept = true;
+        return fill(process);
+      },
+      adopt: async () => {
+        this.#mayFail('adopt');
+        await this.#world.work();
+        return fill(this.#there());
+      },
+    };
+  }
+
+  #checkWhole({ missing }: FakeProcess): void {
+    if (missing.size > 0) this.#world.violation('a process that misses pages is captured');
+  }
+
+  #frozen(process: FakeProcess): Pick<FrozenProcess, 'image' | 'pages' | 'ownPages' | 'readPages' | 'holdStopped'> {
+    const ownPages = writtenRanges(process.memory);
     return {
       image: encodeImage(process),
-      pages: writtenRanges(process.memory),
+      pages: this.#written === undefined ? ownPages : rangesOf(this.#written),
+      ownPages,
       readPages: async (ranges, into) => {
         this.#mayFail('readPages');
         if (this.#world.random.next() < 0.3) await this.#world.work();
-        let at = 0;
-        for (const { start, length } of ranges) {
-          into.set(process.memory.pages.subarray(Number(start), Number(start) + length), at);
-          at += length;
-        }
+        readRanges(process.memory, ranges, into);
       },
       holdStopped: async () => {
         this.#mayFail('holdStopped');
@@ -230,7 +345,7 @@ export class Machine {
       begin: async (image): Promise<RestoringProcess> => {
         this.#mayFail('begin');
         await this.#world.work();
-        const process: FakeProcess = { state: 'building', memory: newMemory(), queue: [], processed: [] };
+        const process = newProcess('building', newMemory());
         decodeImage(process, image);
         if (!life.dead) this.#process = process;
         return {
@@ -238,7 +353,9 @@ export class Machine {
           writePages: async (ranges, bytes) => {
             this.#mayFail('writePages');
             if (this.#world.random.next() < 0.3) await this.#world.work();
-            writeRanges(process.memory, ranges, bytes);
+            if (pagesIn(ranges).some((page) => page >= FAKE_PAGES))
+              this.#world.violation('a page that is gone is written');
+            else writeRanges(process.memory, ranges, bytes);
           },
           finish: async () => {
             this.#mayFail('finish');
@@ -396,6 +513,7 @@ export class Machine {
   }
 
   #answer(process: FakeProcess, request: number): void {
+    this.#written?.add(pageFor(process.memory, request));
     answer(process.memory, request);
     process.processed.push(request);
     // Whoever waits looks when this has been noted.
@@ -421,6 +539,11 @@ export class Machine {
         this.#serve();
         return;
       }
+      const [next] = process.queue;
+      const page = next === undefined ? undefined : pageFor(process.memory, next);
+      process.awaited = page !== undefined && process.missing.has(page) ? page : undefined;
+      // It is woken when the page comes.
+      if (process.awaited !== undefined) return;
       const request = process.queue.shift();
       if (request !== undefined) this.#answer(process, request);
       this.#serve();
@@ -458,6 +581,29 @@ function datagramOf(request: number): CarriedDatagram {
     destinationPort: 5006,
     payload,
   };
+}
+
+/** A page that the process has in the first round of copying, and not at the end. */
+const GONE_RANGE: PageRange = { start: BigInt(99 * PAGE), length: PAGE };
+const MOST_ROUNDS = 5;
+
+function pagesIn(ranges: readonly PageRange[]): number[] {
+  return ranges.flatMap(({ start, length }) =>
+    Array.from({ length: length / PAGE }, (_, index) => Number(start) / PAGE + index),
+  );
+}
+
+/** One range a page, in order. */
+function rangesOf(pages: Iterable<number>): PageRange[] {
+  return [...pages].toSorted((a, b) => a - b).map((page) => ({ start: BigInt(page * PAGE), length: PAGE }));
+}
+
+function readRanges(memory: Memory, ranges: readonly PageRange[], into: Uint8Array): void {
+  let at = 0;
+  for (const { start, length } of ranges) {
+    into.set(memory.pages.subarray(Number(start), Number(start) + length), at);
+    at += length;
+  }
 }
 
 /** Runs of pages that are not zero. */

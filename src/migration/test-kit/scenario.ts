@@ -59,7 +59,7 @@ export const MIGRATION: Migration = {
 
 const DEADLINES = {
   ...{ totalMs: 4_000, stepMs: 1_000, ownedMs: 300, holdMs: 100, handOverMs: 900, retryMs: 100 },
-  ...{ giveBackMs: 3_000, confirmMs: 8_000 },
+  ...{ giveBackMs: 3_000, confirmMs: 8_000, fillMs: 20_000 },
 };
 
 export async function runScenario(options: ScenarioOptions): Promise<Report> {
@@ -131,6 +131,7 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
       const entry = world.destination.journal;
       if (entry?.side !== 'destination') return undefined;
       const process = life.wrap('process', world.destination.restoredProcess());
+      world.listening = true;
       const ageMs = (world.clock.nowMicros() - world.destination.journalMicros) / 1000;
       return recoverDestination({ ...destinationPorts(world, life), process, ageMs }, entry, role('destination'));
     },
@@ -156,6 +157,8 @@ export function sourcePorts(world: World, life: Life): SourcePorts {
     process: life.wrap('process', world.source.sourceProcess(life)),
     packets: life.wrap('packets', world.source.sourcePackets(life)),
     traffic: life.wrap('traffic', world.source.sourceTraffic()),
+    copying: life.wrap('copying', world.source.sourceCopying()),
+    paging: life.wrap('paging', world.source.sourcePaging()),
     connect,
     ownership: life.wrap('ownership', world.ownership(world.source)),
     journal: life.wrap('journal', world.source.journalPort()),
@@ -169,6 +172,7 @@ export function destinationPorts(world: World, life: Life): DestinationPorts {
     engine: life.wrap('engine', world.destination.engine(life)),
     packets: life.wrap('packets', world.destination.destinationPackets()),
     replay: life.wrap('replay', world.destination.destinationReplay(life)),
+    paging: life.wrap('paging', world.destination.destinationPaging(life)),
     accept,
     ownership: life.wrap('ownership', world.ownership(world.destination)),
     journal: life.wrap('journal', world.destination.journalPort()),
@@ -187,6 +191,7 @@ export function checkOneInstance({ world }: Report): void {
   assert.equal(source.journal, undefined, 'the source has nothing left to decide');
   assert.equal(destination.journal, undefined, 'the destination has nothing left to decide');
   assert.equal(destination.holds, false, 'no packet is held any more');
+  assert.equal(running.missingPages, 0, 'no page is missing');
   // Registers and memory are those of a server that never moved.
   const expected = replay(running.processed);
   assert.deepEqual(running.memory?.registers, expected.registers, 'the server is the one that it was');

@@ -22,12 +22,22 @@ export function bootMemory(): Memory {
 }
 
 export function answer(memory: Memory, request: number): void {
-  const registers = Buffer.from(memory.registers.buffer, memory.registers.byteOffset, 8);
-  const count = registers.readUInt32LE(0) + 1;
-  const mixture = (Math.imul(registers.readUInt32LE(4) ^ request, 0x9e3779b1) ^ count) >>> 0;
+  const { registers, count, mixture } = mix(memory, request);
   registers.writeUInt32LE(count, 0);
   registers.writeUInt32LE(mixture, 4);
   memory.pages[mixture % memory.pages.length] = (count & 0xff) | 1;
+}
+
+function mix(memory: Memory, request: number): { registers: Buffer; count: number; mixture: number } {
+  const registers = Buffer.from(memory.registers.buffer, memory.registers.byteOffset, 8);
+  const count = registers.readUInt32LE(0) + 1;
+  const mixture = (Math.imul((registers.readUInt32LE(4) ^ request) + 0x7f4a7c15, 0x9e3779b1) ^ count) >>> 0;
+  return { registers, count, mixture };
+}
+
+/** Number of the page that it will change for this request. */
+export function pageFor(memory: Memory, request: number): number {
+  return Math.floor((mix(memory, request).mixture % memory.pages.length) / PAGE);
 }
 
 /** A server that has been sent these requests, in this order. */

@@ -23,6 +23,8 @@ export type WorldOptions = {
   /** What happens to the connections, in the order in which they are made. */
   readonly breaks?: readonly (Break | undefined)[];
   readonly outages?: readonly Outage[];
+  /** Longest time that a missing page takes. */
+  readonly pageMicros?: number;
 };
 
 export class World {
@@ -33,6 +35,7 @@ export class World {
   readonly destination: Machine;
   readonly latencyMicros = 400;
   readonly serviceMicros = 150;
+  readonly pageMicros: number;
   record: OwnershipRecord;
   /** Requests in the order in which some instance has answered them. */
   readonly answered: number[] = [];
@@ -50,6 +53,7 @@ export class World {
   constructor(options: WorldOptions) {
     this.random = new Random(options.seed);
     this.mode = options.mode;
+    this.pageMicros = options.pageMicros ?? 300;
     this.#breaks = options.breaks ?? [];
     this.#outages = options.outages ?? [];
     this.source = new Machine('vm1', this);

@@ -1,0 +1,51 @@
+/** A process that is stopped for good, on its way to the destination: image, pages, END; then READY is waited for. */
+import { type BufferRing, totalLength } from '../chunks.ts';
+import type { FrozenProcess, PageRange } from '../ports.ts';
+import type { SourceBefore, SourcePrepared } from '../roles.ts';
+import { within } from '../waiting.ts';
+import { Answer } from './answer.ts';
+import { sendImage, sendPages } from './pages-out.ts';
+
+export type FrozenOut = {
+  /** Of the process, those that are sent. */
+  readonly pages: readonly PageRange[];
+  readonly buffers: BufferRing;
+  /** Where the destination has been listened to before. */
+  readonly answer?: Answer;
+  /** Sends what the mode has to say between image and pages. */
+  readonly behindImage?: () => Promise<void>;
+};
+
+export async function sendFrozen(
+  before: SourceBefore,
+  frozen: FrozenProcess,
+  { pages, buffers, behindImage, ...out }: FrozenOut,
+): Promise<SourcePrepared> {
+  const { phases, line, budget, deadlines } = before;
+  const answer = out.answer ?? new Answer(line, budget.remainingMs);
+  try {
+    phases.enter('image');
+    const imageBytes = frozen.image.length;
+    const pageBytes = totalLength(pages);
+    phases.expectBytes(phases.doneBytes + imageBytes + pageBytes);
+    await sendImage(before, frozen.image);
+    phases.enter('pages');
+    await behindImage?.();
+    const memory = { pages, readPages: frozen.readPages.bind(frozen) };
+    await sendPages(before, memory, buffers, () => answer.orFailure());
+    phases.enter('restore');
+    const ready = await within(
+      before.ports.clock,
+      Math.min(budget.remainingMs, deadlines.stepMs),
+      `${before.migration.destination}'s READY`,
+      answer.ready,
+    );
+    return {
+      ...{ imageBytes, pageBytes, ready, snapshot: undefined },
+      process: frozen,
+      stop: () => frozen.holdStopped(),
+    };
+  } catch (error) {
+    throw await answer.reasonBehind(error, before);
+  }
+}

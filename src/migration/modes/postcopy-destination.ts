@@ -1,0 +1,30 @@
+/** Build the process of what is needed at once; the rest is fetched while it runs. */
+import { ComicranError } from '../../base/errors.ts';
+import type { PageServerMessage } from '../messages.ts';
+import type { Fill, PageRange } from '../ports.ts';
+import type { DestinationMode } from '../roles.ts';
+import { within } from '../waiting.ts';
+import { exchangeReady, receiveProcess } from './pages-in.ts';
+import { openAtOnce } from './stopcopy-destination.ts';
+
+export const receivePostcopy: DestinationMode['receive'] = async (before) => {
+  const { line, ports, deadlines, signal } = before;
+  const server: PageServerMessage = await line.expect('PAGE_SERVER', deadlines.stepMs);
+  const missing: PageRange[] = [];
+  let fill: Fill | undefined;
+  const { process, ready } = await receiveProcess(before, {
+    lazy: true,
+    also(message) {
+      if (message.type === 'MISSING') missing.push(...message.ranges);
+      return message.type === 'MISSING';
+    },
+    // From finish on the process outlives this program, and so must what is missing of it.
+    async complete() {
+      const starting = ports.paging.start(missing, server);
+      fill = await within(ports.clock, deadlines.stepMs, 'beginning to fetch its memory', starting, { signal });
+    },
+  });
+  if (fill === undefined) throw new ComicranError('peer.protocol', 'a process without an end');
+  const take = await exchangeReady(before, ready);
+  return { ...{ process, take, fill, passDirectly: false }, open: () => openAtOnce(process) };
+};

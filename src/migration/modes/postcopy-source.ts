@@ -1,0 +1,32 @@
+/** Stop, send what is needed at once, go. The rest is read by the destination, from the stopped process, while it runs. */
+import { BufferRing, totalLength } from '../chunks.ts';
+import type { SourceMode } from '../roles.ts';
+import { within } from '../waiting.ts';
+import { sendFrozen } from './frozen-out.ts';
+import { PAGE_BUFFERS, sendRanges } from './pages-out.ts';
+
+export const sendPostcopy: SourceMode['prepare'] = async (before) => {
+  const { ports, phases, line, deadlines, signal } = before;
+  const { paging } = ports;
+  const buffers = new BufferRing(PAGE_BUFFERS, before.chunkBytes);
+  before.onEnd('serving no more pages', () => paging.close());
+  const server = await within(ports.clock, deadlines.stepMs, 'opening the page server', paging.serve(), { signal });
+  await line.send({ type: 'PAGE_SERVER', ...server }, deadlines.stepMs);
+  phases.enter('freeze');
+  const frozen = await before.freeze();
+  const { eager, later } = paging.split(frozen);
+  const behindImage = (): Promise<void> => sendRanges(before, 'MISSING', later);
+  const prepared = await sendFrozen(before, frozen, { pages: eager, buffers, behindImage });
+  return {
+    ...prepared,
+    pageBytes: prepared.pageBytes + totalLength(later),
+    process: {
+      kill: () => frozen.kill(),
+      // What the destination reads from here on is nothing that it may believe.
+      async resume() {
+        await paging.close();
+        await frozen.resume();
+      },
+    },
+  };
+};

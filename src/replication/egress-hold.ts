@@ -34,6 +34,8 @@ const OPEN_PACKETS_PER_SECOND = 500_000n;
 const OPEN_BURST_PACKETS = 512;
 const OPEN_RATE = OPEN_PACKETS_PER_SECOND * BigInt(OVERHEAD_BYTES);
 
+const WARM_ROUNDS = 30;
+
 const closed = (link: Link): TokenBucket => ({
   rate: CLOSED_RATE,
   overheadBytes: OVERHEAD_BYTES,
@@ -74,9 +76,12 @@ export class EgressHold {
    * @throws ComicranError needs.kernel
    */
   prepare(): void {
-    if (findDiscipline(this.#routes, this.#link.index)?.major === MAJOR) return;
+    const present = findDiscipline(this.#routes, this.#link.index);
     try {
-      this.#routes.applyAll(addTokenBucket(this.#link.index, MAJOR, OPEN));
+      if (present?.major !== MAJOR) this.#routes.applyAll(addTokenBucket(this.#link.index, MAJOR, OPEN));
+      // Goes through what has to be quick later: a hold that is open is opened again.
+      if (present?.major !== MAJOR || isOpenHold(present))
+        for (let round = 0; round < WARM_ROUNDS; round++) this.open();
     } catch (cause) {
       throw new ComicranError('needs.kernel', `link ${this.#link.name} cannot be held`, {
         cause,

@@ -7,7 +7,7 @@ import type { ScannedArea } from '../linux/write-scan.ts';
 import type { PageRange } from './frozen.ts';
 
 export interface CopiedMemory {
-  /** Called right before the process is stopped. */
+  /** Called right before the process is stopped. The list of its areas, which has been read, stays as it is. */
   prepare(): void;
   /** Called while all threads are stopped; what it gives stays valid. */
   last(areas: readonly ScannedArea[]): LastPages;

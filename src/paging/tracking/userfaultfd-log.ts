@@ -44,14 +44,14 @@ export class UserfaultfdLog implements WriteLog {
     }
   }
 
-  next(): Look {
+  next(asItIs = false): Look {
     const own = new PageRuns();
     const written = new PageRuns();
     for (const area of listAreas(this.#pid)) {
       const taken = new PageRuns();
       this.#scan.take(area, taken);
       let seen = this.#look(area);
-      const renewed = seen.unarmed.count > 0 && this.#register(area);
+      const renewed = !asItIs && seen.unarmed.count > 0 && this.#register(area);
       if (renewed) {
         this.#scan.take(area, new PageRuns());
         seen = this.#look(area);

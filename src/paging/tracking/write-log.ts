@@ -19,8 +19,12 @@ export type Look = {
 export interface WriteLog {
   /** Whether the process has to stand still for each round. */
   readonly stopsForNext: boolean;
-  /** Looks at a process that runs, and begins to notice anew: what is written after it has been told is told again. */
-  next(): Look;
+  /**
+   * Looks at a process that runs, and begins to notice anew: what is written after it has been told is told again.
+   *
+   * @param asItIs leaves the list of the process's areas as it is: registering one can make it and its neighbour one.
+   */
+  next(asItIs?: boolean): Look;
   /** Looks at a process that stands still, as quickly as can be. Changes nothing: `next` tells all of it again. */
   last(areas: readonly ScannedArea[]): Look;
   /** Leaves the process as it was. */

@@ -7,6 +7,7 @@
  * pages are overwritten with what was read of them, and what is gone is made to be as if it had never been written.
  */
 import { ComicranError } from '../../base/errors.ts';
+import { ENOENT, ESRCH, KernelError } from '../../linux/errno.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import { type MemoryRange, ProcessMemory } from '../../linux/memory.ts';
 import { PageRuns } from '../../linux/page-runs.ts';
@@ -82,7 +83,7 @@ export class WriteTracker {
 
   /** The process runs, or stands still. @throws ComicranError process.gone */
   next(): Round {
-    const { own, written: noted } = this.#log.next();
+    const { own, written: noted } = this.#ofLiving(() => this.#log.next());
     const gone = this.#told.minus(own);
     // Whatever was not noted, for any reason, but was never told either; and what was taken for a stop that did not come.
     const written = noted.union(own.minus(this.#told)).union(common(this.#late.runs, own));
@@ -91,10 +92,11 @@ export class WriteTracker {
     return { written: written.toRanges(), writtenBytes: written.bytes, gone: gone.toRanges() };
   }
 
+  /** Fills `into` with the pages of `ranges`, one behind another, as they are now. @throws ComicranError process.gone */
   read(ranges: readonly MemoryRange[], into: Uint8Array): void {
     const runs = new PageRuns();
     for (const { start, length } of ranges) runs.append(Number(start), Number(start) + length);
-    this.#reader.read(runs, into);
+    this.#ofLiving(() => this.#reader.read(runs, into));
   }
 
   /**
@@ -102,14 +104,16 @@ export class WriteTracker {
    * that only what is written from now on is left for the stop.
    */
   prepare(): void {
-    const { written } = this.#log.last(listAreas(this.pid));
-    if (!this.#log.stopsForNext && written.bytes <= MOST_LATE_BYTES) this.#copyLate();
-    // What comes to be written until then is not known: as much again.
-    this.#makeRoom(written.bytes + SPARE_BYTES);
+    this.#ofLiving(() => {
+      const { written } = this.#log.last(listAreas(this.pid));
+      if (!this.#log.stopsForNext && written.bytes <= MOST_LATE_BYTES) this.#copyLate();
+      // What comes to be written until then is not known: as much again.
+      this.#makeRoom(written.bytes + SPARE_BYTES);
+    });
   }
 
   #copyLate(): void {
-    const { own, written } = this.#log.next();
+    const { own, written } = this.#log.next(true);
     const runs = written.union(own.minus(this.#told)).union(common(this.#late.runs, own));
     const bytes = touched(runs.bytes);
     this.#late = { runs, bytes };
@@ -134,12 +138,22 @@ export class WriteTracker {
     this.#makeRoom(runs.bytes);
     const bytes = this.#room.subarray(0, runs.bytes);
     this.#room = Buffer.alloc(0);
-    const missing = this.#reader.read(runs, bytes);
+    const missing = this.#ofLiving(() => this.#reader.read(runs, bytes));
     if (missing.count > 0)
       throw new ComicranError('process.trace', `${missing.bytes} bytes of process ${this.pid} cannot be read`);
     this.#told = own;
     this.#late = NOTHING;
     return new LastRound({ runs, bytes }, late, { own, told });
+  }
+
+  #ofLiving<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (cause) {
+      if (cause instanceof KernelError && (cause.errno === ESRCH || cause.errno === ENOENT))
+        throw new ComicranError('process.gone', `process ${this.pid} has ended`, { cause });
+      throw cause;
+    }
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import { SYS } from './syscall-numbers.ts';
 const MSG_PEEK = 0x2;
 const MSG_DONTWAIT = 0x40;
 const SO_PEEK_OFF = 42;
+const NO_OFFSET = -1;
 /** The options of which at most one is on; the way of stamping that the socket has. */
 const STAMP_OPTIONS = [29, 35, 63, 64] as const;
 const SO_TIMESTAMPNS = 35;
@@ -57,9 +58,9 @@ export class QueueHeads {
     if ((ready & POLL.IN) === 0) return 'empty';
     if ((ready & POLL.ERR) !== 0) return 'error';
     const before = STAMP_OPTIONS.find((option) => this.#get(socket, option) !== 0);
-    // Where the process has set an offset, a look would begin there and move it.
+    // Where the process has set an offset, a look would begin there and move it, and pass over an empty datagram.
     const offset = this.#get(socket, SO_PEEK_OFF);
-    if (offset >= 0) this.#set(socket, SO_PEEK_OFF, 0);
+    if (offset >= 0) this.#set(socket, SO_PEEK_OFF, NO_OFFSET);
     this.#set(socket, SO_TIMESTAMPNS, 1);
     try {
       return this.#peek(socket);

@@ -22,6 +22,8 @@ import { checkLink } from './suitable-link.ts';
 
 /** Frames of a second at 60,000 a second. */
 const BUFFER_BYTES = 64 << 20;
+/** Batches of frames that one read takes at most: they may come as fast as they are read. */
+const MAX_BATCHES = 256;
 /** Looks at the end until the kernel's count and what was read agree; more frames come in between, not for ever. */
 const MAX_LOOKS = 10_000;
 
@@ -69,25 +71,31 @@ export class TrafficTap {
     try {
       const tap = inNetns(netns, () => {
         const routes = new RouteSocket();
+        let packets: PacketTap | undefined;
         try {
           const cpu = checkLink(routes, options.linkName, getAffinity(0));
           const { index, mtu } = getLink(routes, options.linkName);
-          const packets = new PacketTap(index, { mtu, bufferBytes: options.bufferBytes ?? BUFFER_BYTES });
+          packets = new PacketTap(index, { mtu, bufferBytes: options.bufferBytes ?? BUFFER_BYTES });
           return new TrafficTap(routes, index, packets, cpu, options);
         } catch (thrown) {
+          packets?.close();
           routes.close();
           throw thrown;
         }
       });
-      tap.#warm();
+      tap.rehearse();
       return tap;
     } finally {
       closeFd(netns);
     }
   }
 
-  /** Everything that {@link mark} and {@link finish} do, on a socket of this program's own. */
-  #warm(): void {
+  /**
+   * Does what {@link mark} and {@link finish} do, on a socket of this program's own: code that has just run is quick. Done
+   * once when the tap is opened; before the mark only.
+   */
+  rehearse(): void {
+    assert(!this.#marked, 'a rehearsal is before the mark');
     const affinity = getAffinity(0);
     this.#marks.warm(() => void this.#tap.count());
     setAffinity(0, singleCpu(this.#cpu));
@@ -116,9 +124,9 @@ export class TrafficTap {
     assert(!this.#marked, 'a traffic tap was marked before');
     this.#marked = true;
     const affinity = getAffinity(0);
-    // On the CPU that receives for the sandbox no packet is half way between the tap and its socket now.
-    setAffinity(0, singleCpu(this.#cpu));
     try {
+      // On the CPU that receives for the sandbox no packet is half way between the tap and its socket now.
+      if (!setAffinity(0, singleCpu(this.#cpu))) throw elsewhere(this.#cpu);
       const { queued, dropped } = this.#tap.count();
       const marked = this.#marks.mark(sockets);
       if (dropped > 0 && marked.some(({ head }) => head !== undefined)) this.#failure = lostFrames(dropped);
@@ -139,7 +147,8 @@ export class TrafficTap {
   read(maxEntries: number): LogEntry[] {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      while (this.#sequencer.waiting < maxEntries && this.#readBatch() > 0);
+      for (let batches = 0; batches < MAX_BATCHES && this.#sequencer.waiting < maxEntries; batches++)
+        if (this.#readBatch() === 0) break;
       if (!this.#finished) this.#checkDrops();
       return this.#sequencer.take(maxEntries);
     } catch (thrown) {
@@ -218,6 +227,9 @@ export class TrafficTap {
     this.close();
   }
 }
+
+const elsewhere = (cpu: number): ComicranError =>
+  new ComicranError('replication.unsuitable', `this program may not run on CPU ${cpu} any more`);
 
 const lostFrames = (count: number): ComicranError =>
   new ComicranError('replication.overrun', `${count} packets found no room where the migration watches`, {

@@ -2,6 +2,7 @@
  * From stopped threads to a process image, in two parts: what has to be read while they stand still, and what is made of
  * that, or read from a clone, afterwards.
  */
+import { defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import type { DescriptorTableImage } from '../image/descriptors/types.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
@@ -15,7 +16,7 @@ import { chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
 import type { PageRange } from './frozen.ts';
 import { findChildren } from './inspect.ts';
-import { type AddressSpace, type AreaSurvey, captureAddressSpace, refuseAreas } from './memory.ts';
+import { type AddressSpace, type AreaSurvey, captureAddressSpace, type ProcessSurvey, refuseAreas } from './memory.ts';
 import {
   type Clocks,
   capturePlatform,
@@ -54,27 +55,37 @@ export type StoppedReadings = {
   readonly descriptors: DescriptorTableImage;
 };
 
-/** Makes calls in the main thread, which has the agent. @returns their results. */
-type Inject = (main: Tracee, survey: AreaSurvey, calls: readonly RemoteCall[]) => readonly bigint[];
+/**
+ * Makes calls in the main thread, which has the agent, and calls `meanwhile` while the process is busy with them or afterwards.
+ *
+ * @returns their results.
+ */
+export type Inject = (
+  main: Tracee,
+  survey: AreaSurvey,
+  calls: readonly RemoteCall[],
+  meanwhile: () => void,
+) => readonly bigint[];
 
 /**
  * Reads a process whose threads are all stopped. Whether it succeeds or fails, every thread can be let go.
  *
- * @param inject may do more in the same stop: fork. @param atAgent called when nothing but that is left to inject.
+ * @param survey of its areas. @param inject may do more in the same stop: fork. @param atAgent called when nothing but that is left to inject.
  */
 export function readStopped<T>(
   tools: SourceTools,
   prepared: PreparedDescriptors,
   frozen: readonly FrozenThread[],
+  survey: ProcessSurvey,
   inject: Inject,
   atAgent: (main: Tracee) => T,
 ): StoppedReadings & { readonly atAgent: T } {
   const { pid, faults, process } = tools;
-  const survey = tools.surveyor.survey();
   refuseAreas(pid, survey);
   process.syscallSite = survey.syscallSite;
   process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
   const clocks = readClocks();
+  const tids = frozen.map(({ thread }) => thread.tid);
   const threads = frozen.map((thread) => readThread(thread, tools.restarted));
   const main = frozen[0]!;
   const pendingSignals = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
@@ -84,7 +95,12 @@ export function readStopped<T>(
     faults.reach('capture.agent-installed');
     const ownAnswers = askThreads(threads, room);
     faults.reach('capture.thread-calls');
-    const ofProcess = ask((calls) => inject(main.thread, survey, calls), {
+    let table: DescriptorTableImage | undefined;
+    const meanwhile = (): void => {
+      table = prepared.capture(tids);
+      faults.reach('capture.descriptors');
+    };
+    const ofProcess = ask((calls) => inject(main.thread, survey, calls, meanwhile), {
       children: hasChildren(),
       childSubreaper: isSubreaper(main.thread),
       intervals: intervalTimers(main.thread),
@@ -92,15 +108,11 @@ export function readStopped<T>(
       descriptorFlags: prepared.flags(),
     });
     faults.reach('capture.process-calls');
-    return { ...ofProcess, ownAnswers, atAgent: atAgent(main.thread) };
+    return { ...ofProcess, ownAnswers, table: defined(table, 'the descriptors'), atAgent: atAgent(main.thread) };
   });
   faults.reach('capture.agent-removed');
   if (asked.children) throw hasChildrenError(pid);
-  const descriptors = prepared.capture(
-    asked.descriptorFlags,
-    frozen.map(({ thread }) => thread.tid),
-  );
-  faults.reach('capture.descriptors');
+  const descriptors = prepared.confirm(asked.table, asked.descriptorFlags, tids);
   const { ownAnswers, intervals, posix, childSubreaper } = asked;
   const timers = { intervals, posix };
   return {
@@ -168,8 +180,12 @@ export function captureState(
   prepared: PreparedDescriptors,
   frozen: readonly FrozenThread[],
 ): CapturedState {
-  const inject: Inject = (main, _survey, calls) => main.batch(calls);
-  const readings = readStopped(tools, prepared, frozen, inject, askInherited);
+  const inject: Inject = (main, _survey, calls, meanwhile) => {
+    const results = main.batch(calls);
+    meanwhile();
+    return results;
+  };
+  const readings = readStopped(tools, prepared, frozen, tools.surveyor.survey(), inject, askInherited);
   return stateOf(tools, tools.pid, readings, readings.atAgent);
 }
 

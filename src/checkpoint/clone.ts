@@ -25,12 +25,13 @@ const MADV_KEEPONFORK = 19;
  * Forks by the main thread, which has the agent.
  *
  * @param survey of the process, as it is now. @param calls to make before the fork, in the same run.
- * @returns the PID of the clone, see linux/fork.ts, and the results of `calls`.
+ * @param meanwhile as of forkProcess. @returns the PID of the clone, see linux/fork.ts, and the results of `calls`.
  */
 export function cloneProcess(
   main: Tracee,
   { areas, specials }: Pick<AreaSurvey, 'areas' | 'specials'>,
   calls: readonly RemoteCall[],
+  meanwhile: () => void,
 ): { readonly pid: number; readonly results: readonly bigint[] } {
   const left = joined(areas, AREA.DONT_FORK);
   const wiped = joined(areas, AREA.WIPE_ON_FORK);
@@ -56,7 +57,7 @@ export function cloneProcess(
   );
   after.push({ what: 'set the subreaper flag', number: SYS.prctl, args: [PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0] });
   try {
-    const { clone, results } = forkProcess(main, before, after);
+    const { clone, results } = forkProcess(main, before, after, meanwhile);
     return { pid: clone, results: asked ?? results.slice(0, calls.length) };
   } finally {
     if (rest.length > 0) main.batch(rest);

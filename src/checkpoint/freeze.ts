@@ -73,6 +73,8 @@ export function freezeThreads(process: TracedProcess, options: FreezeOptions): F
     faults.reach('freeze.complete');
     return frozen;
   } catch (error) {
+    // Some may have been seized and not yet told to stop.
+    for (const tid of pending) tryInterrupt(tid);
     options.stragglers.add(process.pid, pending);
     for (const tid of stopped.toReversed()) letGo(process.pid, tid);
     throw error;
@@ -117,6 +119,14 @@ function letGo(pid: number, tid: number, signal = 0): void {
   } catch {
     // The thread has ended: there is nothing left to let go.
     reapThreads([tid]);
+  }
+}
+
+function tryInterrupt(tid: number): void {
+  try {
+    ptrace.interrupt(tid);
+  } catch {
+    // It has ended.
   }
 }
 

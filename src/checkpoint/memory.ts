@@ -3,10 +3,20 @@ import { ComicranError } from '../base/errors.ts';
 import type { AddressSpaceFields, MappedFile, MemoryArea, MemoryImage } from '../image/types.ts';
 import type { ProcessMemory } from '../linux/memory.ts';
 import type { PageFinder, PageSpan } from '../linux/pagemap.ts';
-import { parseSmaps, readProc, readProcBytes, readStat, type SmapsEntry } from '../linux/procfs.ts';
+import {
+  parseMaps,
+  parseSmaps,
+  readProc,
+  readProcBytes,
+  readStat,
+  readStatus,
+  type SmapsEntry,
+  type StatusFile,
+} from '../linux/procfs.ts';
 import { isSpecialArea, readVdso } from '../linux/vdso.ts';
 import { describeArea } from './areas.ts';
 import type { MappedFiles } from './mapped-files.ts';
+import { isSameSpace } from './same-space.ts';
 
 /** Everything of {@link MemoryImage} but the pages. */
 export type AddressSpace = Omit<MemoryImage, 'pageBytes'>;
@@ -67,6 +77,7 @@ export class AreaSurveyor {
   readonly #memory: ProcessMemory;
   #maps = '';
   #survey: ProcessSurvey | null = null;
+  #size = '';
   #tracked = false;
 
   constructor(memory: ProcessMemory, mappedFiles: MappedFiles) {
@@ -86,8 +97,29 @@ export class AreaSurveyor {
     for (let tries = 0; tries < TRIES && this.#survey === null; tries++) {
       this.#maps = readProc(this.#pid, 'maps');
       const survey = this.#read();
+      this.#size = readStatus(this.#pid).text('VmSize');
       if (readProc(this.#pid, 'maps') === this.#maps) this.#survey = survey;
     }
+  }
+
+  /**
+   * The areas as they were before the stop, where there is no sign that they have changed; {@link wereSame} finds out. Null
+   * where they have.
+   *
+   * @param status of the process, which is stopped.
+   */
+  assumed(status: StatusFile): ProcessSurvey | null {
+    return status.text('VmSize') === this.#size ? this.#survey : null;
+  }
+
+  /**
+   * Whether what {@link assumed} gave was true of the process that `clone` was made of. An area that a fork leaves behind and
+   * that was not known is not in the clone; but then the size of the address space was another one.
+   *
+   * @param agent the engine's own area, which both have.
+   */
+  wereSame(clone: number, agent: { readonly base: bigint; readonly size: bigint }): boolean {
+    return isSameSpace(parseMaps(this.#maps), parseMaps(readProc(clone, 'maps')), agent);
   }
 
   /** The areas of the process, which is stopped. */

@@ -4,12 +4,13 @@ import { encodeProcessImage } from '../image/codec.ts';
 import type { Agent } from '../linux/agent.ts';
 import { closeDescriptors, killClone, openClone } from '../linux/fork.ts';
 import { PageFinder } from '../linux/pagemap.ts';
-import type { RemoteCall, TracedProcess, Tracee } from '../linux/tracee.ts';
+import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal } from '../linux/urgency.ts';
 import {
   askInherited,
   type CapturedState,
   captureState,
+  type Inject,
   imageWith,
   readStopped,
   type StoppedReadings,
@@ -20,11 +21,15 @@ import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory
 import type { PreparedDescriptors } from './descriptors/prepared.ts';
 import { type FrozenThread, releaseThreads } from './freeze.ts';
 import { type PageRange, pageRanges } from './frozen.ts';
-import { type AreaSurvey, findPages } from './memory.ts';
+import { findPages } from './memory.ts';
 import type { SourceTools } from './source.ts';
 
 export type SnapshotOptions = {
-  /** Called while all threads are stopped: to note where the input stands. What it throws gives up the snapshot. */
+  /**
+   * Called while all threads are stopped: to note where the input stands. What it throws gives up the snapshot. It may be
+   * called again, when the snapshot has to be taken once more because the process has just changed its memory areas: then the
+   * last call counts.
+   */
   readonly atStop?: () => void;
   /** Memory that has been copied beforehand: no clone is made, and `pages` are the last ones alone. */
   readonly copied?: CopiedMemory;
@@ -87,6 +92,8 @@ const nowMicros = (): number => Number(process.hrtime.bigint()) / 1000;
 /**
  * Takes a snapshot by forking the process.
  *
+ * @param assume takes the areas for what they were before the stop; afterwards it is found out whether that was right.
+ * @returns null when it was not: nothing has been done then, and another try may find the process at rest.
  * @param stopAll stops every thread of the process; afterwards they run in any case.
  */
 export function takeSnapshot(
@@ -94,11 +101,12 @@ export function takeSnapshot(
   prepared: PreparedDescriptors,
   stopAll: () => readonly FrozenThread[],
   { atStop }: Omit<SnapshotOptions, 'copied'>,
-): Snapshot {
-  const { process, facts, faults } = tools;
+  assume: boolean,
+): Snapshot | null {
+  const { process, facts, faults, surveyor } = tools;
   let clone: Clone | undefined;
-  const fork = (main: Tracee, survey: AreaSurvey, calls: readonly RemoteCall[]): readonly bigint[] => {
-    const { pid, results } = cloneProcess(main, survey, calls);
+  const fork: Inject = (main, survey, calls, meanwhile) => {
+    const { pid, results } = cloneProcess(main, survey, calls, meanwhile);
     clone = { pid, agent: main.agent };
     faults.reach('capture.cloned');
     return results;
@@ -107,15 +115,22 @@ export function takeSnapshot(
   try {
     let readings: StoppedReadings;
     try {
+      const survey = assume ? surveyor.assumed(threads[0]!.status) : surveyor.survey();
+      if (survey === null) return null;
       atStop?.();
-      readings = readStopped(tools, prepared, threads, fork, () => null);
+      readings = readStopped(tools, prepared, threads, survey, fork, () => null);
     } finally {
       releaseThreads(process, threads);
       beNormal(facts.scheduling);
     }
     const freezeMicros = nowMicros() - process.interruptedAtMicros;
     faults.reach('snapshot.released');
-    return readClone(tools, readings, defined(clone, 'the clone'), freezeMicros);
+    const { pid, agent } = defined(clone, 'the clone');
+    if (assume && !surveyor.wereSame(pid, agent)) {
+      killClone(pid);
+      return null;
+    }
+    return readClone(tools, readings, { pid, agent }, freezeMicros);
   } catch (error) {
     if (clone !== undefined) killClone(clone.pid);
     throw error;

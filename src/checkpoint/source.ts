@@ -19,7 +19,7 @@ import { PageFinder } from '../linux/pagemap.ts';
 import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
 import { ThreadFiles } from '../linux/thread-files.ts';
 import { TracedProcess, type Tracee } from '../linux/tracee.ts';
-import { beNormal, beUrgent } from '../linux/urgency.ts';
+import { beFirst, beNormal, beUrgent } from '../linux/urgency.ts';
 import { captureState, imageWith } from './capture.ts';
 import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory.ts';
 import type { InheritedPipe } from './descriptors/capture.ts';
@@ -51,6 +51,8 @@ export type SourceOptions = {
 };
 
 const FREEZE_DEADLINE_MICROS = 500_000;
+/** The last one reads the areas in the stop, which takes longer and cannot miss a change. */
+const SNAPSHOT_TRIES = 4;
 
 /** What a capture reads the process through, open and warm before the process is stopped. */
 export type SourceTools = {
@@ -139,6 +141,7 @@ export class Source {
       const frozen = new FrozenSource(this.#tools, threads);
       try {
         const state = captureState(this.#tools, prepared, threads);
+        beUrgent(this.#tools.facts.scheduling, null);
         const { own, written } =
           copied === undefined ? this.#allPages(state.memory.areas) : copied.last(privateAreas(state.memory.areas));
         faults.reach('capture.pages');
@@ -164,10 +167,16 @@ export class Source {
     assert(this.#frozen?.isOver !== false, 'a frozen process is not photographed');
     return translated(this.pid, () => {
       const { copied } = options;
-      using prepared = this.#prepare(copied);
       const stopAll = (): FrozenThread[] => this.#stopAll();
-      if (copied === undefined) return takeSnapshot(this.#tools, prepared, stopAll, options);
-      return takeCopiedSnapshot(this.#tools, prepared, stopAll, copied, options);
+      if (copied !== undefined) {
+        using prepared = this.#prepare(copied);
+        return takeCopiedSnapshot(this.#tools, prepared, stopAll, copied, options);
+      }
+      for (let tries = 1; ; tries++) {
+        using prepared = this.#prepare();
+        const snapshot = takeSnapshot(this.#tools, prepared, stopAll, options, tries < SNAPSHOT_TRIES);
+        if (snapshot !== null) return snapshot;
+      }
     });
   }
 
@@ -193,11 +202,11 @@ export class Source {
   /** Whatever can be looked at before the stop. */
   #prepare(copied?: CopiedMemory): PreparedDescriptors {
     const { pid, pidfd, inherited, surveyor, restarted, statuses, facts, faults } = this.#tools;
-    surveyor.prepare(copied !== undefined);
     restarted.prepare();
     statuses.prepare();
     const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited });
     try {
+      surveyor.prepare(copied !== undefined);
       copied?.prepare();
       faults.reach('freeze.surveyed');
     } catch (error) {
@@ -217,7 +226,9 @@ export class Source {
     const { process, facts, faults, statuses } = this.#tools;
     const deadlineMicros = this.#deadlineMicros;
     try {
-      return freezeThreads(process, { deadlineMicros, stragglers: this.#stragglers, faults, statuses });
+      const threads = freezeThreads(process, { deadlineMicros, stragglers: this.#stragglers, faults, statuses });
+      beFirst();
+      return threads;
     } catch (error) {
       beNormal(facts.scheduling);
       throw error;

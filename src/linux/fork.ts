@@ -32,6 +32,8 @@ const LAST_DESCRIPTOR = 0xffff_ffff;
 /**
  * Forks a process whose threads are all stopped, by its thread `main`; the agent must be in it.
  *
+ * @param meanwhile called while the kernel copies the address space, which takes it a while on another CPU. It must neither
+ *   read the memory of the process nor let anything of it run.
  * @param before calls to make right before the fork, in the same run. @param after right behind it, also when it fails.
  * @returns the PID of the clone, which is stopped, and the results of all calls, one behind another.
  * @throws ComicranError process.unsupported: the process may not have another process beside it. KernelError.
@@ -40,6 +42,7 @@ export function forkProcess(
   main: Tracee,
   before: readonly RemoteCall[],
   after: readonly RemoteCall[],
+  meanwhile: () => void,
 ): { readonly clone: number; readonly results: readonly bigint[] } {
   const { agent, process } = main;
   const calls = [...before, ...after];
@@ -47,6 +50,14 @@ export function forkProcess(
   ptrace.setOptions(main.tid, process.traceOptions | TRACE_OPTION.CLONE | TRACE_OPTION.VFORK);
   agent.writeCalls(calls);
   let clone: number | KernelError | null = null;
+  const failures: unknown[] = [];
+  const attempt = (): void => {
+    try {
+      meanwhile();
+    } catch (error) {
+      failures.push(error);
+    }
+  };
   const words = {
     rbx: agent.tableAddress,
     r12: before.length,
@@ -56,11 +67,12 @@ export function forkProcess(
   try {
     const between = main.runAgent(agent.forkAddress, words, () => {
       if (main.runToEvent() === 0) return;
-      clone = makeClone(ptrace.eventMessage(main.tid), process.traceOptions);
+      clone = makeClone(ptrace.eventMessage(main.tid), process.traceOptions, attempt);
       main.runToDoorbell();
     });
     if (clone === null) clone = new KernelError(`fork process ${process.pid}`, Number(-between));
     if (clone instanceof KernelError) throw refusal(process.pid, clone);
+    if (failures.length > 0) throw failures[0];
     return { clone, results: checkResults(process.pid, calls, agent.readResults(calls.length)) };
   } catch (error) {
     if (typeof clone === 'number') killClone(clone);
@@ -77,9 +89,10 @@ function refusal(pid: number, cause: KernelError): Error {
 }
 
 /** @param between the process in between, which is about to stop for the first time. */
-function makeClone(between: number, traceOptions: number): number | KernelError {
+function makeClone(between: number, traceOptions: number, meanwhile: () => void): number | KernelError {
   waitThread(between);
   ptrace.resume(between);
+  meanwhile();
   const event = waitThread(between);
   if (event.kind !== 'stopped' || event.event !== TRACE_EVENT.CLONE)
     return new KernelError('fork', event.kind === 'exited' ? event.code : EAGAIN);

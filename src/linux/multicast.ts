@@ -1,7 +1,7 @@
 /** Multicast memberships. No call lists those of a socket: the groups of its namespace are tried one by one. */
-import { readFileSync } from 'node:fs';
 import { KernelError } from './errno.ts';
 import { trySyscall } from './libc.ts';
+import { readFileWhole } from './quick-files.ts';
 import { AF_INET, AF_INET6, SOL_IP, SOL_IPV6, trySetSocketOption } from './sockets.ts';
 import { SYS } from './syscall-numbers.ts';
 
@@ -27,12 +27,18 @@ type SourceFilter = { readonly mode: 'include' | 'exclude'; readonly sources: re
 
 /** The groups of the network namespace of a process, from /proc/PID/net/igmp and igmp6. */
 export function joinedGroups(pid: number): JoinedGroup[] {
-  return [...parseIgmp(readProc(`/proc/${pid}/net/igmp`)), ...parseIgmp6(readProc(`/proc/${pid}/net/igmp6`))];
+  const { igmp, igmp6 } = readGroupTables(pid);
+  return [...parseIgmp(igmp), ...parseIgmp6(igmp6)];
 }
 
-function readProc(path: string): string {
+/** As text, with the number of members of each group: when it is the same, no socket has come to or gone from a group. */
+export function readGroupTables(pid: number): { readonly igmp: string; readonly igmp6: string } {
+  return { igmp: readTable(`/proc/${pid}/net/igmp`), igmp6: readTable(`/proc/${pid}/net/igmp6`) };
+}
+
+function readTable(path: string): string {
   try {
-    return readFileSync(path, 'latin1');
+    return readFileWhole(path).toString('latin1');
   } catch {
     // Absent where the kernel is without multicast, or without IPv6.
     return '';

@@ -26,10 +26,11 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SO_TYPE = 3;
 const SO_ATTACH_FILTER = 26;
-const SO_GET_FILTER = 26;
+/** Of a length of 0 it tells how many instructions there are. */
+export const SO_GET_FILTER = 26;
 const SO_PROTOCOL = 38;
 const SO_DOMAIN = 39;
-const TCP_INFO = 11;
+export const TCP_INFO = 11;
 const SIOCGIFNAME = 0x8910;
 const SIOCGIFINDEX = 0x8933;
 /** struct ifreq: a name of 16 bytes and a union of 24. */

@@ -27,6 +27,21 @@ export function beUrgent(normal: ThreadScheduling, cpu: Uint8Array | null): void
   setAffinity(0, cpu ?? normal.cpus);
 }
 
+const SCHED_FIFO = 1;
+
+/**
+ * Puts the calling thread before everything else of the machine that is not real-time: for some milliseconds in which it does
+ * nothing but go back and forth with a traced process. Undone by {@link beUrgent} and {@link beNormal}. It must not spin: what
+ * it waits for may need its CPU.
+ */
+export function beFirst(): void {
+  try {
+    setScheduling(0, { policy: SCHED_FIFO, resetOnFork: true, nice: 0, priority: 1 });
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.errno !== EPERM) throw error;
+  }
+}
+
 export function beNormal(normal: ThreadScheduling): void {
   setScheduling(0, normal.attributes);
   setAffinity(0, normal.cpus);

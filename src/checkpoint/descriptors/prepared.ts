@@ -10,6 +10,7 @@ import { O } from '../../linux/open-flags.ts';
 import { SYS } from '../../linux/syscall-numbers.ts';
 import type { Question } from '../question.ts';
 import { captureDescriptors, DescriptionCapture, isTimer, loners, refusalError } from './capture.ts';
+import { GroupLook, InetLook } from './inet-look.ts';
 import { readTable } from './sharing.ts';
 import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
 
@@ -27,6 +28,10 @@ export class PreparedDescriptors {
   readonly #found: readonly Found[];
   readonly #images = new Map<Found, DescriptionImage>();
   readonly #numbers: readonly number[];
+  readonly #sockets = new Map<Found, InetLook>();
+  #groups: GroupLook | null = null;
+  /** Whether the capture has read the flags, too. */
+  #isComplete = false;
 
   /** Looks at a process that runs. @throws KernelError when it has gone. */
   constructor(context: CaptureContext) {
@@ -48,8 +53,11 @@ export class PreparedDescriptors {
     using capture = new DescriptionCapture(this.#source, this.#found);
     for (const found of this.#found) {
       try {
-        this.#source.copy(found.number);
-        this.#images.set(found, capture.capture(found));
+        const image = capture.capture(found);
+        this.#images.set(found, image);
+        if (image.kind === 'udp-socket') this.#groups ??= new GroupLook(this.#source.pid);
+        if (image.kind === 'udp-socket' || image.kind === 'tcp-socket')
+          this.#sockets.set(found, new InetLook(this.#source.copy(found.number), image));
       } catch (error) {
         // What cannot be moved, or is not there any more, is seen to in the stop.
         if (!(error instanceof Refusal) && !isGone(this.#source.context, error)) throw error;
@@ -77,13 +85,17 @@ export class PreparedDescriptors {
   }
 
   /**
-   * Captures the table of the process, whose threads are all stopped.
+   * Captures the table of the process, whose threads are all stopped, with the flags that it had when it ran. Reads nothing of
+   * its memory.
    *
-   * @param flags the answer to {@link flags}. @throws as captureDescriptors.
+   * @throws as captureDescriptors.
    */
-  capture(flags: readonly DescriptorFlags[], threads: readonly number[]): DescriptorTableImage {
+  capture(threads: readonly number[]): DescriptorTableImage {
     const { running: _, ...context } = { ...this.#context, threads };
-    if (!this.#isUnchanged(flags) || loners(context).length > 0) return captureDescriptors(context);
+    if (!this.#isUnchanged() || loners(context).length > 0) {
+      this.#isComplete = true;
+      return captureDescriptors(context);
+    }
     // Not closed: what it has open is that of the other source.
     const source = new DescriptorSource(context, this.#source);
     const current = this.#found.map((found) => this.#current(source, found));
@@ -100,22 +112,39 @@ export class PreparedDescriptors {
     return capture.table(current, images);
   }
 
-  #isUnchanged(flags: readonly DescriptorFlags[]): boolean {
+  /**
+   * What {@link capture} gave, if the flags are still those that it took them for; otherwise all of it anew.
+   *
+   * @param flags the answer to {@link flags}.
+   */
+  confirm(
+    table: DescriptorTableImage,
+    flags: readonly DescriptorFlags[],
+    threads: readonly number[],
+  ): DescriptorTableImage {
+    if (this.#isComplete || this.#haveFlags(flags)) return table;
+    const { running: _, ...context } = { ...this.#context, threads };
+    return captureDescriptors(context);
+  }
+
+  #haveFlags(flags: readonly DescriptorFlags[]): boolean {
+    const byNumber = new Map(this.#numbers.map((number, index) => [number, flags[index]!]));
+    return this.#found.every((found) =>
+      found.descriptors.every(({ number, closeOnExec }) => {
+        const now = byNumber.get(number)!;
+        return now.closeOnExec === closeOnExec && now.flags === found.flags;
+      }),
+    );
+  }
+
+  #isUnchanged(): boolean {
     if (this.#images.size < this.#found.length) return false;
     const numbers = this.#source.directory.numbers();
     if (numbers.length !== this.#numbers.length || numbers.some((number, index) => number !== this.#numbers[index]))
       return false;
-    const byNumber = new Map(this.#numbers.map((number, index) => [number, flags[index]!]));
     return this.#found.every((found) => {
       const copy = this.#source.copy(found.number);
-      return found.descriptors.every(({ number, closeOnExec }) => {
-        const now = byNumber.get(number)!;
-        return (
-          now.closeOnExec === closeOnExec &&
-          now.flags === found.flags &&
-          isSameDescription(copy, this.#context.pid, number)
-        );
-      });
+      return found.descriptors.every(({ number }) => isSameDescription(copy, this.#context.pid, number));
     });
   }
 
@@ -136,9 +165,16 @@ export class PreparedDescriptors {
         return isReadable(this.#source.copy(found.number)) ? capture.capture(current) : { ...before, count: 0n };
       case 'epoll':
         return current === found && this.#watchesSame(source, found, before.items) ? before : capture.capture(current);
+      case 'udp-socket':
+      case 'tcp-socket':
+        return this.#isSocketSame(found) ? before : capture.capture(current);
       default:
         return capture.capture(current);
     }
+  }
+
+  #isSocketSame(found: Found): boolean {
+    return this.#groups?.isSame() !== false && this.#sockets.get(found)!.isSame(this.#source.copy(found.number));
   }
 
   /** Whether the items of an epoll descriptor, which read as before, are on the same descriptions. */

@@ -3,6 +3,8 @@
  * tracking costs it. The engine alone, on this machine and without a network.
  */
 import { summarise } from '../../src/base/stats.ts';
+import { ProcessMemory } from '../../src/linux/memory.ts';
+import { listAreas } from '../../src/paging/tracking/areas.ts';
 import { iterate } from '../../src/paging/tracking/rounds.ts';
 import { openTracker, type Round, type WriteTracker } from '../../src/paging/tracking/write-tracker.ts';
 import { warmEngine } from '../../src/sdaemon/migration/warm-engine.ts';
@@ -54,6 +56,19 @@ class Subject {
     if (this.resident.cage.ask(PORT, text, timeoutMs) === null) throw new Error('the process does not answer');
   }
 
+  /** Writes to pages of its large area in its place, as it would take too long to be told. */
+  writeTo(pages: number): void {
+    const { pid } = this.resident;
+    const area = listAreas(pid).reduce((largest, next) =>
+      next.end - next.start > largest.end - largest.start ? next : largest,
+    );
+    const memory = new ProcessMemory(pid);
+    const bytes = Buffer.from([7]);
+    for (let count = 0; count < pages; count++)
+      memory.write(BigInt(area.start + Math.floor(Math.random() * (area.end - area.start))), bytes);
+    memory.close();
+  }
+
   /** Reads what a round tells, as a sender would. */
   copy(tracker: WriteTracker, { written }: Round): void {
     for (const { start, length } of written)
@@ -68,12 +83,16 @@ class Subject {
   }
 }
 
-/** Times of snapshots in milliseconds. @param before makes the process such as it is to be for each. */
+/**
+ * Times of snapshots in milliseconds.
+ *
+ * @param before makes the process such as it is to be for each, and `afterwards` does so when there will be no more rounds.
+ */
 async function freezes(
   subject: Subject,
   rounds: number,
   before: (tracker: WriteTracker) => void | Promise<void>,
-  prepare: (tracker: WriteTracker) => void = (tracker) => tracker.prepare(),
+  afterwards: () => void = () => undefined,
 ): Promise<{ freezes: number[]; pages: number }> {
   const { pid } = subject.resident;
   using source = open(pid);
@@ -89,7 +108,11 @@ async function freezes(
       inStop = found.bytesInStop / 4096;
       return found;
     };
-    const snapshot = source.snapshot({ copied: { prepare: () => prepare(tracker), last } });
+    const prepare = (): void => {
+      tracker.prepare();
+      afterwards();
+    };
+    const snapshot = source.snapshot({ copied: { prepare, last } });
     if (round < WARM_ROUNDS) continue;
     millis.push(snapshot.freezeMicros / 1000);
     pages += inStop;
@@ -99,16 +122,8 @@ async function freezes(
 
 async function largeMemory(): Promise<Figure[]> {
   await using subject = await Subject.start(1024);
-  const written = await freezes(
-    subject,
-    ROUNDS,
-    (tracker) => {
-      subject.copy(tracker, tracker.next());
-      subject.tell(`scribble(${WRITTEN_PAGES})`);
-    },
-    // Without the round that is made right before the stop: it would leave next to nothing.
-    () => undefined,
-  );
+  const copy = (tracker: WriteTracker): void => subject.copy(tracker, tracker.next());
+  const written = await freezes(subject, ROUNDS, copy, () => subject.writeTo(WRITTEN_PAGES));
   subject.tell('threading.Thread(target=keep_scribbling, daemon=True).start()');
   const iterated = await freezes(subject, ROUNDS, async (tracker) => {
     await iterate(tracker, { maxRounds: 8, untilPages: 50, onRound: (round) => subject.copy(tracker, round) });

@@ -55,7 +55,8 @@ function openLog(pid: number, facts: KernelFacts, inStop: InStop): WriteLog {
   }
 }
 
-const SPARE_BYTES = 1 << 20;
+/** Room for what comes to be written while the process is about to be stopped: 2,048 pages. */
+const SPARE_BYTES = 8 << 20;
 /** How much is copied right before the stop, when that is all there is to copy. */
 const MOST_LATE_BYTES = 64 << 20;
 
@@ -89,6 +90,7 @@ export class WriteTracker {
     const written = noted.union(own.minus(this.#told)).union(common(this.#late.runs, own));
     this.#late = NOTHING;
     this.#told = own.union(written);
+    this.#makeRoom(SPARE_BYTES);
     return { written: written.toRanges(), writtenBytes: written.bytes, gone: gone.toRanges() };
   }
 
@@ -107,8 +109,7 @@ export class WriteTracker {
     this.#ofLiving(() => {
       const { written } = this.#log.last(listAreas(this.pid));
       if (!this.#log.stopsForNext && written.bytes <= MOST_LATE_BYTES) this.#copyLate();
-      // What comes to be written until then is not known: as much again.
-      this.#makeRoom(written.bytes + SPARE_BYTES);
+      this.#makeRoom(Math.max(written.bytes, SPARE_BYTES));
     });
   }
 

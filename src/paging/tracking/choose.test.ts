@@ -6,8 +6,8 @@ test('a snapshot of much memory is taken by tracking, where the kernel notes wri
   const MB = 1 << 20;
   const cases = [
     [16 * MB, 'userfaultfd', 'fork'],
-    [95 * MB, 'userfaultfd', 'fork'],
-    [96 * MB, 'userfaultfd', 'tracking'],
+    [63 * MB, 'userfaultfd', 'fork'],
+    [64 * MB, 'userfaultfd', 'tracking'],
     [4096 * MB, 'userfaultfd', 'tracking'],
     [4096 * MB, 'soft-dirty', 'fork'],
     [4096 * MB, 'none', 'fork'],

@@ -2,16 +2,16 @@
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
 
 /**
- * `fork`: a clone keeps the memory as it was. The process stands still for some 11 µs a megabyte of small pages, most of all
- * for the copying of page tables, and pays for a copy of every page that it writes to afterwards.
+ * `fork`: a clone keeps the memory as it was. The process stands still for 10–30 µs a megabyte of small pages, for its page
+ * tables to be copied, and pays for a copy of every page that it writes to afterwards.
  *
  * `tracking`: the memory is copied beforehand. The process stands still for about 1 µs a megabyte and 2 µs a page that is left
  * to copy, and once before for a millisecond; what it writes to costs it 1–2 µs a page and round.
  */
 export type SnapshotWay = 'fork' | 'tracking';
 
-/** From here on a fork takes a millisecond longer. Below it the second stop is not worth it. */
-const TRACKING_FROM_BYTES = 96 << 20;
+/** From here on the stop of a fork is longer by more than the second stop of tracking, about a millisecond. */
+const TRACKING_FROM_BYTES = 64 << 20;
 
 /**
  * @param memoryBytes of the process itself, in pages of 4 KiB: those in huge pages cost a fork next to nothing.

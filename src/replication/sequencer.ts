@@ -129,9 +129,12 @@ export class Sequencer {
     this.#entries.push({ kind: 'input', index: this.#inputs++, frames });
   }
 
-  /** Begins the log; to be called once, with a count of frames that is not behind what has been added. */
+  /**
+   * Begins the log, with a count of frames that is not behind what has been added. As long as nothing has been added behind
+   * it a mark may be replaced by a later one.
+   */
   mark(mark: Mark): void {
-    assert(this.#mark === undefined, 'a sequencer was marked before');
+    assert(!this.#positioned, 'a log that has begun is marked anew');
     assert(mark.frames >= this.#seen, 'a mark is behind frames that have been read');
     this.#mark = mark;
   }

@@ -118,10 +118,9 @@ export class TrafficTap {
 
   /**
    * Where the log begins. To be called while the process stands still: nobody reads its sockets. It leaves them as they
-   * were, and does not throw. May be called once.
+   * were, and does not throw. As long as nothing has been read since, a later call replaces an earlier one.
    */
   mark(sockets: readonly WatchedSocket[]): void {
-    assert(!this.#marked, 'a traffic tap was marked before');
     this.#marked = true;
     const affinity = getAffinity(0);
     try {

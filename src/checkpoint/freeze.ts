@@ -15,6 +15,7 @@ import { type TracedProcess, Tracee } from '../linux/tracee.ts';
 import { pollThread, reapThreads } from '../linux/wait.ts';
 import type { CaptureFault, Faults } from './faults.ts';
 import { prepareResume } from './restart.ts';
+import type { WaitDeadlines } from './wait-deadlines.ts';
 
 export type FreezeOptions = {
   /** How long a thread may take to stop; one that waits for a disk or a network file system does not until it has it. */
@@ -24,6 +25,8 @@ export type FreezeOptions = {
   readonly faults: Faults<CaptureFault>;
   /** The status files of the threads, open where they were there before. */
   readonly statuses?: ThreadFiles;
+  /** Of the waits that earlier freezes of this process have cut short. */
+  readonly deadlines?: WaitDeadlines;
 };
 
 /** Polls of a thread that follow each other without a pause: a running thread stops within microseconds. */
@@ -67,7 +70,10 @@ export function freezeThreads(process: TracedProcess, options: FreezeOptions): F
     const frozen = order.map((tid) => {
       const thread = new Tracee(process, tid);
       const status = statuses?.has(tid) === true ? openStatus(statuses, tid) : readStatus(pid, tid);
-      if (prepareResume(thread.registers, () => waitingSignals(status, thread.signalMask) !== 0n)) thread.restore();
+      if (prepareResume(thread.registers, () => waitingSignals(status, thread.signalMask) !== 0n)) {
+        options.deadlines?.shorten(tid, thread.registers, nowMicros() / 1000);
+        thread.restore();
+      }
       return { status, thread };
     });
     faults.reach('freeze.complete');

@@ -34,6 +34,7 @@ import { AreaSurveyor, findPages } from './memory.ts';
 import { RestartedCalls } from './restarted-calls.ts';
 import { type Snapshot, type SnapshotOptions, takeCopiedSnapshot, takeSnapshot } from './snapshot.ts';
 import { SignalStop } from './stop.ts';
+import { WaitDeadlines } from './wait-deadlines.ts';
 
 export type SourceOptions = {
   readonly facts: KernelFacts;
@@ -83,6 +84,7 @@ export class Source {
   readonly #tools: SourceTools;
   readonly #deadlineMicros: number;
   readonly #stragglers = new Stragglers();
+  readonly #deadlines = new WaitDeadlines();
   readonly #cgroup: Pick<Cgroup, 'freezer'> | null;
   #frozen: FrozenSource | null = null;
   #stop: SignalStop | null = null;
@@ -226,7 +228,9 @@ export class Source {
     const { process, facts, faults, statuses } = this.#tools;
     const deadlineMicros = this.#deadlineMicros;
     try {
-      const threads = freezeThreads(process, { deadlineMicros, stragglers: this.#stragglers, faults, statuses });
+      const stragglers = this.#stragglers;
+      const deadlines = this.#deadlines;
+      const threads = freezeThreads(process, { deadlineMicros, stragglers, deadlines, faults, statuses });
       beFirst();
       return threads;
     } catch (error) {

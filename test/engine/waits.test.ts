@@ -99,6 +99,25 @@ test('no wait ends at a freeze, and none at the next one', { skip }, async () =>
   await check(resident, names);
 });
 
+test('a wait that is frozen again and again ends all the same', { skip }, async () => {
+  await using resident = await Resident.start([PYTHON, program('repl.py'), String(PORT)]);
+  await resident.cage.askUntilAnswered(PORT, '1');
+  const calls = ['epoll_wait', 'epoll_pwait', 'poll', 'nanosleep', 'select'];
+  const script = calls.map((name) => `background("${name}", lambda: ${WAITS[name]![0]})`).join('\n');
+  assert.equal(resident.cage.ask(PORT, `${PREPARE}\n${script}`), 'None');
+  await pause(100);
+  using source = open(resident.pid);
+  const snapshot = (): void => source.snapshot().close();
+  const freeze = (): void => source.freeze().resume();
+  // Each pause is shorter than the waits, all together are much longer.
+  for (let round = 0; round < 12; round++) {
+    (round % 2 === 0 ? snapshot : freeze)();
+    await pause(300);
+  }
+  for (const name of calls)
+    assert.equal(resident.cage.ask(PORT, `results.get("${name}", [None])[0]`), '0', `${name} has not ended`);
+});
+
 test('no wait ends at a move, and none at the next one', { skip }, async () => {
   await using resident = await Resident.start([PYTHON, program('repl.py'), String(PORT)]);
   const names = await start(resident, false);

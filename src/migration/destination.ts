@@ -29,7 +29,7 @@ import type {
   Opened,
   RoleOptions,
 } from './roles.ts';
-import { settle } from './settle.ts';
+import { giveBack, settle } from './settle.ts';
 import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
 
 export async function runDestination(
@@ -184,11 +184,14 @@ class DestinationRole {
     };
   }
 
-  /** This machine owns and has nothing that could run. The source has, and takes the epoch after this one. */
+  /** This machine owns and has nothing that could run. The source has, and gets the record back. */
   async #giveBack(line: DestinationLine, epoch: bigint, cause: unknown): Promise<DestinationOutcome> {
-    const { migration } = this.#context;
+    const { ports, migration, deadlines, phases } = this.#context;
     const reason = withPlace(cause, `${migration.destination} cannot let the process run`);
-    if (!(await this.#destroyEverything())) return this.#halt(reason);
+    if (!(await this.#destroyProcess())) return this.#halt(reason);
+    const world = { ownership: ports.ownership, clock: ports.clock, deadlines };
+    await giveBack(world, epoch, (silence) => phases.note(`waiting for the sdn: ${silence}`));
+    await this.#takeAway(true);
     await sayGivenBack(this.#context, line, { type: 'GIVEN_BACK', epoch, ...failureText(reason) });
     return this.#discarded(reason);
   }
@@ -205,17 +208,24 @@ class DestinationRole {
   }
 
   /** Where something is left, so is the journal's entry: the next daemon destroys it. */
-  async #destroyEverything(): Promise<boolean> {
-    const { ports, migration } = this.#context;
-    const destroyed = await this.#leftovers.tidy('destroying the process', async () => {
+  async #destroyEverything(): Promise<void> {
+    const destroyed = await this.#destroyProcess();
+    await this.#takeAway(destroyed);
+  }
+
+  #destroyProcess(): Promise<boolean> {
+    return this.#leftovers.tidy('destroying the process', async () => {
       const process = await this.#beginning?.catch(() => undefined);
       await process?.destroy();
     });
+  }
+
+  async #takeAway(destroyed: boolean): Promise<void> {
+    const { ports, migration } = this.#context;
     const opened = await this.#leftovers.tidy('taking the gate away', () => ports.replay.discard());
     const discarded = await this.#leftovers.tidy('taking the hold away', () => ports.packets.discard());
     if (destroyed && discarded && opened)
       await this.#leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
-    return destroyed;
   }
 
   #discarded(error: unknown): Discarded {

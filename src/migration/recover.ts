@@ -5,12 +5,12 @@
  * Promise: afterwards the process runs here and this machine owns, or there is no process here; or, where the outcome is
  * `halted`, it is stopped. The journal's entry is cleared unless something is left to be done.
  */
-import { type ComicranError, messageOf } from '../base/errors.ts';
+import type { ComicranError } from '../base/errors.ts';
 import { endOwned } from './end-destination.ts';
 import type { FillEnd } from './fill-destination.ts';
 import { releasePackets } from './hand-over-destination.ts';
 import { endGiven } from './hand-over-source.ts';
-import { advance, type DestinationEntry, type Migration, type SourceEntry } from './journal.ts';
+import { advance, type DestinationEntry, type SourceEntry } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
 import { resolveOffer } from './offer.ts';
 import { type Moved, withPlace } from './outcome.ts';
@@ -18,8 +18,8 @@ import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog, type SourcePhase } from './phases.ts';
 import type { DestinationPorts, Fill, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { RoleOptions, SourceAfter } from './roles.ts';
-import { settle } from './settle.ts';
-import { DEFAULT_DEADLINES, type Deadlines, sleep, within } from './waiting.ts';
+import { giveBack, settle } from './settle.ts';
+import { DEFAULT_DEADLINES } from './waiting.ts';
 
 export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic' | 'copying'> & {
   /** The sandbox's root process, whatever state it is in. */
@@ -141,7 +141,8 @@ export async function recoverDestination(
   // What the copy had heard and held has died with its daemon; the source, stopped, has all of it.
   if (isUnheard(entry) && ports.ageMs < deadlines.giveBackMs) {
     phases.note(`giving ${migration.sandbox} back to ${migration.source}`);
-    await giveBack(ports, migration, deadlines, (reason) => phases.note(`waiting for the sdn: ${reason}`));
+    const world = { ownership: ports.ownership, clock: ports.clock, deadlines };
+    await giveBack(world, migration.epoch + 1n, (reason) => phases.note(`waiting for the sdn: ${reason}`));
     return destroy();
   }
   const isPaged = migration.mode === 'postcopy';
@@ -189,22 +190,4 @@ async function adopt({ paging }: DestinationRecoveryPorts, leftovers: Leftovers)
 /** A copy whose destination owns, and may not have had the whole log. */
 function isUnheard({ migration, stage }: DestinationEntry): boolean {
   return migration.mode === 'replicated' && stage === 'taking';
-}
-
-/** Asks until the record names the source. */
-async function giveBack(
-  { ownership, clock }: DestinationRecoveryPorts,
-  migration: Migration,
-  deadlines: Deadlines,
-  onSilence: (reason: string) => void,
-): Promise<void> {
-  for (let pauseMs = deadlines.retryMs / 64; ; pauseMs = Math.min(pauseMs * 2, deadlines.retryMs)) {
-    try {
-      await within(clock, deadlines.ownedMs, 'the sdn', ownership.give(migration.epoch + 1n));
-      return;
-    } catch (error) {
-      onSilence(messageOf(error));
-      await sleep(clock, pauseMs);
-    }
-  }
 }

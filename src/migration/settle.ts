@@ -7,6 +7,8 @@ import { type Deadlines, sleep, within } from './waiting.ts';
 /** The actions that are no end: they lead to another question. */
 type Again = 'fence' | 'take' | 'wait';
 
+type World = { readonly ownership: Ownership; readonly clock: Clock; readonly deadlines: Deadlines };
+
 export type Settled<Action> = {
   readonly action: Action;
   /** What decided; undefined where nobody had to be asked. */
@@ -18,7 +20,7 @@ export type Settled<Action> = {
  * @param onSilence told each time that the sdn has not answered
  */
 export async function settle<Action extends string>(
-  world: { readonly ownership: Ownership; readonly clock: Clock; readonly deadlines: Deadlines },
+  world: World,
   expectedEpoch: bigint,
   decide: (known: Knowledge) => Action,
   onSilence: (reason: string) => void,
@@ -37,6 +39,26 @@ export async function settle<Action extends string>(
     } catch (error) {
       known = 'no-answer';
       onSilence(messageOf(error));
+    }
+  }
+}
+
+/**
+ * Makes the source the owner again, by whoever owns at this epoch. Asks until the sdn has answered.
+ * @param onSilence told each time that it has not
+ */
+export async function giveBack(
+  { ownership, clock, deadlines }: World,
+  epoch: bigint,
+  onSilence: (reason: string) => void,
+): Promise<void> {
+  for (let pauseMs = deadlines.retryMs / 64; ; pauseMs = Math.min(pauseMs * 2, deadlines.retryMs)) {
+    try {
+      await within(clock, deadlines.ownedMs, 'the sdn', ownership.give(epoch));
+      return;
+    } catch (error) {
+      onSilence(messageOf(error));
+      await sleep(clock, pauseMs);
     }
   }
 }

@@ -21,6 +21,14 @@ const ARGUMENT_BYTES = 96;
 const AT = { FLAGS: 8, START: 16, END: 24, WALK_END: 32, INVERTED: 64, MASK: 72, ANY_OF: 80, RETURN: 88 } as const;
 const REGION_BYTES = 24;
 const REGIONS = 8192;
+/**
+ * How much is looked at, or taken, at once: some 0.5 ms, as the process can neither map nor unmap memory meanwhile. An area that
+ * is so large that this would be many parts is mostly empty; it has so many.
+ */
+const LOOK = { bytes: 256 << 20, mostParts: 64 } as const;
+const TAKE = { bytes: 16 << 20, mostParts: 256 } as const;
+/** A huge page is on one side of a cut: it would be split. */
+const HUGE_PAGE_BYTES = 2 << 20;
 
 /** Page-aligned, `end` exclusive. */
 export type ScannedArea = {
@@ -134,26 +142,34 @@ export class WriteScan {
     const argument = this.#argument;
     const regions = this.#regions;
     argument.writeUInt32LE(flags, AT.FLAGS);
-    writeWord(argument, AT.END, area.end);
     argument.writeUInt32LE(inverted, AT.INVERTED);
     argument.writeUInt32LE(mask, AT.MASK);
     argument.writeUInt32LE(anyOf, AT.ANY_OF);
     argument.writeUInt32LE(returned, AT.RETURN);
+    const step = stepFor(area, flags === WP_MATCHING ? TAKE : LOOK);
     for (let at = area.start; at < area.end; ) {
       writeWord(argument, AT.START, at);
+      const end = Math.min(area.end, (Math.floor(at / step) + 1) * step);
+      writeWord(argument, AT.END, end);
       const count = trySyscall(SYS.ioctl, this.#descriptor, PAGEMAP_SCAN, argument);
       if (count < 0) throw new KernelError(`PAGEMAP_SCAN of process ${this.#pid}`, -count);
       for (let offset = 0; offset < count * REGION_BYTES; offset += REGION_BYTES)
         found(readWord(regions, offset), readWord(regions, offset + 8), regions.readUInt32LE(offset + 16));
-      if (count < REGIONS) return;
       // What the kernel says of where it ended may lie before what it has reported (seen in 6.18 with over 512 regions).
-      at = Math.max(readWord(argument, AT.WALK_END), readWord(regions, (REGIONS - 1) * REGION_BYTES + 8));
+      at =
+        count < REGIONS
+          ? end
+          : Math.max(readWord(argument, AT.WALK_END), readWord(regions, (REGIONS - 1) * REGION_BYTES + 8));
     }
   }
 
   close(): void {
     closeSync(this.#descriptor);
   }
+}
+
+function stepFor({ start, end }: ScannedArea, { bytes, mostParts }: { bytes: number; mostParts: number }): number {
+  return Math.max(bytes, Math.ceil((end - start) / mostParts / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES);
 }
 
 const HIGH = 0x1_0000_0000;

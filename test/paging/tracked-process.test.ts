@@ -212,3 +212,22 @@ test('more runs of pages than the kernel names at once', { skip }, async () => {
   // It does nothing any more, once it has begun to wait.
   assert.ok(tracker.next().writtenBytes < 1 << 20);
 });
+
+test('a reservation of 16 TB with some pages in it', { skip }, async () => {
+  const program =
+    'import ctypes,sys\nlibc=ctypes.CDLL(None);libc.mmap.restype=ctypes.c_uint64\n' +
+    'libc.mmap.argtypes=[ctypes.c_uint64,ctypes.c_uint64]+[ctypes.c_int]*3+[ctypes.c_uint64]\n' +
+    'at=libc.mmap(0,1<<44,3,0x4022,-1,0)\nfor i in range(100):ctypes.memset(at+i*(1<<37)+i*4096,i,1)\n' +
+    'print("ready",flush=True)\nsys.stdin.read()';
+  await using target = await Target.start(['/usr/bin/python3', '-c', program]);
+  assert.ok(listAreas(target.pid).some(({ start, end }) => end - start === 2 ** 44));
+  const copy = new Copy();
+  using tracker = track(target.pid);
+  copy.follow(tracker);
+  tracker.prepare();
+  whileStopped(target.pid, () => {
+    const last = tracker.last();
+    copy.apply(last, (ranges, into) => last.read(ranges, into));
+    copy.assertEqualTo(target.pid);
+  });
+});

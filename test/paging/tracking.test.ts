@@ -20,7 +20,7 @@ for (const seed of [1, 2, 3, 4, 5, 6])
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
       if (round % 3 !== 0) await churning;
-      if (round % 2 === 0) tracker.prepare();
+      for (let times = 0; times < round % 3; times++) tracker.prepare();
       whileStopped(target.pid, () => {
         const last = tracker.last();
         copy.apply(last, (ranges, into) => last.read(ranges, into));

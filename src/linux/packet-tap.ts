@@ -32,7 +32,7 @@ const NAME_BYTES = 32;
 /** Frames that one system call takes. */
 const BATCH = 32;
 
-export type TappedFrame = {
+type TappedFrame = {
   /** Sent through the device from this side; else received by this host. */
   readonly outgoing: boolean;
   /** Nanoseconds, {@link stampAt}: the kernel's receive stamp, the same that a socket tells of the same packet. */
@@ -44,7 +44,7 @@ export type TappedFrame = {
 };
 
 /** Takes a frame; null: a frame of another kind than IPv4, or not for this host, which counts all the same. */
-export type TakeFrame = (frame: TappedFrame | null) => void;
+type TakeFrame = (frame: TappedFrame | null) => void;
 
 export class PacketTap {
   readonly descriptor: number;

@@ -21,7 +21,7 @@ const CONTROL_BYTES = 1024;
 /** Above the longest datagram. */
 const PAYLOAD_BYTES = 1 << 16;
 
-export type QueueHead = {
+type QueueHead = {
   /** Nanoseconds, {@link stampAt}; -1: the packet has none. */
   readonly stamp: number;
   /** 4 or 16 bytes. */

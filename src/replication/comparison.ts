@@ -28,7 +28,7 @@ export type Reproduced = {
   readonly packets: readonly Uint8Array[];
 };
 
-export type OutputFacts = { readonly length: number; readonly digest: Uint8Array };
+type OutputFacts = { readonly length: number; readonly digest: Uint8Array };
 
 /** The first output that differs. */
 export type Difference = {
@@ -57,7 +57,7 @@ type FlowState = {
   logged: number;
 };
 
-export type ComparisonLimits = { readonly expected: number; readonly heldBytes: number };
+type ComparisonLimits = { readonly expected: number; readonly heldBytes: number };
 
 export class OutputComparison {
   readonly #uncomparedPorts: ReadonlySet<number>;

@@ -53,7 +53,7 @@ export const UNSUITABLE = {
   'raw-socket': 'it has a socket that sends or receives other packets than UDP datagrams',
 } as const satisfies Record<string, string>;
 
-export type UnsuitableReason = keyof typeof UNSUITABLE;
+type UnsuitableReason = keyof typeof UNSUITABLE;
 
 const isLoopback = (address: string): boolean => address === '::1' || /^(?:::ffff:)?127\./.test(address);
 

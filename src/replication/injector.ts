@@ -18,7 +18,7 @@ const IN_FLIGHT_MS = 2;
 /** What a frame takes of a receive queue beside its bytes, and twice those: the kernel rounds up. */
 const FRAME_OVERHEAD_BYTES = 1024;
 
-export type InjectionTarget = {
+type InjectionTarget = {
   /** Index of the VM's end of the sandbox's link. */
   readonly link: number;
   readonly sandboxMac: Uint8Array;

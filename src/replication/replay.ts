@@ -25,7 +25,7 @@ const WARM_ROUNDS = 50;
 /** Any will do. */
 const ONE_CPU = 1;
 
-export type ReplayOptions = {
+type ReplayOptions = {
   /** A process in the sandbox's network namespace: of the skeleton. */
   readonly pid: number;
   /** The sandbox's own end of its link: `eth0`. */

@@ -32,7 +32,7 @@ export type SequencedFrame = {
   readonly checksumMissing: boolean;
 };
 
-export type Mark = {
+type Mark = {
   /** Frames that the tap had taken up when the process stood still. */
   readonly frames: number;
   readonly sockets: readonly MarkedSocket[];

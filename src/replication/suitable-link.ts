@@ -21,7 +21,7 @@ export type LinkFacts = {
 const MAIN_TABLE = 254;
 
 /** In the network namespace of the calling thread, which `routes` works on too. */
-export function linkFacts(routes: RouteSocket, linkName: string): LinkFacts {
+function linkFacts(routes: RouteSocket, linkName: string): LinkFacts {
   const { index } = getLink(routes, linkName);
   const offloads = readOffloads(linkName);
   const permanent = new Set(

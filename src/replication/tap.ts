@@ -27,7 +27,7 @@ const MAX_BATCHES = 256;
 /** Looks at the end until the kernel's count and what was read agree; more frames come in between, not for ever. */
 const MAX_LOOKS = 10_000;
 
-export type TrafficTapOptions = {
+type TrafficTapOptions = {
   /** A process in the sandbox's network namespace. */
   readonly pid: number;
   /** The sandbox's own end of its link: `eth0`. */

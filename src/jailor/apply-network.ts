@@ -1,9 +1,10 @@
 /** The network of a sandbox under construction. jailor's thread is in the VM's network namespace. */
 import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
-import { EEXIST, ENODEV, KernelError } from '../linux/errno.ts';
+import { EEXIST, ENODEV, ENOENT, KernelError } from '../linux/errno.ts';
 import { switchOffloadsOff } from '../linux/ethtool.ts';
 import { closeFd, createNetns, inNetns, setNetSysctl } from '../linux/netns.ts';
+import { receiveOnOneCpu } from '../linux/receive-cpu.ts';
 import {
   addAddress,
   addRoute,
@@ -26,6 +27,7 @@ type NetworkOperation = Extract<
       | 'make-link'
       | 'set-sysctl'
       | 'switch-offloads-off'
+      | 'receive-on-one-cpu'
       | 'set-up'
       | 'add-address'
       | 'add-neighbour'
@@ -46,6 +48,9 @@ export function applyNetworkOperation(construction: Construction, operation: Net
       break;
     case 'switch-offloads-off':
       on(construction, operation.side, () => switchOffloadsOff(operation.link));
+      break;
+    case 'receive-on-one-cpu':
+      on(construction, operation.side, () => steer(operation.link, operation.seed));
       break;
     case 'set-up':
       construction.socket(operation.side).apply(setLink(operation.link, { up: true }));
@@ -102,6 +107,15 @@ function setSysctl(key: string, value: string): void {
   } catch (thrown) {
     // A kernel without IPv6 has nothing to switch off.
     if (!key.startsWith('ipv6/') || (thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+  }
+}
+
+function steer(link: string, seed: number): void {
+  try {
+    receiveOnOneCpu(link, seed);
+  } catch (thrown) {
+    // A kernel that cannot steer runs sandboxes all the same; to replicate one is refused there.
+    if (!(thrown instanceof KernelError) || thrown.errno !== ENOENT) throw thrown;
   }
 }
 

@@ -60,9 +60,16 @@ suite('the plan of a sandbox', () => {
   test('links are quiet before they are up', () => {
     const operations = plan();
     const ups = operations.flatMap((one, index) => (one.kind === 'set-up' && one.link !== 'lo' ? [index] : []));
-    const last = operations.findLastIndex(({ kind }) => kind === 'set-sysctl' || kind === 'switch-offloads-off');
+    const last = operations.findLastIndex(({ kind }) =>
+      ['set-sysctl', 'switch-offloads-off', 'receive-on-one-cpu'].includes(kind),
+    );
     assert.equal(ups.length, 2);
     assert.ok(ups.every((index) => index > last));
+  });
+
+  test('one CPU receives for both ends of the link and for the loopback', () => {
+    const steered = plan().flatMap((one) => (one.kind === 'receive-on-one-cpu' ? [`${one.side} ${one.link}`] : []));
+    assert.deepEqual(steered, [`vm cr-${tagOf('/var/lib/comicran', 'square')}`, 'sandbox eth0', 'sandbox lo']);
   });
 
   test('addresses follow from the configuration alone', () => {

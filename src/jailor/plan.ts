@@ -1,4 +1,6 @@
 /** Full configuration → the operations that make the sandbox. Pure: nothing is read, nothing is touched. */
+import { defined } from '../base/assert.ts';
+import { ipv4Bytes } from '../base/ipv4.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { cgroupName, GATEWAY, INSIDE_LINK, linkName, macOf, sandboxPaths, tagOf } from './naming.ts';
 import type { Operation, Side, Stdio } from './operations.ts';
@@ -49,12 +51,18 @@ function planNetwork(address: string, tag: string, routed: boolean): Operation[]
     sysctl(side, `ipv4/conf/${link}/rp_filter`, '0'),
     { kind: 'switch-offloads-off', side, link },
   ];
+  // In the order in which they come in, packets get to the sockets, and what the sockets send gets to the VM.
+  const seed = defined(ipv4Bytes(address)[3], 'the last byte of an address');
+  const inOrder = (side: Side, link: string): Operation => ({ kind: 'receive-on-one-cpu', side, link, seed });
   return [
     { kind: 'make-network-namespace' },
     { kind: 'make-link', outside: { name: outside, mac: GATEWAY.mac }, inside: { name: INSIDE_LINK, mac } },
     ...quiet('vm', outside),
     ...quiet('sandbox', INSIDE_LINK),
     sysctl('sandbox', 'ipv4/conf/all/rp_filter', '0'),
+    inOrder('vm', outside),
+    inOrder('sandbox', INSIDE_LINK),
+    inOrder('sandbox', 'lo'),
     { kind: 'add-address', side: 'sandbox', link: INSIDE_LINK, address },
     { kind: 'set-up', side: 'sandbox', link: 'lo' },
     { kind: 'set-up', side: 'sandbox', link: INSIDE_LINK },

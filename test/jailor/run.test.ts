@@ -3,12 +3,16 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findLink, listRoutes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
+import { readSandboxState } from '../../src/jailor/state-schema.ts';
+import { readOffloads } from '../../src/linux/ethtool.ts';
+import { inNetnsOf } from '../../src/linux/netns.ts';
+import { receiveSteering } from '../../src/linux/receive-cpu.ts';
+import { findLink, getLink, listNeighbours, listRoutes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
 import { type Inventory, leftBehind } from '../support/inventory.ts';
 import {
   becomeVm,
@@ -207,6 +211,46 @@ describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
     outside.close();
     sandbox.child.kill('SIGTERM');
     await sandbox.finished;
+  });
+
+  test('packets cross its link as they are, one by one and in order, and nobody is ever asked for an address', async () => {
+    const address = '10.88.77.9';
+    const sandbox = startForeground(state.path, testConfig({ script: 'echo ready; exec sleep 1000', address }));
+    await sandbox.printed(/ready/);
+    const { link } = readSandboxState(state.path, 'jailtest');
+    const tasks = `/proc/${sandbox.child.pid}/task`;
+    const children = readdirSync(tasks).map((task) => readFileSync(join(tasks, task, 'children'), 'utf8'));
+    const pid = Number(children.join(' ').trim().split(/\s+/)[0]);
+    try {
+      const look = (name: string, peer: string): readonly number[] => {
+        using socket = new RouteSocket();
+        const { index } = getLink(socket, name);
+        assert.ok(
+          Object.values(readOffloads(name)).every((on) => !on),
+          name,
+        );
+        const { cpus, queues, followedFlows } = receiveSteering(name);
+        assert.deepEqual([cpus.length, queues, followedFlows], [1, 1, 0], name);
+        const neighbours = listNeighbours(socket).filter((entry) => entry.link === index);
+        // Multicast groups of the machine itself are entries too.
+        const known = neighbours.filter((entry) => !entry.address.startsWith('224.'));
+        assert.deepEqual(
+          known.map((entry) => [entry.address, entry.permanent]),
+          [[peer, true]],
+          name,
+        );
+        return cpus;
+      };
+      const outside = look(link, address);
+      const inside = inNetnsOf({ pid }, () => {
+        assert.deepEqual(receiveSteering('lo').cpus, receiveSteering('eth0').cpus, 'the two ways in keep their order');
+        return look('eth0', '169.254.1.1');
+      });
+      assert.deepEqual(inside, outside);
+    } finally {
+      sandbox.child.kill('SIGTERM');
+      await sandbox.finished;
+    }
   });
 
   test('two sandboxes at once; an address or an id only once', async () => {

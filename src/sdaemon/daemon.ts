@@ -16,6 +16,7 @@ import { Outgoing } from './migration/outgoing.ts';
 import { Peers } from './migration/peers.ts';
 import { recoverMigrations } from './migration/recovery.ts';
 import type { DaemonOptions } from './options.ts';
+import { PagingThread } from './paging/paging.ts';
 import { NftPublisher } from './publish/nft-publisher.ts';
 import { retry } from './retry.ts';
 import { JailorProcesses } from './sandboxes/jailor-processes.ts';
@@ -49,14 +50,27 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
     connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: peer } }),
   );
   cleanup.defer('close the connections to other machines', () => peers.close());
-  const engine = new Engine(options.fault);
+  const paging = await PagingThread.start();
+  cleanup.defer('end the paging thread', () => paging.close());
+  const engine = new Engine(options.fault, paging);
   cleanup.defer('end the migration workers', () => engine.close());
   engine.warm();
 
   const registry = new Registry();
   const jailors = new JailorProcesses(stateDirectory, log);
   const publisher = new NftPublisher(address);
-  const world = { vm, address, stateDirectory, registry, jailors, publisher, engine, sdn, sdnEndpoint: options.sdn, log };
+  const world = {
+    vm,
+    address,
+    stateDirectory,
+    registry,
+    jailors,
+    publisher,
+    engine,
+    sdn,
+    sdnEndpoint: options.sdn,
+    log,
+  };
   const lifecycle = new Lifecycle({
     ...world,
     raiseBuffers: (pid) => void raiseReceiveBuffers(pid),

@@ -69,6 +69,8 @@ function resultMessage(result: MovedResult, fromVm: string, request: MigrateRequ
     reasonCode: result.because?.code ?? '',
     reason: result.because?.message ?? '',
     ...replicationFields(result),
+    ...(result.filled === undefined ? {} : { pageFaults: BigInt(result.filled.faults) }),
+    ...(result.rounds === undefined ? {} : { rounds: BigInt(result.rounds) }),
     phases: result.phases.map(({ phase, startMicros, durationMicros }) =>
       create(PhaseTimeSchema, { phase, startUs: micros(startMicros), durationUs: micros(durationMicros) }),
     ),
@@ -115,11 +117,14 @@ async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGene
     waiting.push(event);
     wake.resolve();
   };
-  const moved = world.outgoing
-    .migrate(request, {
-      onProgress: (progress) => tell(progressEvent(progress)),
-      onFallback: (fallBack) => tell({ event: { case: 'fallback', value: { ...fallBack, atUs: sinceBegin() } } }),
-    })
+  const moved = world.incoming
+    .whole(request.name)
+    .then(() =>
+      world.outgoing.migrate(request, {
+        onProgress: (progress) => tell(progressEvent(progress)),
+        onFallback: (fallBack) => tell({ event: { case: 'fallback', value: { ...fallBack, atUs: sinceBegin() } } }),
+      }),
+    )
     .then(
       (result): EventInit => ({ event: { case: 'result', value: resultMessage(result, world.vm, request) } }),
       (thrown: unknown): EventInit => {

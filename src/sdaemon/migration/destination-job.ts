@@ -1,8 +1,9 @@
 /** The destination's half of a migration, with the real engine, sockets and packets. */
+import { defined } from '../../base/assert.ts';
 import { identifyProcess } from '../../linux/process-identity.ts';
 import { runDestination } from '../../migration/destination.ts';
-import type { DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
-import { beginRestore } from '../../restore/restoring.ts';
+import type { BeginOptions, DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
+import { beginRestore, type RestoringProcess as Restoring } from '../../restore/restoring.ts';
 import { endProcess } from '../replication/end-process.ts';
 import { SilentCopy } from '../replication/silent-copy.ts';
 import { carry } from './carried-error.ts';
@@ -12,8 +13,9 @@ import type { DestinationJob, JobOutcome } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
 import { NO_REPLAY } from './no-replay.ts';
 import { destinationOutcome } from './outcomes.ts';
+import { FetchedProcess, NOT_PAGED } from './paged-destination.ts';
+import { PagingFiles } from './paging-note.ts';
 import { SourceListener } from './state-channel.ts';
-import { UNWIRED_PAGING } from './unwired.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
@@ -29,24 +31,40 @@ export async function runDestinationJob(
     const copied = { ...skeleton, uncomparedPorts: job.uncomparedPorts };
     using copy = migration.mode === 'replicated' ? new SilentCopy(copied, world.readiness, () => hostPid) : undefined;
     using listener = new SourceListener(listen.address, listen.key, world.readiness);
-    const begin = async (image: Uint8Array): Promise<RestoringProcess> => {
-      const restoring = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files });
-      hostPid = restoring.pid;
+    let restoring: Restoring | undefined;
+    const isPaged = migration.mode === 'postcopy';
+    const paged = new PagingFiles(job.stateDirectory, migration.id);
+    using fetched = isPaged
+      ? await FetchedProcess.open({
+          ...{ stateDirectory: job.stateDirectory, sandbox: migration.sandbox, files: paged, client: world.paging },
+          listen: { ...listen, port: listener.port },
+          process: () => defined(restoring, 'a process that is being built'),
+          note: (text) => world.post({ type: 'note', text }),
+        })
+      : undefined;
+    const begin = async (image: Uint8Array, { lazy }: BeginOptions): Promise<RestoringProcess> => {
+      const built = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files, lazy });
+      restoring = built;
+      hostPid = built.pid;
       /** Runs, and may still be ended. */
       let isSilent = false;
       return {
-        writePages: (ranges, bytes) => restoring.writePages(ranges, bytes),
+        writePages: (ranges, bytes) => built.writePages(ranges, bytes),
         async finish() {
-          restoring.finish();
+          built.finish(fetched?.missingBytes);
           // From here on the process outlives this daemon: the next one must find it.
           journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0 });
         },
         rehearse() {
-          restoring.run();
+          built.run();
           isSilent = true;
         },
-        run: () => restoring.run(),
-        destroy: async () => (isSilent ? endProcess(hostPid) : restoring.destroy()),
+        run: () => built.run(),
+        async destroy() {
+          if (isSilent) await endProcess(hostPid);
+          else built.destroy();
+          await fetched?.abandon();
+        },
       };
     };
     const untilAdopted = new UntilAdopted(journal);
@@ -54,7 +72,7 @@ export async function runDestinationJob(
       engine: { begin },
       replay: copy ?? NO_REPLAY,
       packets,
-      paging: UNWIRED_PAGING,
+      paging: fetched ?? NOT_PAGED,
       accept: (timeoutMs) => listener.accept(timeoutMs),
       ownership: world.ownership,
       journal: untilAdopted,
@@ -65,7 +83,9 @@ export async function runDestinationJob(
       deadlines: { totalMs: job.deadlineMs },
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
+      ...(isPaged ? { onRunning: (epoch) => world.post({ type: 'running', hostPid, epoch }) } : {}),
     });
+    if (isPaged && outcome.outcome !== 'halted') paged.remove();
     // Where it owns, the daemon clears it when jailor has adopted the process.
     if (outcome.outcome === 'discarded' && untilAdopted.isOver) journal.clear(migration.id);
     return destinationOutcome(outcome, hostPid);

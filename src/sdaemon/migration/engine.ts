@@ -4,6 +4,7 @@ import { Cleanup } from '../../base/cleanup.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { signalWake } from '../../linux/wake.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { PagingPort, PagingThread } from '../paging/paging.ts';
 import { carry, uncarry } from './carried-error.ts';
 import type { Fault } from './faults.ts';
 import type { FromWorker, Job, JobOutcome, JobProgress, ToWorker, WorkerData } from './job.ts';
@@ -13,6 +14,8 @@ export type JobCalls = {
   readonly onProgress?: (progress: JobProgress) => void;
   /** A destination waits for its source at this TCP port. */
   readonly onListening?: (port: number) => void;
+  /** A destination's process runs, and its memory is still coming. */
+  readonly onRunning?: (hostPid: number, epoch: bigint) => void;
   readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly give?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly signal?: AbortSignal;
@@ -25,9 +28,10 @@ class MigrationWorker {
   readonly thread: Worker;
   #wake = -1;
 
-  constructor(data: WorkerData) {
+  constructor(fault: Fault | undefined, paging: PagingPort) {
+    const data: WorkerData = { fault, paging };
     // Descriptors come from system calls, not from Node: it must not close or complain about them.
-    this.thread = new Worker(WORKER, { trackUnmanagedFds: false, workerData: data });
+    this.thread = new Worker(WORKER, { trackUnmanagedFds: false, workerData: data, transferList: [paging.port] });
     this.thread.on('message', (message: FromWorker) => {
       if (message.type === 'ready') this.#wake = message.wake;
     });
@@ -50,23 +54,29 @@ const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './work
 export class Engine {
   readonly #idle: MigrationWorker[] = [];
   readonly #busy = new Set<MigrationWorker>();
-  readonly #workerData: WorkerData;
+  readonly #fault: Fault | undefined;
+  readonly #paging: PagingThread;
   #closed = false;
 
   /** @param fault for tests: where the migration worker fails. */
-  constructor(fault: Fault | undefined) {
-    this.#workerData = { fault };
+  constructor(fault: Fault | undefined, paging: PagingThread) {
+    this.#fault = fault;
+    this.#paging = paging;
+  }
+
+  #newWorker(): MigrationWorker {
+    return new MigrationWorker(this.#fault, this.#paging.newPort());
   }
 
   /** Starts a worker in advance: loading its code takes longer than a migration. */
   warm(): void {
-    if (this.#idle.length === 0) this.#idle.push(new MigrationWorker(this.#workerData));
+    if (this.#idle.length === 0) this.#idle.push(this.#newWorker());
     for (const worker of this.#idle) worker.thread.unref();
   }
 
   /** Carries out a job to its end. @throws only where the worker itself broke; every other end is an outcome. */
   async run(job: Job, calls: JobCalls): Promise<JobOutcome> {
-    const worker = this.#idle.pop() ?? new MigrationWorker(this.#workerData);
+    const worker = this.#idle.pop() ?? this.#newWorker();
     this.#busy.add(worker);
     const cleanup = new Cleanup();
     const { promise, resolve, reject } = Promise.withResolvers<JobOutcome>();
@@ -78,6 +88,9 @@ export class Engine {
       switch (message.type) {
         case 'listening':
           calls.onListening?.(message.port);
+          break;
+        case 'running':
+          calls.onRunning?.(message.hostPid, message.epoch);
           break;
         case 'note':
           calls.onNote?.(message.text);

@@ -1,6 +1,7 @@
 /** A migration to this machine, as its daemon sees it. The protocol itself runs in a worker (destination-job.ts). */
 import { randomBytes } from 'node:crypto';
 import { freemem } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import type { PrepareMigrationRequest } from '../../api/gen/comicran_pb.ts';
 import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
@@ -22,6 +23,8 @@ import type { MigrationWorld } from './world.ts';
 export type IncomingWorld = MigrationWorld & { readonly facts: KernelFacts };
 
 const KEY_BYTES = 32;
+/** How long a migration that follows waits for the memory to be here. */
+const WHOLE_MS = 30_000;
 /** The source freezes soon after it has been answered; without a word for so long it will not come. */
 const DEADLINE_MS = 60_000;
 
@@ -91,6 +94,22 @@ export class Incoming {
     for (const underWay of this.#underWay.values()) if (underWay.sandbox === sandbox) await underWay.ended;
   }
 
+  /**
+   * As {@link settled}, for a migration that is to follow: the memory of a process that came by `postcopy` must all be here.
+   * @throws ComicranError migration.busy when that takes long
+   */
+  async whole(sandbox: string): Promise<void> {
+    const late = Symbol('late');
+    const waiting = new AbortController();
+    const patience = setTimeout(WHOLE_MS, late, { signal: waiting.signal }).catch(() => late);
+    const first = await Promise.race([this.settled(sandbox), patience]);
+    waiting.abort();
+    if (first !== late) return;
+    throw new ComicranError('migration.busy', `the memory of '${sandbox}' has not all come to this machine yet`, {
+      hint: 'Its last migration was one by postcopy, and goes on in the background. Try again when it has ended.',
+    });
+  }
+
   /** A source that asks again has given up what it prepared before, though it may not have lived to say so. */
   async #replace(sandbox: string, source: string): Promise<void> {
     for (const [id, underWay] of this.#underWay) {
@@ -112,6 +131,13 @@ export class Incoming {
     const key = randomBytes(KEY_BYTES);
     const listening = Promise.withResolvers<number>();
     const record = await openRecordChannel(this.#world, migration);
+    let arriving: Promise<void> | undefined;
+    const arrive = (hostPid: number, epoch: bigint): Promise<void> => {
+      if (arriving !== undefined) return arriving;
+      void confirmOwnership(this.#world, migration);
+      arriving = this.#arrived(config, jail, hostPid, epoch);
+      return arriving;
+    };
     const job = engine.run(
       {
         ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS },
@@ -123,6 +149,7 @@ export class Incoming {
       },
       {
         onListening: listening.resolve,
+        onRunning: (hostPid, epoch) => void arrive(hostPid, epoch),
         signal: controller.signal,
         onNote: (text) => log(`${migration.sandbox}: ${text}`),
         ...ownershipOver(this.#world, migration),
@@ -133,9 +160,11 @@ export class Incoming {
         for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
         if (outcome.outcome === 'owned') {
           const phases = outcome.phases.map(({ phase, durationMicros }) => `${phase} ${formatMicros(durationMicros)}`);
-          log(`${migration.sandbox}: migration ${migration.id} as its destination: ${phases.join(', ')}`);
-          void confirmOwnership(this.#world, migration);
-          await this.#arrived(migration.id, config, jail, outcome.hostPid, outcome.epoch);
+          log(
+            `${migration.sandbox}: migration ${migration.id} as its destination: ${phases.join(', ')}; taking over, in µs: ${outcome.marks}`,
+          );
+          await arrive(outcome.hostPid, outcome.epoch);
+          new JournalFiles(stateDirectory).clear(migration.id);
         }
         if (outcome.outcome === 'discarded') void endMigration(this.#world, migration);
         if (outcome.outcome === 'halted') {
@@ -145,6 +174,10 @@ export class Incoming {
       })
       .catch(async (thrown: unknown) => {
         listening.reject(thrown);
+        if (arriving !== undefined) {
+          log(`${migration.sandbox}: runs here, and its migration has not ended well: ${messageOf(thrown)}`);
+          return;
+        }
         log(`${migration.sandbox}: did not arrive from ${migration.source}: ${messageOf(thrown)}`);
         await this.#remove(migration.sandbox, jail);
       })
@@ -154,7 +187,8 @@ export class Incoming {
     return { address, port: await listening.promise, key };
   }
 
-  async #arrived(migrationId: string, config: FullConfig, jail: Jail, hostPid: number, epoch: bigint): Promise<void> {
+  /** Does not throw. */
+  async #arrived(config: FullConfig, jail: Jail, hostPid: number, epoch: bigint): Promise<void> {
     const { registry, publisher, lifecycle, log } = this.#world;
     try {
       await jail.adopt(hostPid);
@@ -162,8 +196,6 @@ export class Incoming {
       log(`${config.id}: has arrived and ended: ${messageOf(thrown)}`);
       await lifecycle.lost(config, jail, epoch);
       return;
-    } finally {
-      new JournalFiles(this.#world.stateDirectory).clear(migrationId);
     }
     registry.set(config.id, { state: 'running', config, jail, epoch });
     lifecycle.watch(config.id, jail);

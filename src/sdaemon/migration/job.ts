@@ -2,9 +2,10 @@
 import type { JournalEntry, Migration } from '../../migration/journal.ts';
 import type { Moved, Owned } from '../../migration/outcome.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { PagingPort } from '../paging/paging.ts';
+import type { RecordAddress } from '../record/fast-record.ts';
 import type { CarriedError } from './carried-error.ts';
 import type { Fault } from './faults.ts';
-import type { RecordAddress } from '../record/fast-record.ts';
 import type { Platform } from './platform.ts';
 
 /** A pipe of the sandbox's output: the process holds one end, jailor the other. */
@@ -22,6 +23,8 @@ export type SourceJob = {
   readonly route: { readonly address: string; readonly linkName: string };
   readonly inherited: readonly InheritedPipe[];
   readonly channel: ChannelAddress;
+  /** Of this machine, for others. */
+  readonly address: string;
   readonly deadlineMs: number;
 };
 
@@ -60,6 +63,8 @@ export type RecoverJob = {
   readonly hostPid: number | undefined;
   /** Source: where the destination listened. */
   readonly channel: ChannelAddress | undefined;
+  /** Of this machine, for others. */
+  readonly address: string;
   /** Destination: of the skeleton. */
   readonly skeleton: Skeleton | undefined;
 };
@@ -103,7 +108,7 @@ export type JobProgress = {
 };
 
 /** Given to a worker thread at its start. */
-export type WorkerData = { readonly fault: Fault | undefined };
+export type WorkerData = { readonly fault: Fault | undefined; readonly paging: PagingPort };
 
 export type ToWorker =
   | { readonly type: 'job'; readonly job: Job }
@@ -116,6 +121,8 @@ export type FromWorker =
   /** `wake`: a descriptor (linux/wake.ts) to signal behind each message. */
   | { readonly type: 'ready'; readonly wake: number }
   | { readonly type: 'listening'; readonly port: number }
+  /** A process that misses pages runs here and answers; the job ends when none is missing. */
+  | { readonly type: 'running'; readonly hostPid: number; readonly epoch: bigint }
   | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'progress'; readonly progress: JobProgress }
   /** Asks the main thread, which has the connections, for the compare-and-set: for this machine, or for the other one. */

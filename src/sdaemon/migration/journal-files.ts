@@ -162,6 +162,6 @@ export class UntilAdopted implements Journal {
 }
 
 /** Ids come from another machine: they must not lead out of the directory. */
-function safeName(id: string): string {
+export function safeName(id: string): string {
   return id.replaceAll(/[^A-Za-z0-9-]/g, '_').slice(0, 64);
 }

@@ -186,7 +186,7 @@ export class Outgoing {
     signal: AbortSignal,
     onProgress: (progress: JobProgress) => void,
   ): Promise<JobOutcome> {
-    const { engine, stateDirectory, peer, log } = this.#world;
+    const { engine, stateDirectory, peer, address, log } = this.#world;
     const hostPid = jail.state().process?.pid;
     if (hostPid === undefined)
       throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
@@ -210,10 +210,11 @@ export class Outgoing {
     const onNote = (text: string): void => log(`${migration.sandbox}: ${text}`);
     const record = await openRecordChannel(this.#world, migration);
     const outcome = await engine.run(
-      { side: 'source', migration, hostPid, route, inherited, channel, deadlineMs, stateDirectory, record },
+      { side: 'source', migration, hostPid, route, inherited, channel, address, deadlineMs, stateDirectory, record },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );
     for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
+    if (outcome.outcome === 'moved') log(`${migration.sandbox}: stopped for good, in µs: ${outcome.marks}`);
     if (outcome.outcome !== 'moved') {
       // The destination notices by itself; this spares it the wait.
       await destination.discardMigration({ migrationId: migration.id }).catch(() => undefined);

@@ -66,6 +66,7 @@ async function recoverOne(
   const outcome = await engine.run(
     {
       ...{ side: 'recover', entry, hostPid, channel: note?.channel, skeleton: skeletonOf(jail, world), stateDirectory },
+      ...{ address: world.address },
     },
     ownershipOver(world, entry.migration),
   );

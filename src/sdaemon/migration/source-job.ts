@@ -7,17 +7,21 @@ import { DrainedSockets } from '../dataplane/drain.ts';
 import { RECEIVE_LIMIT_BYTES } from '../dataplane/receive-buffers.ts';
 import { WatchedTraffic } from '../replication/watched-traffic.ts';
 import { carry } from './carried-error.ts';
+import { CopiedProcess } from './copied-source.ts';
 import { withFaults } from './faults.ts';
 import type { JobOutcome, SourceJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { sourceOutcome } from './outcomes.ts';
+import { ServedProcess } from './paged-source.ts';
+import { PagingFiles } from './paging-note.ts';
 import { connectAsSource } from './state-channel.ts';
-import { UNWIRED_COPYING, UNWIRED_PAGES } from './unwired.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
 export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
   const { migration, hostPid, route, inherited, channel } = job;
+  const isPaged = migration.mode === 'postcopy';
+  const paged = new PagingFiles(job.stateDirectory, migration.id);
   try {
     using source = openSource(hostPid, { facts: world.facts, files: world.files, inherited });
     const { readiness } = world;
@@ -26,11 +30,12 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     using journal = new JournalFiles(job.stateDirectory);
     const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
+    const copying = new CopiedProcess(source, world.facts);
     const ports: SourcePorts = {
       process: {
         async freeze() {
           sockets.markFreeze();
-          return source.freeze();
+          return source.freeze(copying.memory);
         },
         async snapshot() {
           const snapshot = source.snapshot({ atStop: traffic.mark });
@@ -43,8 +48,11 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
       traffic,
       // What waits in the sockets of a process that is replicated is in the log as well.
       packets: migration.mode === 'replicated' ? traffic : sockets,
-      copying: UNWIRED_COPYING,
-      paging: UNWIRED_PAGES,
+      copying,
+      paging: new ServedProcess({
+        ...{ pid: hostPid, address: job.address, files: paged, client: world.paging },
+        note: (text) => world.post({ type: 'note', text }),
+      }),
       connect: (timeoutMs) => connectAsSource(channel, readiness, timeoutMs),
       ownership: world.ownership,
       journal,
@@ -56,6 +64,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });
     journal.forgetNote(migration.id);
+    if (isPaged && outcome.outcome !== 'halted') paged.remove();
     return sourceOutcome(outcome);
   } catch (thrown) {
     // Only what comes before the role can throw: the process has not been touched.

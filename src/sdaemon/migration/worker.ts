@@ -9,6 +9,7 @@ import { type KernelFacts, probeKernel } from '../../linux/kernel-facts.ts';
 import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import { PagingClient } from '../paging/paging.ts';
 import { Readiness } from '../readiness.ts';
 import { QuickOwnership } from '../record/quick-ownership.ts';
 import { carry, uncarry } from './carried-error.ts';
@@ -31,6 +32,7 @@ export type JobWorld = {
   readonly facts: KernelFacts;
   /** Files that the engine has looked at: most are the same from one migration to the next. */
   readonly files: FileLooks;
+  readonly paging: PagingClient;
 };
 
 type PendingTake = PromiseWithResolvers<OwnershipRecord>;
@@ -45,7 +47,9 @@ function serveJobs(port: MessagePort): void {
   let abort = new AbortController();
   let nextId = 1;
   const takes = new Map<number, PendingTake>();
-  const faults = new FaultTrigger((workerData as WorkerData).fault);
+  const data = workerData as WorkerData;
+  const faults = new FaultTrigger(data.fault);
+  const paging = new PagingClient(data.paging);
   const facts = probeKernel();
   const files = new FileLooks();
   const post = (message: FromWorker): void => port.postMessage(message);
@@ -65,7 +69,7 @@ function serveJobs(port: MessagePort): void {
     const note = (reason: string): void => post({ type: 'note', text: `asks the sdn in the ordinary way: ${reason}` });
     using quick = new QuickOwnership(job.record, readiness, ownership, note);
     try {
-      const world = { ownership: quick, signal: abort.signal, post, readiness, faults, facts, files };
+      const world = { ownership: quick, signal: abort.signal, post, readiness, faults, facts, files, paging };
       post({ type: 'ended', outcome: await runJob(job, world) });
     } catch (thrown) {
       post({ type: 'broken', error: carry(thrown) });

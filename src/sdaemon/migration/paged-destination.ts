@@ -1,0 +1,130 @@
+/** The destination of a `postcopy` migration: what is missing of its process is fetched by the paging thread. */
+import { ComicranError, messageOf } from '../../base/errors.ts';
+import { ipv4Bytes, ipv4Text } from '../../base/ipv4.ts';
+import { ControlClient } from '../../jailor/index.ts';
+import type { DestinationPaging, Fill, FillCounts, PageRange, PageServer } from '../../migration/ports.ts';
+import { pageRuns } from '../../paging/page-range.ts';
+import type { ServiceCounts } from '../../paging/service-times.ts';
+import type { PageServerAddress } from '../paging/fault-session.ts';
+import { takeKept } from '../paging/keeper.ts';
+import type { Paging, PagingClient, PagingOptions } from '../paging/paging.ts';
+import type { ChannelAddress } from './job.ts';
+import type { PagingFiles } from './paging-note.ts';
+
+/** The process that misses pages; made later than its paging. */
+export type LazyProcess = {
+  readonly pid: number;
+  /** Gives its userfaultfd away. */
+  takeUserfault(): number;
+};
+
+export type FetchedProcessOptions = {
+  readonly stateDirectory: string;
+  readonly sandbox: string;
+  readonly files: PagingFiles;
+  readonly client: PagingClient;
+  /** Where the source finds this side; a daemon that starts again listens there. */
+  readonly listen: ChannelAddress;
+  readonly process: () => LazyProcess;
+  readonly note: (text: string) => void;
+};
+
+export class FetchedProcess implements DestinationPaging {
+  readonly #options: FetchedProcessOptions;
+  readonly #ended = Promise.withResolvers<FillCounts>();
+  readonly #jailor: ControlClient;
+  #paging: Paging | undefined;
+  #missingBytes = 0n;
+
+  /** Connects to the jailor of the sandbox, which is to keep the userfaultfd. @throws ComicranError sandbox.not-running */
+  static async open(options: FetchedProcessOptions): Promise<FetchedProcess> {
+    return new FetchedProcess(options, await ControlClient.connect(options.stateDirectory, options.sandbox));
+  }
+
+  private constructor(options: FetchedProcessOptions, jailor: ControlClient) {
+    this.#options = options;
+    this.#jailor = jailor;
+    this.#ended.promise.catch(() => undefined);
+  }
+
+  /** Of pages that need not be there when the process is finished. */
+  get missingBytes(): bigint {
+    return this.#missingBytes;
+  }
+
+  async start(missing: readonly PageRange[], { address, port, key }: PageServer): Promise<Fill> {
+    const { files, client, process, listen } = this.#options;
+    files.write({ pages: { address: ipv4Text(address), port, key }, listen });
+    this.#missingBytes = missing.reduce((sum, { length }) => sum + BigInt(length), 0n);
+    const { pid } = process();
+    const options = this.#paged({ address: Buffer.from(address), port, key }, pid);
+    this.#paging = await client.startPaging({
+      ...options,
+      userfault: process().takeUserfault(),
+      missing: pageRuns(missing),
+    });
+    return this.#fill();
+  }
+
+  async adopt(): Promise<Fill> {
+    const { files, client, process } = this.#options;
+    const pages = files.read()?.pages;
+    const kept = takeKept(await this.#jailor.status(), files.missing);
+    // Whoever kept it has closed it when nothing was missing any more.
+    if (kept === undefined) this.#ended.resolve(NOTHING);
+    else {
+      if (pages === undefined) throw new ComicranError('migration.journal', 'it is not known where its pages are');
+      const server = { address: Buffer.from(ipv4Bytes(pages.address)), port: pages.port, key: pages.key };
+      this.#paging = await client.adoptPaging({ ...this.#paged(server, process().pid), ...kept });
+    }
+    return this.#fill();
+  }
+
+  #paged(server: PageServerAddress, pid: number): Omit<PagingOptions, 'missing' | 'userfault'> {
+    const { files, note } = this.#options;
+    return {
+      ...{ server, pid, journal: files.missing },
+      keeper: {
+        keep: async (name, descriptor) => void (await this.#jailor.keep(name, descriptor)),
+        drop: async (name) => void (await this.#jailor.drop(name)),
+      },
+      onDone: (counts) => this.#ended.resolve(fillCounts(counts)),
+      onEnded: () => this.#ended.resolve(NOTHING),
+      onFailure: (error) => this.#ended.reject(error),
+      onTrouble: (error) => note(`fetching its memory: ${messageOf(error)}`),
+    };
+  }
+
+  #fill(): Fill {
+    return {
+      filled: () => this.#ended.promise,
+      missingPages: async () => (await this.#paging?.counts())?.missingPages ?? 0,
+    };
+  }
+
+  /** The process is destroyed: nothing is fetched any more. */
+  async abandon(): Promise<void> {
+    await this.#paging?.close();
+    this.#ended.resolve(NOTHING);
+  }
+
+  [Symbol.dispose](): void {
+    this.#jailor.close();
+  }
+}
+
+const NOTHING: FillCounts = { faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0 };
+
+function fillCounts({ pageFaults, faultedPages, filledPages, serviceMicros }: ServiceCounts): FillCounts {
+  return { faults: pageFaults, faultedPages, filledPages, faultMicros: serviceMicros.median };
+}
+
+/** Where a process has all of its memory when it runs. */
+export const NOT_PAGED: DestinationPaging = {
+  start: async () => unexpected(),
+  adopt: async () => unexpected(),
+};
+
+function unexpected(): never {
+  throw new ComicranError('peer.protocol', 'a process whose memory comes later, in a mode in which it does not');
+}

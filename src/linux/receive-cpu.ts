@@ -17,13 +17,14 @@ export function cpuMask(cpu: number): string {
 }
 
 /**
- * Has one CPU handle all that a device receives. In the network namespace of the calling thread.
+ * Has one CPU handle all that a device receives. In the network namespace of the calling thread. Where one does already it
+ * stays: with another one two packets could be swapped.
  *
  * @param seed picks the CPU: different devices should not all have the same one.
  * @throws KernelError ENOENT: no such device, or a kernel without steering
  */
 export function receiveOnOneCpu(link: string, seed: number): void {
-  setReceiveMask(link, cpuMask(seed % availableParallelism()));
+  if (receiveSteering(link).cpus.length !== 1) setReceiveMask(link, cpuMask(seed % availableParallelism()));
 }
 
 /** Each packet is handled by the CPU that it came in on. In the network namespace of the calling thread. */

@@ -1,8 +1,6 @@
 /** What goes into the process of a sandbox here and what comes out of it, while it is replicated. */
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
-import { inNetnsOf } from '../../linux/netns.ts';
-import { receiveOnOneCpu } from '../../linux/receive-cpu.ts';
 import type { CarriedDatagram, LogCount, LogEntry, SourcePackets, SourceTraffic } from '../../migration/ports.ts';
 import { EgressCut } from '../../replication/egress-cut.ts';
 import { checkEligible } from '../../replication/eligibility.ts';
@@ -46,7 +44,6 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
     checkEligible(describeProcess(pid, address, 0));
     this.#loopbackBefore = loopbackPackets(pid);
     raiseReceiveBuffers(pid);
-    inNetnsOf({ pid }, () => receiveOnOneCpu(INSIDE_LINK, 0));
     this.#sockets = openUdpSockets(pid);
     this.#cut = new EgressCut({ pid }, INSIDE_LINK);
     this.#tap = TrafficTap.open({ pid, linkName: INSIDE_LINK, address, sockets: this.#sockets });

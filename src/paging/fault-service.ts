@@ -138,6 +138,11 @@ export class FaultService {
     return this.#served.reduce((sum, { missing }) => sum + missing.count, 0);
   }
 
+  /** Faults that have been told so far. */
+  get faults(): number {
+    return this.#times.faults;
+  }
+
   counts(): ServiceCounts {
     return this.#times.counts();
   }
@@ -232,7 +237,7 @@ export class FaultService {
     state.asked = this.#ports.ask('faults', runs);
   }
 
-  /** Pages have come. @param bytes stay as they are for as long as this object likes. */
+  /** Pages have come. @param bytes the caller's again afterwards. */
   arrived(purpose: Purpose, runs: readonly PageRun[], bytes: Uint8Array): void {
     let done = 0;
     for (const { page, count } of runs) {
@@ -250,7 +255,7 @@ export class FaultService {
         const part = bytes.subarray(offset, offset + run.count * PAGE_BYTES);
         if (!this.#putRun(served, purpose, run.page, part)) {
           // Looked up anew by its source: an event that waits may have moved it.
-          this.#deferred.push({ purpose, source: run.source, bytes: part });
+          this.#deferred.push({ purpose, source: run.source, bytes: Buffer.from(part) });
         }
       }
   }

@@ -10,7 +10,8 @@
  *       │ ── DONE ─────────────────────────────────────────► │   nothing is missing any more
  *       │ ◄───────────────────────────────────── REFUSED ─── │   at any moment: it cannot be served
  *
- * On the connection for faults the first run of a WANT is answered by itself, the others together behind it.
+ * On the connection for faults the first run of a WANT is what is waited for: it may be answered by itself, and the others
+ * together behind it.
  * The numbers are part of the format; they are in codec.ts on the wire.
  */
 import type { PageRun } from './page-range.ts';

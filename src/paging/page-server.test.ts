@@ -39,20 +39,22 @@ const runs = [
   { page: 5, count: 2 },
 ];
 
-test('the page that somebody waits for comes by itself, the others behind it', () => {
+test('the page that somebody waits for comes by itself, the others behind it, unless they are few', () => {
   const { server: faults, sent, served } = server();
   faults.take({ type: 'OPEN', version: 1, purpose: 'faults' });
   faults.take({ type: 'WANT', runs });
   faults.take({ type: 'WANT', runs: [{ page: 1, count: 1 }] });
+  faults.take({ type: 'WANT', runs: runs.slice(0, 2) });
   faults.take({ type: 'DONE' });
   assert.deepEqual(sent, [
     { type: 'OPENED' },
     { type: 'PAGES', pages: [7] },
     { type: 'PAGES', pages: [8, 9, 5, 6] },
     { type: 'PAGES', pages: [1] },
+    { type: 'PAGES', pages: [7, 8, 9] },
     { type: 'done' },
   ]);
-  assert.deepEqual(served, { faulted: 6, filled: 0 });
+  assert.deepEqual(served, { faulted: 9, filled: 0 });
 });
 
 test('the fill comes as it was asked for', () => {

@@ -5,6 +5,9 @@ import { type DestinationMessage, MAX_PAGES, type SourceMessage } from './messag
 import { countPages, PAGE_BYTES, type PageRun } from './page-range.ts';
 import type { PageReader } from './page-reader.ts';
 
+/** So few pages take hardly longer than one; two frames for them would. */
+const TOGETHER = 4;
+
 /** Pages sent, over all connections of a server. */
 export type ServedPages = { faulted: number; filled: number };
 
@@ -22,8 +25,6 @@ export class PageServer {
   readonly #calls: PageServerCalls;
   readonly #bytes = Buffer.allocUnsafeSlow(MAX_PAGES * PAGE_BYTES);
   #purpose: 'faults' | 'fill' | undefined;
-  /** Something has been answered; whoever looks at it sets it back. */
-  answered = false;
 
   constructor(reader: PageReader, served: ServedPages, calls: PageServerCalls) {
     this.#reader = reader;
@@ -61,11 +62,13 @@ export class PageServer {
       this.#served.filled += countPages(runs);
       return;
     }
-    // Somebody waits for the first: it does not wait for the others.
-    this.#send(runs.slice(0, 1));
-    if (runs.length > 1) this.#send(runs.slice(1));
+    // Somebody waits for the first: it does not wait for many others.
+    if (countPages(runs) <= TOGETHER) this.#send(runs);
+    else {
+      this.#send(runs.slice(0, 1));
+      if (runs.length > 1) this.#send(runs.slice(1));
+    }
     this.#served.faulted += countPages(runs);
-    this.answered = true;
   }
 
   #send(runs: readonly PageRun[]): void {

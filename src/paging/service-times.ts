@@ -25,6 +25,10 @@ export class ServiceTimes {
   #filledPages = 0;
   readonly #samples = new Float64Array(SAMPLES);
 
+  get faults(): number {
+    return this.#faults;
+  }
+
   fault(): void {
     this.#faults++;
   }

@@ -65,10 +65,23 @@ for (const [what, commands] of Object.entries({
     for (const command of commands) assert.equal(moved.to.ask(PORT, command, LONG_MS), '0', command);
     assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
     const counts = await done;
-    assert.ok(counts.pageFaults > 100 && counts.filledPages > 0, JSON.stringify(counts));
+    assert.ok(counts.pageFaults > 20 && counts.filledPages > 0, JSON.stringify(counts));
     assert.equal(moved.to.ask(PORT, 'check', LONG_MS), '0');
     assert.deepEqual(readdirSync(lab.directory), []);
   });
+
+test('memory that comes only when it is touched is right, whatever the process does', { skip }, async () => {
+  await using lab = await PagingLab.make();
+  await using moved = await movedPages();
+  const { server } = await lab.serve(moved.pid);
+  const service = { fillWindow: 0, cluster: { min: 1, max: 4 } };
+  const { paging } = await lab.page(moved.copy, server, { service });
+  moved.copy.restoring.run();
+  for (const command of ['seed 3', 'churn 400', 'split', 'child', 'threads 3', 'some 500', 'check'])
+    assert.equal(moved.to.ask(PORT, command, LONG_MS), '0', command);
+  const counts = await paging.counts();
+  assert.ok(counts.pageFaults > 3000 && counts.filledPages === 0, JSON.stringify(counts));
+});
 
 test('a process waits for a source that is away, and goes on when it is back', { skip }, async () => {
   await using lab = await PagingLab.make();

@@ -33,6 +33,16 @@ export type PeerConnection = {
   readonly socket: number;
   readonly sealer: FrameSealer;
   readonly opener: FrameOpener;
+  /** Of this side: for one that seals and opens frames itself, in the place of the two above. */
+  readonly keys: FrameKeys;
+};
+
+/** Keys of a connection, and how many frames have been sealed and opened with them. */
+export type FrameKeys = {
+  readonly sealing: Buffer;
+  readonly sealed: bigint;
+  readonly opening: Buffer;
+  readonly opened: bigint;
 };
 
 export type ConnectionOptions = {
@@ -103,7 +113,8 @@ export async function connectToPeer(
     const sealer = new FrameSealer(keys.connecting, options.maxMessageBytes);
     const opener = new FrameOpener(keys.accepting, options.maxMessageBytes);
     writer.write(sealer.seal([]));
-    return { socket, sealer, opener };
+    const frames = { sealing: keys.connecting, sealed: 1n, opening: keys.accepting, opened: 0n };
+    return { socket, sealer, opener, keys: frames };
   } catch (thrown) {
     if (socket >= 0) closeDescriptor(socket);
     if (thrown instanceof ComicranError) throw thrown;
@@ -164,6 +175,7 @@ class Candidate {
       socket: this.socket,
       sealer: new FrameSealer(keys.accepting, maxMessageBytes),
       opener: new FrameOpener(keys.connecting, maxMessageBytes),
+      keys: { sealing: keys.accepting, sealed: 0n, opening: keys.connecting, opened: 1n },
     };
   }
 }

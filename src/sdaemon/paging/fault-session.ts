@@ -16,8 +16,8 @@ import type { ServiceCounts } from '../../paging/service-times.ts';
 import { UserfaultSpace } from '../../paging/userfault-space.ts';
 import { connectToPeer } from '../channel/establish.ts';
 import type { Readiness } from '../readiness.ts';
+import { BriefWait } from './brief-wait.ts';
 import { FrameLine } from './frame-line.ts';
-import { Spin } from './spin.ts';
 
 /** Where the page server listens, and the key of both connections (32 bytes). */
 export type PageServerAddress = TcpAddress & { readonly key: Uint8Array };
@@ -38,8 +38,6 @@ export type FaultSessionOptions = {
   /** Of an earlier session: children of the process. */
   readonly children?: readonly KeptSpace[];
   readonly service?: Partial<FaultServiceOptions>;
-  /** After a fault was sent, its answer is looked for without blocking for so long at most (spin.ts). */
-  readonly spinMicros?: number;
 };
 
 export type FaultSessionCalls = {
@@ -59,7 +57,6 @@ const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 500;
 const IDLE_MS = 1_000;
 const RETRY_MS = 0.1;
-const DEFAULT_SPIN_MICROS = 60;
 
 const nowMicros = (): number => performance.now() * 1000;
 
@@ -72,7 +69,7 @@ export class FaultSession {
   readonly #journals: string[] = [];
   readonly #lines: Partial<Record<Purpose, FrameLine>> = {};
   readonly #broken: Partial<Record<Purpose, () => void>> = {};
-  readonly #spin: Spin;
+  readonly #brief = new BriefWait();
   /** Of the process; -1: not known, or it has ended. */
   #pidfd: number;
   #server: PageServerAddress;
@@ -86,7 +83,6 @@ export class FaultSession {
     this.#readiness = readiness;
     this.#server = options.server;
     this.#pidfd = options.pid === undefined ? -1 : openPidfd(options.pid);
-    this.#spin = new Spin(options.spinMicros ?? DEFAULT_SPIN_MICROS, nowMicros);
     const ports = {
       ask: (purpose: Purpose, runs: readonly PageRun[]) => this.#send(purpose, { type: 'WANT', runs }),
       childSpace: (descriptor: number, missing: MissingPages) => this.#childSpace(descriptor, missing),
@@ -133,8 +129,9 @@ export class FaultSession {
     const connecting = PURPOSES.map((purpose) => this.#keepConnected(purpose));
     try {
       while (!this.#closed && !this.#service.hasEnded) {
-        if (!this.#step() && !this.#lookForAnswer()) await this.#wait();
-        else if (this.#readiness.turnDue) await this.#readiness.turn();
+        if (this.#step()) this.#brief.came();
+        else await this.#wait();
+        if (this.#readiness.turnDue) await this.#readiness.turn();
       }
     } finally {
       this.close();
@@ -155,9 +152,9 @@ export class FaultSession {
     for (const purpose of PURPOSES) {
       const line = this.#lines[purpose];
       if (line === undefined) continue;
-      line.prepare();
       watched.push(line.watched);
     }
+    if (!this.#service.mustRetry && this.#brief.wait(watched)) return;
     await this.#readiness.waitAny(watched, this.#service.mustRetry ? RETRY_MS : IDLE_MS);
   }
 
@@ -170,8 +167,10 @@ export class FaultSession {
 
   /** @returns whether anything came. */
   #step(): boolean {
+    const before = this.#service.faults;
     this.#service.poll();
-    let busy = this.#receive('faults', Number.POSITIVE_INFINITY);
+    let busy = this.#service.faults > before;
+    busy = this.#receive('faults', Number.POSITIVE_INFINITY) || busy;
     // One at a time: in between somebody may have begun to wait.
     busy = this.#receive('fill', 1) || busy;
     this.#service.fill();
@@ -182,14 +181,6 @@ export class FaultSession {
       this.#calls.onComplete(this.#service.counts());
     }
     return busy;
-  }
-
-  /** While somebody waits for a page the answer is looked for without blocking. @returns whether it came. */
-  #lookForAnswer(): boolean {
-    const { faults } = this.#lines;
-    if (!this.#service.isAwaited || faults === undefined) return false;
-    faults.prepare();
-    return this.#spin.until(() => this.#receive('faults', 1));
   }
 
   #receive(purpose: Purpose, most: number): boolean {

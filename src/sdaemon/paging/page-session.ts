@@ -8,16 +8,14 @@ import type { PageReader } from '../../paging/page-reader.ts';
 import { PageServer, type ServedPages } from '../../paging/page-server.ts';
 import { type PeerConnection, PeerListener } from '../channel/establish.ts';
 import type { Readiness } from '../readiness.ts';
+import { BriefWait } from './brief-wait.ts';
 import { FrameLine } from './frame-line.ts';
-import { Spin } from './spin.ts';
 
 export type PageSessionOptions = {
   /** Where to listen; port 0: any free one. A daemon that takes over from another one listens where that one did. */
   readonly listen: TcpAddress & { readonly key: Uint8Array };
   /** This session's from now on. */
   readonly reader: PageReader;
-  /** After an answer the next question is looked for without blocking for so long at most (spin.ts). */
-  readonly spinMicros?: number;
 };
 
 export type PageSessionCalls = {
@@ -29,7 +27,6 @@ export type PageSessionCalls = {
 
 const ACCEPT_MS = 60_000;
 const IDLE_MS = 1_000;
-const DEFAULT_SPIN_MICROS = 30;
 
 type Peer = { readonly line: FrameLine; readonly server: PageServer };
 
@@ -39,7 +36,7 @@ export class PageSession {
   readonly #readiness: Readiness;
   readonly #listener: PeerListener;
   readonly #served: ServedPages = { faulted: 0, filled: 0 };
-  readonly #spin: Spin;
+  readonly #brief = new BriefWait();
   #peers: Peer[] = [];
   #closed = false;
   #changed: (() => void) | undefined;
@@ -49,7 +46,6 @@ export class PageSession {
     this.#options = options;
     this.#calls = calls;
     this.#readiness = readiness;
-    this.#spin = new Spin(options.spinMicros ?? DEFAULT_SPIN_MICROS, () => performance.now() * 1000);
     const { address, port, key } = options.listen;
     this.#listener = new PeerListener({ address, port }, { key, maxMessageBytes: MAX_MESSAGE_BYTES, readiness });
   }
@@ -67,9 +63,9 @@ export class PageSession {
     const accepting = this.#accept();
     try {
       while (!this.#closed) {
-        if (this.#step()) {
-          if (this.#readiness.turnDue) await this.#readiness.turn();
-        } else await this.#wait();
+        if (this.#step()) this.#brief.came();
+        else await this.#wait();
+        if (this.#readiness.turnDue) await this.#readiness.turn();
       }
     } finally {
       this.close();
@@ -84,11 +80,8 @@ export class PageSession {
       });
       return;
     }
-    for (const { line } of this.#peers) line.prepare();
-    await this.#readiness.waitAny(
-      this.#peers.map(({ line }) => line.watched),
-      IDLE_MS,
-    );
+    const watched = this.#peers.map(({ line }) => line.watched);
+    if (!this.#brief.wait(watched)) await this.#readiness.waitAny(watched, IDLE_MS);
   }
 
   /** @returns whether anything was done. */
@@ -119,18 +112,9 @@ export class PageSession {
     return busy;
   }
 
-  #next({ line, server }: Peer): Buffer | undefined {
+  #next({ line }: Peer): Buffer | undefined {
     if (line.isClosed || line.isCongested) return undefined;
-    const bytes = line.receive();
-    if (bytes !== undefined || server.purpose !== 'faults' || !server.answered) return bytes;
-    server.answered = false;
-    line.prepare();
-    let next: Buffer | undefined;
-    this.#spin.until(() => {
-      next = line.receive();
-      return next !== undefined;
-    });
-    return next;
+    return line.receive();
   }
 
   #fail(thrown: KernelError | ComicranError): void {

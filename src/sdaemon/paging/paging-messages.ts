@@ -16,14 +16,12 @@ export type StartFaults = {
   readonly missing: readonly PageRun[] | undefined;
   readonly children: readonly KeptSpace[];
   readonly service: Partial<FaultServiceOptions>;
-  readonly spinMicros: number | undefined;
 };
 
 export type StartPages = {
   readonly type: 'pages';
   readonly pid: number;
   readonly listen: PageServerAddress;
-  readonly spinMicros: number | undefined;
 };
 
 /** `id` names a session; the one who starts it chooses it. */

@@ -96,9 +96,9 @@ function start(
 }
 
 function openFaults(command: StartFaults, readiness: Readiness, tell: Tell): FaultSession {
-  const { spinMicros, pid, ...options } = command;
+  const { pid, ...options } = command;
   const session = new FaultSession(
-    { ...options, ...(spinMicros === undefined ? {} : { spinMicros }), ...(pid === undefined ? {} : { pid }) },
+    { ...options, ...(pid === undefined ? {} : { pid }) },
     {
       onChild: (child) => tell({ type: 'child', child }),
       onComplete: (counts) => tell({ type: 'complete', counts }),
@@ -112,11 +112,11 @@ function openFaults(command: StartFaults, readiness: Readiness, tell: Tell): Fau
 }
 
 function openPages(command: StartPages, readiness: Readiness, tell: Tell): PageSession {
-  const { pid, listen, spinMicros } = command;
+  const { pid, listen } = command;
   const reader = new ProcessPages(pid);
   try {
     const session = new PageSession(
-      { reader, listen, ...(spinMicros === undefined ? {} : { spinMicros }) },
+      { reader, listen },
       {
         onDone: () => tell({ type: 'done' }),
         onFailure: (error) => tell({ type: 'refused', error: carry(error) }),

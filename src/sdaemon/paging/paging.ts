@@ -77,7 +77,6 @@ export type PagingOptions = {
   /** Keeps the userfaultfds should this program be killed; undefined: nobody does. */
   readonly keeper?: Keeper;
   readonly service?: Partial<FaultServiceOptions>;
-  readonly spinMicros?: number;
   /** Everything is in, and the userfaultfds are closed everywhere. */
   readonly onDone: (counts: ServiceCounts) => void;
   /**
@@ -98,7 +97,6 @@ export type ServeOptions = {
   /** A process that does not run: stopped, or the clone of a snapshot. */
   readonly pid: number;
   readonly listen: PageServerAddress;
-  readonly spinMicros?: number;
   /** The destination misses nothing any more: the process is not needed for that. */
   readonly onDone: () => void;
   readonly onFailure: (error: Error) => void;
@@ -143,13 +141,13 @@ export class PagingClient {
   /** @returns when it listens. @throws ComicranError, KernelError EADDRINUSE */
   async servePages(options: ServeOptions): Promise<PageServing> {
     const session = this.#session();
-    const { pid, listen, spinMicros } = options;
+    const { pid, listen } = options;
     const port = await new Promise<number>((resolve, reject) => {
       session.on((event) => {
         if (event.type === 'listening') resolve(event.port);
         else if (event.type === 'ended') reject(event.error === undefined ? new Error('ended') : uncarry(event.error));
       });
-      session.tell({ type: 'pages', pid, listen, spinMicros });
+      session.tell({ type: 'pages', pid, listen });
     });
     return new PageServing(session, port, options);
   }
@@ -248,8 +246,8 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
     super(session);
     this.#options = options;
     this.#kept = [options.journal, ...children.map(({ journal }) => journal)];
-    const { server, userfault, pid, journal, service = {}, spinMicros } = options;
-    this.tell({ type: 'faults', server, userfault, pid, journal, missing, children, service, spinMicros });
+    const { server, userfault, pid, journal, service = {} } = options;
+    this.tell({ type: 'faults', server, userfault, pid, journal, missing, children, service });
   }
 
   /** Resolves when it serves; rejects where it cannot. */

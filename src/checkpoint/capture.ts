@@ -29,7 +29,7 @@ import {
 import { ask } from './question.ts';
 import { intervalTimers, posixTimers, signalActions } from './signals.ts';
 import type { SourceTools } from './source.ts';
-import { askThreads, type OwnAnswers, readThread, type ThreadReading, threadImage } from './threads.ts';
+import { askThreads, type OwnAnswers, ownAnswers, readThread, type ThreadReading, threadImage } from './threads.ts';
 
 /** Everything of an image but how many bytes of pages travel beside it. */
 export type CapturedState = Omit<ProcessImage, 'memory'> & { readonly memory: AddressSpace };
@@ -91,9 +91,9 @@ export function readStopped<T>(
   const pendingSignals = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
   faults.reach('capture.threads');
 
-  const asked = withAgent(main.thread, frozen.length, (room) => {
+  const asked = withAgent(main.thread, frozen.length - 1, (room) => {
     faults.reach('capture.agent-installed');
-    const ownAnswers = askThreads(threads, room);
+    const ofOthers = askThreads(threads.slice(1), room);
     faults.reach('capture.thread-calls');
     let table: DescriptorTableImage | undefined;
     const meanwhile = (): void => {
@@ -101,6 +101,7 @@ export function readStopped<T>(
       faults.reach('capture.descriptors');
     };
     const ofProcess = ask((calls) => inject(main.thread, survey, calls, meanwhile), {
+      ofMain: ownAnswers(main.thread),
       children: hasChildren(),
       childSubreaper: isSubreaper(main.thread),
       intervals: intervalTimers(main.thread),
@@ -108,17 +109,18 @@ export function readStopped<T>(
       descriptorFlags: prepared.flags(),
     });
     faults.reach('capture.process-calls');
-    return { ...ofProcess, ownAnswers, table: defined(table, 'the descriptors'), atAgent: atAgent(main.thread) };
+    const answers = [ofProcess.ofMain, ...ofOthers];
+    return { ...ofProcess, answers, table: defined(table, 'the descriptors'), atAgent: atAgent(main.thread) };
   });
   faults.reach('capture.agent-removed');
   if (asked.children) throw hasChildrenError(pid);
   const descriptors = prepared.confirm(asked.table, asked.descriptorFlags, tids);
-  const { ownAnswers, intervals, posix, childSubreaper } = asked;
+  const { answers, intervals, posix, childSubreaper } = asked;
   const timers = { intervals, posix };
   return {
     survey,
     threads,
-    ownAnswers,
+    ownAnswers: answers,
     clocks,
     timers,
     childSubreaper,
@@ -192,7 +194,7 @@ export function captureState(
 /**
  * Does something with the agent in the process, and takes it out again.
  *
- * @param run gets the address of the room for each thread, behind the agent.
+ * @param threads that need room behind the agent. @param run gets its address.
  */
 function withAgent<T>(main: Tracee, threads: number, run: (room: bigint) => T): T {
   const { base } = main.installAgent(AGENT_BYTES + ROOM_BYTES * BigInt(threads));

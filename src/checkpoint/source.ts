@@ -209,6 +209,7 @@ export class Source {
     const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited });
     try {
       surveyor.prepare(copied !== undefined);
+      prepared.rehearse();
       copied?.prepare();
       faults.reach('freeze.surveyed');
     } catch (error) {

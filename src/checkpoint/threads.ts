@@ -9,6 +9,7 @@ import { getAffinity, getRobustList, getScheduling, type SchedulingAttributes } 
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import { type FrozenThread, waitingSignals } from './freeze.ts';
+import type { Question } from './question.ts';
 import { prepareRestore } from './restart.ts';
 import type { RestartedCalls } from './restarted-calls.ts';
 
@@ -78,13 +79,25 @@ export function leaveRestartableSequence(thread: Tracee, area = ptrace.getRseq(t
 /** unsigned long, stack_t (address, flags, size), int */
 const ANSWER_BYTES = 8 + 24 + 8;
 
+/** As {@link askThreads}, of the main thread along with other questions. */
+export function ownAnswers(main: Tracee): Question<OwnAnswers> {
+  const at = main.agent.reserve(ANSWER_BYTES);
+  return { calls: ownCalls(at), answer: (results) => decodeAnswers(results, main.read(at, ANSWER_BYTES)) };
+}
+
 /**
- * Asks every thread, by calls injected into all of them at once.
+ * Asks threads, by calls injected into all of them at once.
  *
  * @param room behind the agent, for each of them (linux/batch-in-all.ts).
  */
 export function askThreads(readings: readonly ThreadReading[], room: bigint): OwnAnswers[] {
-  return batchInAll(readings, room, ANSWER_BYTES, ownCalls).map(({ results, answer }) => ({
+  return batchInAll(readings, room, ANSWER_BYTES, ownCalls).map(({ results, answer }) =>
+    decodeAnswers(results, answer),
+  );
+}
+
+function decodeAnswers(results: readonly bigint[], answer: Buffer): OwnAnswers {
+  return {
     clearTidAddress: answer.readBigUInt64LE(0),
     alternateStack: {
       address: answer.readBigUInt64LE(8),
@@ -94,7 +107,7 @@ export function askThreads(readings: readonly ThreadReading[], room: bigint): Ow
     parentDeathSignal: answer.readUInt32LE(32),
     secureBits: Number(results[3]),
     timerSlackNanos: results[4]!,
-  }));
+  };
 }
 
 function ownCalls(at: bigint): RemoteCall[] {

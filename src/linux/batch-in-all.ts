@@ -33,6 +33,7 @@ export function batchInAll(
   answerBytes: number,
   calls: (at: bigint) => readonly RemoteCall[],
 ): BatchAnswer[] {
+  if (threads.length === 0) return [];
   const rooms = threads.map((_, index) => room + BigInt(index) * ROOM_BYTES);
   const lists = rooms.map((at) => calls(at + BigInt(CALLS)));
   const begun: Tracee[] = [];

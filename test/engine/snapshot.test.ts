@@ -51,7 +51,7 @@ const WATCHFUL = [
   'def tick(index):\n while True:\n  ticks[index] += 1\n  time.sleep(0.001)',
   'for i in range(3): background(str(i), lambda i=i: tick(i))',
   'event = (ctypes.c_char * 12)()',
-  'background("wait", lambda: c("epoll_wait", poller.fileno(), event, 1, 3000))',
+  'background("wait", lambda: c("epoll_wait", poller.fileno(), event, 1, 120000))',
   'ended = []',
   'signal.signal(signal.SIGCHLD, lambda *_: ended.append(1))',
   'def wait_any(flags):\n try: return os.waitpid(-1, flags)\n except ChildProcessError: return None',
@@ -83,8 +83,7 @@ describe('a process of which 50 snapshots are taken', { skip }, () => {
       cage.ask(PORT, '(ended, wait_any(os.WNOHANG), wait_any(os.WNOHANG | 0x40000000))'),
       '([], None, None)',
     );
-    for (let tries = 0; tries < 100 && cage.ask(PORT, '"wait" in results') === 'False'; tries++) await pause(50);
-    assert.equal(cage.ask(PORT, 'results["wait"][0]'), '0');
+    assert.equal(cage.ask(PORT, '"wait" in results'), 'False');
     await assertAlone(resident);
   });
 

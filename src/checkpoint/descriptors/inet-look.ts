@@ -18,7 +18,6 @@ function optionsOf({ kind, family }: InetImage): ReadOption[] {
 }
 
 export class InetLook {
-  readonly #options: readonly ReadOption[];
   readonly #before: SocketReading;
   readonly #now: SocketReading;
   readonly #closed: number;
@@ -26,14 +25,14 @@ export class InetLook {
 
   /** @param image tells which options there are, and is to be compared with what the socket is now. */
   constructor(socket: number, image: InetImage) {
-    this.#options = optionsOf(image);
-    this.#before = new SocketReading(this.#options).read(socket);
-    this.#now = new SocketReading(this.#options);
+    const options = new SocketReading(optionsOf(image)).read(socket).known;
+    this.#before = new SocketReading(options).read(socket);
+    this.#now = new SocketReading(options);
     this.#closed = closedSides(socket);
     this.#hasFilter = image.filter.length > 0;
   }
 
-  /** Whether the socket is as it was. To be asked once. */
+  /** Whether the socket is as it was. */
   isSame(socket: number): boolean {
     // Of a filter only the length has been read.
     if (this.#hasFilter) return false;
@@ -47,17 +46,15 @@ const closedSides = (socket: number): number => pollNow(socket, POLL.RDHUP) & (P
 export class GroupLook {
   readonly #pid: number;
   readonly #before: string;
-  #same: boolean | null = null;
 
   constructor(pid: number) {
     this.#pid = pid;
     this.#before = textOf(pid);
   }
 
-  /** Whether it is as it was. Found out once. */
+  /** Whether it is as it was. */
   isSame(): boolean {
-    this.#same ??= textOf(this.#pid) === this.#before;
-    return this.#same;
+    return textOf(this.#pid) === this.#before;
   }
 }
 

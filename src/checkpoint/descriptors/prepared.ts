@@ -54,14 +54,28 @@ export class PreparedDescriptors {
     for (const found of this.#found) {
       try {
         const image = capture.capture(found);
-        this.#images.set(found, image);
         if (image.kind === 'udp-socket') this.#groups ??= new GroupLook(this.#source.pid);
-        if (image.kind === 'udp-socket' || image.kind === 'tcp-socket')
+        if (image.kind === 'udp-socket' || image.kind === 'tcp-socket') {
           this.#sockets.set(found, new InetLook(this.#source.copy(found.number), image));
+          // Once more: what changes behind the look will be seen, what changed before it is in the image.
+          this.#images.set(found, capture.capture(found));
+        } else this.#images.set(found, image);
       } catch (error) {
         // What cannot be moved, or is not there any more, is seen to in the stop.
         if (!(error instanceof Refusal) && !isGone(this.#source.context, error)) throw error;
       }
+    }
+  }
+
+  /** Goes through what {@link capture} compares, right before the stop: what has just been done is done quickly. */
+  rehearse(): void {
+    try {
+      if (this.#images.size < this.#found.length || !this.#isUnchanged()) return;
+      this.#groups?.isSame();
+      for (const found of this.#sockets.keys()) this.#isSocketSame(found);
+      for (const [{ number }, { kind }] of this.#images) if (kind === 'epoll') this.#source.text(number);
+    } catch (error) {
+      if (!isGone(this.#source.context, error)) throw error;
     }
   }
 
@@ -102,9 +116,12 @@ export class PreparedDescriptors {
     using capture = new DescriptionCapture(source, current);
     const images = new Map<Found, DescriptionImage>();
     const refusals: Refusal[] = [];
+    const areGroupsSame = this.#groups?.isSame() !== false;
     for (const [index, found] of this.#found.entries()) {
       if (isTimer(found)) continue;
-      attempt(refusals, () => images.set(current[index]!, this.#image(source, capture, found, current[index]!)));
+      attempt(refusals, () =>
+        images.set(current[index]!, this.#image(source, capture, found, current[index]!, areGroupsSame)),
+      );
     }
     // Timers last: see captureTimerfd.
     for (const found of current) if (isTimer(found)) attempt(refusals, () => images.set(found, capture.capture(found)));
@@ -155,7 +172,13 @@ export class PreparedDescriptors {
     return text === found.text ? found : { ...found, text, info: parseDescriptorInfo(text) };
   }
 
-  #image(source: DescriptorSource, capture: DescriptionCapture, found: Found, current: Found): DescriptionImage {
+  #image(
+    source: DescriptorSource,
+    capture: DescriptionCapture,
+    found: Found,
+    current: Found,
+    areGroupsSame: boolean,
+  ): DescriptionImage {
     const before = this.#images.get(found)!;
     switch (before.kind) {
       case 'device':
@@ -167,14 +190,14 @@ export class PreparedDescriptors {
         return current === found && this.#watchesSame(source, found, before.items) ? before : capture.capture(current);
       case 'udp-socket':
       case 'tcp-socket':
-        return this.#isSocketSame(found) ? before : capture.capture(current);
+        return areGroupsSame && this.#isSocketSame(found) ? before : capture.capture(current);
       default:
         return capture.capture(current);
     }
   }
 
   #isSocketSame(found: Found): boolean {
-    return this.#groups?.isSame() !== false && this.#sockets.get(found)!.isSame(this.#source.copy(found.number));
+    return this.#sockets.get(found)!.isSame(this.#source.copy(found.number));
   }
 
   /** Whether the items of an epoll descriptor, which read as before, are on the same descriptions. */

@@ -12,6 +12,7 @@ import { ComicranError } from '../base/errors.ts';
 import { encodeProcessImage } from '../image/codec.ts';
 import type { MemoryArea } from '../image/types.ts';
 import type { Cgroup } from '../linux/cgroup.ts';
+import { makeRoomForProcesses } from '../linux/cgroup-process-limit.ts';
 import { KernelError } from '../linux/errno.ts';
 import { FileLooks } from '../linux/file-digest.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
@@ -42,8 +43,8 @@ export type SourceOptions = {
   readonly inherited?: readonly InheritedPipe[];
   /** PID 1 of the sandbox, as this program sees it: a process that has left the sandbox's namespaces is refused. */
   readonly sandboxInit?: number;
-  /** The control group of the sandbox: a stop by signal is made to last by its freezer. */
-  readonly cgroup?: Pick<Cgroup, 'freezer'>;
+  /** The control group of the sandbox: its freezer makes a stop by signal last, and its limit of processes is raised for a clone. */
+  readonly cgroup?: Cgroup;
   /** Files that were looked at before. */
   readonly files?: FileLooks;
   /** How long a thread may take to stop. */
@@ -52,6 +53,8 @@ export type SourceOptions = {
 };
 
 const FREEZE_DEADLINE_MICROS = 500_000;
+/** See linux/fork.ts; and threads that the process itself may begin meanwhile. */
+const CLONE_PROCESSES = 2 + 6;
 /** The last one reads the areas in the stop, which takes longer and cannot miss a change. */
 const SNAPSHOT_TRIES = 4;
 
@@ -85,7 +88,7 @@ export class Source {
   readonly #deadlineMicros: number;
   readonly #stragglers = new Stragglers();
   readonly #deadlines = new WaitDeadlines();
-  readonly #cgroup: Pick<Cgroup, 'freezer'> | null;
+  readonly #cgroup: Cgroup | null;
   #frozen: FrozenSource | null = null;
   #stop: SignalStop | null = null;
 
@@ -174,10 +177,15 @@ export class Source {
         using prepared = this.#prepare(copied);
         return takeCopiedSnapshot(this.#tools, prepared, stopAll, copied, options);
       }
-      for (let tries = 1; ; tries++) {
-        using prepared = this.#prepare();
-        const snapshot = takeSnapshot(this.#tools, prepared, stopAll, options, tries < SNAPSHOT_TRIES);
-        if (snapshot !== null) return snapshot;
+      const putBack = this.#cgroup === null ? null : makeRoomForProcesses(this.#cgroup, CLONE_PROCESSES);
+      try {
+        for (let tries = 1; ; tries++) {
+          using prepared = this.#prepare();
+          const snapshot = takeSnapshot(this.#tools, prepared, stopAll, options, tries < SNAPSHOT_TRIES);
+          if (snapshot !== null) return snapshot;
+        }
+      } finally {
+        putBack?.();
       }
     });
   }

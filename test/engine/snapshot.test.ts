@@ -1,12 +1,14 @@
 /** Needs root. A snapshot of a process that runs on and has noticed nothing. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ComicranError } from '../../src/base/errors.ts';
 import { type CaptureFault, SNAPSHOT_FAULTS } from '../../src/checkpoint/faults.ts';
 import { listChildren, listThreads, parseSmaps, readProc, readStatus } from '../../src/linux/procfs.ts';
 import { needs } from '../support/needs.ts';
 import { Cage, NODE, PYTHON, program } from './support/cage.ts';
+import { withCgroup } from './support/cgroup.ts';
 import { open, Resident, restore } from './support/engine.ts';
 
 const skip = needs('root', 'unshare', 'nsenter', 'python3', 'ip');
@@ -222,5 +224,31 @@ describe('a failure in the middle of a snapshot leaves the process as it was, an
     assert.equal(resident.cage.ask(PORT, '1'), '1');
     source.snapshot().close();
     await assertAlone(resident);
+  });
+});
+
+test('a sandbox that may have no more processes is refused, or given room where its control group is known', {
+  skip,
+}, async () => {
+  const resident = await startWatchful();
+  await withCgroup(resident, async (cgroup) => {
+    const limits = cgroup.paths.map((path) => join(path, 'pids.max')).filter((path) => existsSync(path));
+    assert.ok(limits.length > 0);
+    const count = String(listThreads(resident.pid).length);
+    for (const limit of limits) writeFileSync(limit, count);
+    const before = visible(resident.pid);
+    assert.throws(
+      () => {
+        using source = open(resident.pid);
+        source.snapshot();
+      },
+      (error) =>
+        error instanceof ComicranError && error.code === 'process.unsupported' && /limits\.pids/.test(error.hint!),
+    );
+    assert.deepEqual(visible(resident.pid), before);
+    using source = open(resident.pid, { cgroup });
+    source.snapshot().close();
+    for (const limit of limits) assert.equal(readFileSync(limit, 'latin1').trim(), count);
+    assert.deepEqual(visible(resident.pid), before);
   });
 });

@@ -1,23 +1,14 @@
 /** Needs root. A stop that outlives this program, and is taken back without being noticed. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ComicranError } from '../../src/base/errors.ts';
 import { resumeStopped } from '../../src/checkpoint/stop.ts';
-import {
-  type Cgroup,
-  cgroupNamed,
-  findCgroupTrees,
-  makeCgroup,
-  removeCgroup,
-  thawCgroup,
-} from '../../src/linux/cgroup.ts';
 import { sendSignal } from '../../src/linux/pidfd.ts';
 import { askThreads, listThreads, readStatus } from '../../src/linux/procfs.ts';
 import { SIGNAL } from '../../src/linux/signals.ts';
 import { needs } from '../support/needs.ts';
 import { PYTHON, program } from './support/cage.ts';
+import { withCgroup } from './support/cgroup.ts';
 import { killEngineAt } from './support/doomed-engine.ts';
 import { open, Resident, untilStopped } from './support/engine.ts';
 
@@ -55,19 +46,6 @@ async function assertUnnoticed({ cage, pid }: Resident): Promise<void> {
   for (let tries = 0; tries < 100 && cage.ask(PORT, '"wait" in results') === 'False'; tries++) await pause(50);
   assert.equal(cage.ask(PORT, 'results["wait"][0]'), '0');
   assert.deepEqual([...new Set(askThreads(pid, (tid) => readStatus(pid, tid).number('TracerPid')))], [0]);
-}
-
-async function withCgroup(resident: Resident, run: (cgroup: Cgroup) => Promise<void>): Promise<void> {
-  const cgroup = cgroupNamed(`comicran-test-${process.pid}`, findCgroupTrees())!;
-  makeCgroup(cgroup);
-  try {
-    for (const path of cgroup.paths) writeFileSync(join(path, 'cgroup.procs'), String(resident.pid));
-    await run(cgroup);
-  } finally {
-    thawCgroup(cgroup);
-    await resident.cage.remove();
-    await removeCgroup(cgroup, 2000);
-  }
 }
 
 describe('a process that is stopped by signal', { skip }, () => {

@@ -21,7 +21,7 @@ export function parseDuration(text: string): number {
 }
 
 /** One of a list of ports: the option may be given again, and may name several (`5006,5007`). */
-export function parsePorts(text: string, before: readonly number[]): readonly number[] {
+export function parsePorts(text: string, before: readonly number[] = []): readonly number[] {
   const ports = text.split(',').map((word) => (/^[0-9]{1,5}$/.test(word) ? Number(word) : Number.NaN));
   if (!ports.every((port) => port >= 1 && port <= 65_535)) {
     throw new InvalidArgumentError('a port from 1 to 65535 is expected, or several with commas between them');

@@ -175,7 +175,7 @@ test('progress: on a terminal one line a phase that is written again, else a lin
   const onTerminal = (await run(['square', 'vm2'], { events }, true)).progress;
   assert.equal(onTerminal.split('\r\x1b[K').length, 5);
   assert.equal(onTerminal.split('\n').length, 3, 'two phases, each with its end');
-  const lines = onTerminal.split(/\n|\r\x1b\[K/);
+  const lines = onTerminal.split('\n').flatMap((line) => line.split('\r\x1b[K'));
   assert.ok(
     lines.every((line) => line.length < 60),
     'none is longer than the terminal is wide',

@@ -13,7 +13,7 @@ type RawOptions = {
   readonly fallback?: string;
   readonly dryRun?: boolean;
   readonly outputRule?: boolean;
-  readonly uncompared: readonly number[];
+  readonly uncompared?: readonly number[];
   readonly deadline?: number;
   readonly json?: boolean;
 };
@@ -22,7 +22,7 @@ const HELP = `
 Modes:
   replicated  a silent copy gets the same input until it answers as the original does; then the right to answer passes
               to it between two packets. The server is stopped for about a millisecond, twice.
-  postcopy    stopped until the rest of it than its memory is there; memory follows while it runs
+  postcopy    stopped until all of it but its memory has been moved; the memory follows while it runs
   precopy     memory is copied while it runs; stopped for what it has written since
   stopcopy    stopped, sent whole, let go on
 Without --mode it is replicated where the daemon offers that. A copy that answers differently (because the answers depend
@@ -59,7 +59,7 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
   const [other] = Object.entries({
     '--fallback': fallback !== '',
     '--output-rule': raw.outputRule === true,
-    '--uncompared': raw.uncompared.length > 0,
+    '--uncompared': raw.uncompared !== undefined,
   }).find(([, given]) => given) ?? [undefined];
   if (other !== undefined && mode !== '' && mode !== 'replicated') {
     throw new ComicranError('usage', `${other} has no meaning in mode ${mode}`, {
@@ -70,7 +70,7 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
     ...{ toVm, mode, fallback },
     deadlineMs: raw.deadline ?? 0,
     outputRule: raw.outputRule ?? false,
-    uncomparedPorts: raw.uncompared,
+    uncomparedPorts: raw.uncompared ?? [],
   };
 }
 
@@ -133,8 +133,8 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .option('--mode <mode>', `${MODES.join(', ')} (default: replicated, where the daemon offers it)`)
     .option('--fallback <mode>', `when replicated does not fit: ${FALLBACKS.join(', ')} (default: precopy)`)
     .option('--dry-run', 'say in which modes it could be moved and how long that would take; change nothing')
-    .option('--output-rule', 'an answer leaves only when the destination has what led to it; adds their distance to it')
-    .option('--uncompared <port>', 'what is sent from or to this port is not compared; may be repeated', parsePorts, [])
+    .option('--output-rule', 'the destination may answer only when it has the whole log; a longer cutover')
+    .option('--uncompared <port>', 'what is sent from or to this port is not compared; may be repeated', parsePorts)
     .option(
       '--deadline <time>',
       'give up, and run on at the source, after 30, 500ms, 2min… (default: 60)',

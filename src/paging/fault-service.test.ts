@@ -145,6 +145,21 @@ test('the fill never has more on its way than its window', () => {
   assert.equal(world.lines.requests, 4);
 });
 
+test('while there are faults the fill has one request on its way', () => {
+  const world = new World(
+    Array.from({ length: PAGES }, (_, page) => page),
+    first,
+  );
+  world.connect('fill');
+  world.processes[0]!.touch(60);
+  world.service.poll();
+  for (let round = 0; round < 10; round++) world.service.fill();
+  assert.equal(world.lines.requests, 1);
+  world.micros += 10_000;
+  world.service.fill();
+  assert.equal(world.lines.requests, 3);
+});
+
 test('what comes while an event waits is put where the event has moved it', () => {
   const world = new World([1], first);
   const process = world.processes[0]!;

@@ -66,8 +66,8 @@ export type FaultServiceOptions = {
 
 export const DEFAULT_OPTIONS: FaultServiceOptions = {
   cluster: { min: 4, max: 16 },
-  fillChunk: 32,
-  fillWindow: 128,
+  fillChunk: 16,
+  fillWindow: 96,
   likely: [],
 };
 
@@ -82,6 +82,8 @@ type Served = {
 
 type Arrival = { readonly purpose: Purpose; readonly source: number; readonly bytes: Uint8Array };
 
+/** So long after a fault more are likely, and the fill has only one request on its way. */
+const BUSY_MICROS = 2_000;
 /** Zero pages that come along with one: reservations are touched in order. */
 const ZERO_CLUSTER = 16;
 
@@ -95,6 +97,7 @@ export class FaultService {
   /** What has come and could not be put yet. */
   #deferred: Arrival[] = [];
   #fillOnTheWay = 0;
+  #lastFaultMicros = Number.NEGATIVE_INFINITY;
   #lastCluster = { end: -1, pages: 0 };
 
   constructor(
@@ -165,7 +168,8 @@ export class FaultService {
       case 'fault': {
         const page = pageOf(message.address);
         this.#times.fault();
-        if (!waiting.has(page)) waiting.set(page, { sinceMicros: this.#ports.nowMicros(), asked: false });
+        this.#lastFaultMicros = this.#ports.nowMicros();
+        if (!waiting.has(page)) waiting.set(page, { sinceMicros: this.#lastFaultMicros, asked: false });
         break;
       }
       case 'fork':
@@ -334,7 +338,9 @@ export class FaultService {
   /** Asks for what nobody waits for, as far as there is room for it on its way. */
   fill(): void {
     const { fillChunk, fillWindow } = this.#options;
-    while (this.#lines.fill && this.#deferred.length === 0 && this.#fillOnTheWay + fillChunk <= fillWindow) {
+    const isBusy = this.#ports.nowMicros() - this.#lastFaultMicros < BUSY_MICROS;
+    const window = isBusy ? Math.min(fillChunk, fillWindow) : fillWindow;
+    while (this.#lines.fill && this.#deferred.length === 0 && this.#fillOnTheWay + fillChunk <= window) {
       const runs = this.#order.next(
         this.#served.map(({ missing }) => missing),
         fillChunk,

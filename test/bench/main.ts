@@ -12,6 +12,7 @@ import { type BenchOptions, barText, type Figure, judge } from './figure.ts';
 import { freezeFigures } from './freeze.ts';
 import { jailorFigures } from './jailor-start.ts';
 import { modeFigures } from './modes.ts';
+import { pagingFigures } from './paging.ts';
 import { recordFigures } from './record.ts';
 import { sizeFigures } from './size.ts';
 import { slowdownFigures } from './slowdown.ts';
@@ -28,6 +29,7 @@ const SECTIONS: Readonly<Record<string, (options: BenchOptions) => Promise<Figur
   freeze: freezeFigures,
   tracking: trackingFigures,
   record: recordFigures,
+  paging: () => pagingFigures(),
 };
 
 const { values, positionals } = parseArgs({

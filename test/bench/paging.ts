@@ -101,6 +101,17 @@ const pages = (blocks: number): string[] => [
 const movedPages = (blocks: number): Promise<Moved> =>
   Moved.make(pages(blocks), (cage) => cage.askUntilAnswered(PORT, 'pid'));
 
+/** A server with so many megabytes in one piece. */
+const holder = (megabytes: number): string[] => [
+  PYTHON,
+  '-c',
+  'import socket,sys\nkept=bytearray(b"known contents. "*(int(sys.argv[2])<<16))\n' +
+    's=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(("127.0.0.1",int(sys.argv[1])))\n' +
+    'while True:\n  _,client=s.recvfrom(100);s.sendto(b"ready",client)',
+  String(PORT),
+  String(megabytes),
+];
+
 async function faultTimes(fillWindow: number): Promise<number[]> {
   await using moved = await movedPages(MEMORY_MB.small);
   return await paged(moved, { fillWindow }, (cage) => {
@@ -136,12 +147,12 @@ export async function pagingFigures(): Promise<Figure[]> {
   try {
     warmEngine(facts, files);
     const alone = await faultTimes(0);
-    const busy = await faultTimes(128);
+    const busy = await faultTimes(96);
     const rates: number[] = [];
     for (let round = 0; round < 3; round++) rates.push(await fillRate());
     const node = await restoreTimes([NODE, program('app.cjs'), String(PORT)], ROUNDS);
-    const small = await restoreTimes(pages(MEMORY_MB.small), ROUNDS);
-    const large = await restoreTimes(pages(MEMORY_MB.large), ROUNDS);
+    const small = await restoreTimes(holder(MEMORY_MB.small), ROUNDS);
+    const large = await restoreTimes(holder(MEMORY_MB.large), ROUNDS);
     const ratio = summarise(large).median / summarise(small).median;
     return [
       { name: 'page fault over the link', unit: 'µs', summary: summarise(alone), medianBar: 150, aim: '60' },

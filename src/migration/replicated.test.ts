@@ -42,6 +42,20 @@ test('the copy is given everything, is compared with everything, and answers onc
   }
 });
 
+test('with the output rule TAKE comes when the copy has had and answered everything', async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const report = await run({ seed, outputRule: true });
+    checkNothingLost(report);
+    moved(report);
+    assert.equal(report.world.record.owner, 'vm2');
+  }
+  for (const name of ['cut', 'finish']) {
+    const report = await run({ outputRule: true, failing: { [`source ${name}`]: 1 } });
+    checkNothingLost(report);
+    assert.equal(report.world.record.epoch, 7n, 'it failed before TAKE: nobody had to be fenced');
+  }
+});
+
 test('the phases stand in the order of the protocol', async () => {
   const names = moved(await run()).phases.map(({ phase }) => phase);
   const expected = ['connect', 'watch', 'freeze', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];

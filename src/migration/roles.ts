@@ -15,6 +15,11 @@ import type {
 import type { Deadline, Deadlines } from './waiting.ts';
 
 export type RoleOptions<Phase extends string> = {
+  /**
+   * Source, replicated: TAKE is said only when the copy has had the whole log and answered it alike, so that behind it not
+   * even the death of the source's machine can lose or repeat an answer. The cutover takes longer by the record's change.
+   */
+  readonly outputRule?: boolean;
   readonly deadlines?: Partial<Deadlines>;
   /** Aborts the migration where TAKE has not been sent, or has not been acted on; ignored afterwards. */
   readonly signal?: AbortSignal;
@@ -55,6 +60,8 @@ export type SourceBefore = SourceContext & {
   /** Until TAKE must have been sent. */
   readonly budget: Deadline;
   readonly chunkBytes: number;
+  /** As in {@link RoleOptions}. */
+  readonly outputRule: boolean;
   /** Stops the process. The role lets it run on should anything fail. */
   readonly freeze: () => Promise<FrozenProcess>;
   /** Done when the migration has ended here, however it has. */

@@ -48,7 +48,7 @@ export async function runSource(
     phases: new PhaseLog(ports.clock, options.onProgress),
     signal: options.signal,
   };
-  return new SourceRole(context, options.chunkBytes ?? CHUNK_BYTES).run();
+  return new SourceRole(context, options).run();
 }
 
 /** The process is stopped for good, the journal says `offered`. */
@@ -58,7 +58,7 @@ type EndStep = { readonly what: string; readonly step: () => void | Promise<void
 
 class SourceRole {
   readonly #context: SourceContext;
-  readonly #chunkBytes: number;
+  readonly #options: RoleOptions<SourcePhase>;
   readonly #leftovers: Leftovers;
   #line: SourceLine | undefined;
   /** Kept also where nobody waits for it any more: what comes of it must be let run on. */
@@ -67,9 +67,9 @@ class SourceRole {
   #takeMicros = 0;
   readonly #endSteps: EndStep[] = [];
 
-  constructor(context: SourceContext, chunkBytes: number) {
+  constructor(context: SourceContext, options: RoleOptions<SourcePhase>) {
     this.#context = context;
-    this.#chunkBytes = chunkBytes;
+    this.#options = options;
     this.#leftovers = new Leftovers(context.ports.clock, context.deadlines);
   }
 
@@ -106,7 +106,8 @@ class SourceRole {
       throw new ComicranError('peer.protocol', `${migration.destination} speaks version ${version} of the protocol`);
     const freeze = (): Promise<FrozenProcess> => this.#freeze();
     const onEnd = (what: string, step: () => void | Promise<void>): void => void this.#endSteps.push({ what, step });
-    const before = { ...this.#context, line, budget, chunkBytes: this.#chunkBytes, freeze, onEnd };
+    const { chunkBytes = CHUNK_BYTES, outputRule = false } = this.#options;
+    const before = { ...this.#context, line, budget, chunkBytes, outputRule, freeze, onEnd };
     const prepared = await SOURCE_MODES[migration.mode].prepare(before);
     if (budget.over) throw new ComicranError('deadline', `it took longer than ${deadlines.totalMs} ms`);
     // Written before the stop is held: a held stop without this entry would last for ever if this program ended now.

@@ -480,8 +480,9 @@ export type MigrateRequest = Message<"comicran.v1.MigrateRequest"> & {
   fallback: string;
 
   /**
-   * `replicated`: an answer leaves the source only when the destination has what led to it, so that not even the death of
-   * the source at the moment of the cutover can lose or repeat one. Adds the machines' distance to every answer meanwhile.
+   * `replicated`: the destination may become the owner only when its copy has had everything that the source's process
+   * had, and has answered it alike; so not even the death of the source's machine in the cutover can lose or repeat an
+   * answer. The cutover takes longer by the record's change.
    *
    * @generated from field: bool output_rule = 7;
    */

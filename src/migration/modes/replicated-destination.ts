@@ -44,6 +44,7 @@ class Copy {
   #incoming: Promise<SourceMessage> | undefined;
   #arrived: SourceMessage | undefined;
   #reported: ReplayStatus | undefined;
+  #end: LogEndMessage | undefined;
   status: ReplayStatus = { injected: 0, compared: 0, held: 0, difference: undefined };
 
   constructor(before: DestinationBefore) {
@@ -72,6 +73,11 @@ class Copy {
       }
       heardMicros = ports.clock.nowMicros();
       if (message.type === type) return message as Extract<SourceMessage, { readonly type: Type }>;
+      // A source that holds the output rule ends its log before it says TAKE.
+      if (message.type === 'LOG_END' && this.#end === undefined) {
+        this.#end = message;
+        continue;
+      }
       if (message.type !== 'LOG') throw this.#line.unexpected(message, `LOG or ${type}`);
       ports.replay.play(message.entries);
     }
@@ -80,7 +86,7 @@ class Copy {
   /** Behind TAKE: until the copy has had all that the process had, and has answered as it did. */
   async conclude(): Promise<void> {
     const { ports, deadlines } = this.#before;
-    const end = await this.followUntil('LOG_END', deadlines.ownedMs);
+    const end = this.#end ?? (await this.followUntil('LOG_END', deadlines.ownedMs));
     const untilMicros = ports.clock.nowMicros() + deadlines.ownedMs * 1000;
     for (this.#step(); !reached(this.status, end); this.#step()) {
       const leftMs = (untilMicros - ports.clock.nowMicros()) / 1000;

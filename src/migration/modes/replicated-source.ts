@@ -5,9 +5,10 @@
 import { ComicranError } from '../../base/errors.ts';
 import { BufferRing, totalLength } from '../chunks.ts';
 import { LogSender } from '../log-sender.ts';
+import type { LogCount } from '../ports.ts';
 import { Replies } from '../replies.ts';
 import type { SourceBefore, SourceMode } from '../roles.ts';
-import { abortedError, within } from '../waiting.ts';
+import { abortedError, Deadline, sleep, within } from '../waiting.ts';
 import { PAGE_BUFFERS, sendImage, sendPages } from './pages-out.ts';
 
 /** Longest wait for something to log before the copy's reports are looked at. */
@@ -59,8 +60,19 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
       if (report !== undefined) lagMax = Math.max(lagMax, lag.inputs + lag.outputs);
       return settled.look(lag.inputs + lag.outputs, replies.reports) ? true : undefined;
     });
-    replies.stop();
     const { stopped } = ports.process;
+    const stop = (): Promise<void> => step(before, 'stopping the process', ports.process.stop());
+    const endLog = async (): Promise<LogCount> => {
+      await step(before, 'cutting the process off', traffic.cut());
+      phases.mark('cut');
+      const end = await step(before, 'reading the rest of the log', traffic.finish());
+      phases.mark('read');
+      await log.pump(end);
+      await line.send({ type: 'LOG_END', ...end }, deadlines.stepMs);
+      phases.mark('told');
+      return end;
+    };
+    if (!before.outputRule) replies.stop();
     return {
       ...{ imageBytes, pageBytes, ready, snapshot: { freezeMicros: snapshot.freezeMicros, lagMax } },
       process: {
@@ -70,16 +82,9 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
           await stopped.resume();
         },
       },
-      stop: () => ports.process.stop(),
-      async conclude() {
-        await step(before, 'cutting the process off', traffic.cut());
-        phases.mark('cut');
-        const end = await step(before, 'reading the rest of the log', traffic.finish());
-        phases.mark('read');
-        await log.pump(end);
-        await line.send({ type: 'LOG_END', ...end }, deadlines.stepMs);
-        phases.mark('told');
-      },
+      ...(before.outputRule
+        ? { stop: async () => levelled(before, replies, await stop().then(endLog)) }
+        : { stop, conclude: async () => void (await endLog()) }),
     };
   } catch (error) {
     replies.stop();
@@ -92,6 +97,20 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
     throw await replies.reasonBehind(error, ports.clock);
   }
 };
+
+/** Until the copy has had the whole log, and answered it alike. */
+async function levelled({ ports, deadlines }: SourceBefore, replies: Replies, end: LogCount): Promise<void> {
+  const deadline = new Deadline(ports.clock, deadlines.ownedMs);
+  for (;;) {
+    replies.orFailure();
+    const { report } = replies;
+    if (report !== undefined && report.injected >= end.inputs && report.compared >= end.outputs) break;
+    if (deadline.over)
+      throw new ComicranError('replication.lagging', 'the copy did not come to the end of the log in time');
+    await Promise.race([replies.next(), sleep(ports.clock, Math.min(LOOK_MS, deadline.remainingMs))]);
+  }
+  replies.stop();
+}
 
 /** Logs and looks, until there is what is looked for. */
 async function following<Found>(

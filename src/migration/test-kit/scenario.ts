@@ -17,6 +17,7 @@ export type Side = 'source' | 'destination';
 
 export type ScenarioOptions = Omit<WorldOptions, 'mode'> & {
   readonly mode?: ModeName;
+  readonly outputRule?: boolean;
   /** How each daemon dies, in its first run and in those after it. */
   readonly deaths?: Readonly<Partial<Record<Side, readonly Death[]>>>;
   /** True: the other side is not told by the dead one's kernel. */
@@ -108,7 +109,12 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
   world.listening = true;
   const source = live<SourceOutcome | SourceRecovery | undefined>(
     'source',
-    (life) => runSource(sourcePorts(world, life), migration, { ...role('source'), signal: abort.signal }),
+    (life) =>
+      runSource(sourcePorts(world, life), migration, {
+        ...role('source'),
+        signal: abort.signal,
+        outputRule: options.outputRule ?? false,
+      }),
     async (life) => {
       const entry = world.source.journal;
       if (entry?.side !== 'source') return undefined;

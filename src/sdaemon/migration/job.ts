@@ -26,6 +26,8 @@ export type SourceJob = {
   /** Of this machine, for others. */
   readonly address: string;
   readonly deadlineMs: number;
+  /** As of a role. */
+  readonly outputRule: boolean;
 };
 
 /** A sandbox without a process, as this machine sees it. */

@@ -197,6 +197,7 @@ export class Outgoing {
     const looked = await engine.run({ side: 'inspect', hostPid, inherited, stateDirectory }, { signal });
     if (looked.outcome !== 'inspected') throw failureOf(looked);
     const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
+    const { outputRule } = request;
     await announceMigration(this.#world, migration, deadlineMs);
     const channel = await this.#prepare(destination, migration, config, looked, request.uncomparedPorts);
     if (signal.aborted) {
@@ -210,7 +211,10 @@ export class Outgoing {
     const onNote = (text: string): void => log(`${migration.sandbox}: ${text}`);
     const record = await openRecordChannel(this.#world, migration);
     const outcome = await engine.run(
-      { side: 'source', migration, hostPid, route, inherited, channel, address, deadlineMs, stateDirectory, record },
+      {
+        ...{ side: 'source', migration, hostPid, route, inherited, channel, address, stateDirectory, record },
+        ...{ deadlineMs, outputRule },
+      },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );
     for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);

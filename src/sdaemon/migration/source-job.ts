@@ -60,6 +60,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     };
     const outcome = await runSource(withFaults(ports, 'source', world.faults), migration, {
       deadlines: { totalMs: job.deadlineMs },
+      outputRule: job.outputRule,
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });

@@ -84,7 +84,11 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
     await retry(
       async () => {
         await sdnConnection.warm();
-        await recoverMigrations(world);
+        await recoverMigrations({
+          ...world,
+          behind: (id, sandbox, ended) => incoming.follow(id, sandbox, ended),
+          isBehind: (id) => incoming.follows(id),
+        });
         await lifecycle.adoptAll();
       },
       {

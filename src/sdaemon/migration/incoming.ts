@@ -89,6 +89,17 @@ export class Incoming {
     await underWay?.ended;
   }
 
+  /** A migration of an earlier run of the daemon, which goes on in the background. */
+  follow(migrationId: string, sandbox: string, ended: Promise<void>): void {
+    const controller = new AbortController();
+    const settled = ended.finally(() => this.#underWay.delete(migrationId));
+    this.#underWay.set(migrationId, { sandbox, source: '', controller, ended: settled });
+  }
+
+  follows(migrationId: string): boolean {
+    return this.#underWay.has(migrationId);
+  }
+
   /** Resolves when no migration of this sandbox to this machine is under way any more. */
   async settled(sandbox: string): Promise<void> {
     for (const underWay of this.#underWay.values()) if (underWay.sandbox === sandbox) await underWay.ended;

@@ -6,17 +6,25 @@ import { sendSignal } from '../../linux/pidfd.ts';
 import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
 import { SIGNAL } from '../../linux/signals.ts';
 import type { DestinationEntry, SourceEntry } from '../../migration/journal.ts';
-import type { DestinationPackets, RestoredProcess, SourcePackets, StoppedProcess } from '../../migration/ports.ts';
+import type {
+  DestinationPackets,
+  RestoredProcess,
+  SourcePackets,
+  SourcePaging,
+  StoppedProcess,
+} from '../../migration/ports.ts';
 import { recoverDestination, recoverSource } from '../../migration/recover.ts';
 import { EgressCut } from '../../replication/egress-cut.ts';
 import { OutputGate } from '../../replication/gate.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { carry } from './carried-error.ts';
 import { packetsOf } from './held-packets.ts';
-import type { JobOutcome, RecoverJob } from './job.ts';
+import type { ChannelAddress, JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
-import { connectAsSource } from './state-channel.ts';
-import { UNWIRED_PAGES, UNWIRED_PAGING } from './unwired.ts';
+import { FetchedProcess, NOT_PAGED } from './paged-destination.ts';
+import { ServedProcess } from './paged-source.ts';
+import { PagingFiles } from './paging-note.ts';
+import { connectAsSource, SourceListener } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
@@ -72,11 +80,38 @@ function openGate(skeleton: RecoverJob['skeleton']): void {
 /** Where there is no process, nothing waits in its sockets. */
 const NO_SOCKETS: SourcePackets = { drain: async () => ({ dropped: 0 }) };
 
+/** Where there is no process, nothing of it is read. */
+const NO_PAGES: SourcePaging = {
+  serve: async () => {
+    throw new ComicranError('process.gone', 'there is no process that has pages');
+  },
+  split: () => ({ eager: [], later: [] }),
+  close: () => undefined,
+};
+
+function pagedOf({ stateDirectory, entry }: Recover, world: JobWorld) {
+  const paged = new PagingFiles(stateDirectory, entry.migration.id);
+  return { paged, note: (text: string): void => world.post({ type: 'note', text }) };
+}
+
+/** What is missing of a process that an earlier daemon has built. */
+function fetch(job: Recover, world: JobWorld, pid: number, listen: ChannelAddress): Promise<FetchedProcess> {
+  const { paged, note } = pagedOf(job, world);
+  const takeUserfault = (): never => {
+    throw new ComicranError('process.gone', 'a process of an earlier daemon is not built any more');
+  };
+  return FetchedProcess.open({
+    ...{ stateDirectory: job.stateDirectory, sandbox: job.entry.migration.sandbox },
+    ...{ files: paged, client: world.paging, listen, note, process: () => ({ pid, takeUserfault }) },
+  });
+}
+
 async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): Promise<JobOutcome> {
   const { hostPid, channel } = job;
   const { readiness } = world;
   using journal = new JournalFiles(job.stateDirectory);
   const isCopied = entry.migration.mode === 'replicated';
+  const { paged, note } = pagedOf(job, world);
   const recovery = await recoverSource(
     {
       process: isCopied ? uncutFirst(hostPid, leftProcess(hostPid)) : leftProcess(hostPid),
@@ -87,13 +122,18 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
           throw new ComicranError('vm.unreachable', 'it is not known where the destination listened');
         return connectAsSource(channel, readiness, timeoutMs);
       },
-      paging: UNWIRED_PAGES,
+      paging:
+        hostPid === undefined
+          ? NO_PAGES
+          : new ServedProcess({ pid: hostPid, address: job.address, files: paged, client: world.paging, note }),
       ownership: world.ownership,
       journal,
       clock: WORKER_CLOCK,
     },
     entry,
+    { onProgress: (progress) => world.post({ type: 'progress', progress }) },
   );
+  if (recovery.outcome !== 'halted') paged.remove();
   return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
 }
 
@@ -101,20 +141,42 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
   using packets = job.skeleton === undefined ? undefined : packetsOf(job.skeleton);
   using journal = new JournalFiles(job.stateDirectory);
   const untilAdopted = new UntilAdopted(journal);
+  const { hostPid } = job;
+  const { paged } = pagedOf(job, world);
+  const listen = paged.read()?.listen;
+  using listener =
+    listen === undefined ? undefined : new SourceListener(listen.address, listen.key, world.readiness, listen.port);
+  const fetched = listen === undefined || hostPid === undefined ? undefined : await fetch(job, world, hostPid, listen);
+  const process = leftProcess(hostPid);
   const recovery = await recoverDestination(
     {
-      process: leftProcess(job.hostPid),
+      process: {
+        ...process,
+        async destroy() {
+          await process.destroy();
+          await fetched?.abandon();
+        },
+      },
       packets: packets ?? NO_LINK,
       replay: { discard: async () => openGate(job.skeleton) },
-      paging: UNWIRED_PAGING,
-      accept: () => new Promise(() => undefined),
+      paging: fetched ?? NOT_PAGED,
+      accept: async (timeoutMs) => {
+        if (listener === undefined) throw new ComicranError('vm.unreachable', 'nobody is listened for');
+        return listener.accept(timeoutMs);
+      },
       ageMs: journal.ageMs(entry.migration.id),
       ownership: world.ownership,
       journal: untilAdopted,
       clock: WORKER_CLOCK,
     },
     entry,
+    {
+      onProgress: (progress) => world.post({ type: 'progress', progress }),
+      onRunning: (epoch) => world.post({ type: 'running', hostPid: hostPid ?? 0, epoch }),
+    },
   );
+  fetched?.[Symbol.dispose]();
+  if (recovery.outcome !== 'halted') paged.remove();
   if (recovery.outcome === 'discarded' && untilAdopted.isOver) journal.clear(entry.migration.id);
   return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
 }

@@ -6,9 +6,10 @@ import { isAlive } from '../../linux/process-identity.ts';
 import type { JournalEntry } from '../../migration/journal.ts';
 import type { Log } from '../log.ts';
 import type { Jail, Jailors } from '../sandboxes/jailors.ts';
+import type { Registry } from '../sandboxes/registry.ts';
 import { uncarry } from './carried-error.ts';
 import type { Engine } from './engine.ts';
-import type { RecoveredEnd, Skeleton } from './job.ts';
+import type { JobOutcome, RecoveredEnd, Skeleton } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { endMigration, ownershipOver } from './record.ts';
 
@@ -20,7 +21,12 @@ export type RecoveryWorld = {
   readonly engine: Engine;
   readonly sdn: Client<typeof Sdn>;
   readonly sdnEndpoint: string;
+  readonly registry: Registry;
   readonly log: Log;
+  /** Told of a migration that goes on in the background: the process runs, and the rest of its memory is on its way. */
+  readonly behind: (migrationId: string, sandbox: string, ended: Promise<void>) => void;
+  /** Whether it has been told of this one, and its end has not come. */
+  readonly isBehind: (migrationId: string) => boolean;
 };
 
 /**
@@ -34,6 +40,7 @@ export async function recoverMigrations(world: RecoveryWorld): Promise<void> {
   if (entries.length === 0) return;
   const { living } = await world.jailors.findAll();
   for (const entry of entries) {
+    if (world.isBehind(entry.migration.id)) continue;
     const jail = living.find(({ id }) => id === entry.migration.sandbox);
     try {
       await recoverOne(world, journal, entry, jail);
@@ -52,24 +59,66 @@ function skeletonOf(jail: Jail | undefined, world: RecoveryWorld): Skeleton | un
   return { initPid: init.pid, link, tag, address: world.jailors.readConfig(jail.id).network.address };
 }
 
+/** How far a migration has got whose memory is still on its way. */
+type Early = 'runs here' | 'runs there';
+
 async function recoverOne(
   world: RecoveryWorld,
   journal: JournalFiles,
   entry: JournalEntry,
   jail: Jail | undefined,
 ): Promise<void> {
-  const { engine, stateDirectory, log, jailors } = world;
-  const { id, sandbox, source, destination } = entry.migration;
+  const { engine, stateDirectory, log, registry, jailors } = world;
+  const { id, sandbox, epoch } = entry.migration;
   const note = journal.readNote(id);
   const alive = note !== undefined && isAlive({ pid: note.hostPid, startTicks: note.startTicks });
   const hostPid = alive ? note.hostPid : undefined;
-  const outcome = await engine.run(
+  const early = Promise.withResolvers<Early>();
+  const job = engine.run(
     {
       ...{ side: 'recover', entry, hostPid, channel: note?.channel, skeleton: skeletonOf(jail, world), stateDirectory },
       ...{ address: world.address },
     },
-    ownershipOver(world, entry.migration),
+    {
+      ...ownershipOver(world, entry.migration),
+      onNote: (text) => log(`${sandbox}: ${text}`),
+      onRunning: () => early.resolve('runs here'),
+      onProgress: ({ phase }) => (phase === 'fill' ? early.resolve('runs there') : undefined),
+    },
   );
+  const ended = job.then((outcome) => endRecovery(world, journal, { entry, jail, hostPid, outcome }));
+  const first = await Promise.race([ended, early.promise]);
+  if (first === undefined) return;
+  // The rest of its memory may take long: the daemon does not wait for it.
+  const settled = ended.catch((thrown: unknown) => log(`${sandbox}: an operator is needed: ${messageOf(thrown)}`));
+  world.behind(id, sandbox, settled);
+  if (jail === undefined) return;
+  if (first === 'runs here' && hostPid !== undefined) await adopt(jail, hostPid);
+  if (first === 'runs there') {
+    registry.set(sandbox, { state: 'migrating', config: jailors.readConfig(sandbox), jail, epoch });
+    void settled.then(() => registry.remove(sandbox));
+  }
+}
+
+/** A daemon may have been killed between the adoption and the end of the entry. */
+async function adopt(jail: Jail, hostPid: number): Promise<void> {
+  if (jail.state().phase === 'ready') await jail.adopt(hostPid);
+}
+
+type Recovered = {
+  readonly entry: JournalEntry;
+  readonly jail: Jail | undefined;
+  readonly hostPid: number | undefined;
+  readonly outcome: JobOutcome;
+};
+
+async function endRecovery(
+  world: RecoveryWorld,
+  journal: JournalFiles,
+  { entry, jail, hostPid, outcome }: Recovered,
+): Promise<undefined> {
+  const { log, jailors } = world;
+  const { id, sandbox, source, destination } = entry.migration;
   for (const leftover of outcome.leftovers) log(`${sandbox}: ${uncarry(leftover).message}`);
   const end: RecoveredEnd = outcome.outcome === 'recovered' ? outcome.end : 'halted';
   log(`${sandbox}: the migration from ${source} to ${destination} that was under way has ended here: ${end}`);
@@ -79,8 +128,7 @@ async function recoverOne(
   if (jail === undefined) return;
   try {
     if (end === 'owned' && hostPid !== undefined) {
-      // A daemon may have been killed between the adoption and the end of the entry.
-      if (jail.state().phase === 'ready') await jail.adopt(hostPid);
+      await adopt(jail, hostPid);
       journal.clear(id);
     }
     if (end === 'moved' || end === 'discarded') {

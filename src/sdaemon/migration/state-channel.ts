@@ -29,12 +29,10 @@ export class SourceListener {
   readonly #listener: PeerListener;
   readonly #readiness: Readiness;
 
-  constructor(address: string, key: Uint8Array, readiness: Readiness) {
+  /** @param port where an earlier run of the daemon listened; 0: any free one. */
+  constructor(address: string, key: Uint8Array, readiness: Readiness, port = 0) {
     this.#readiness = readiness;
-    this.#listener = new PeerListener(
-      { address: Buffer.from(ipv4Bytes(address)), port: 0 },
-      optionsFor(key, readiness),
-    );
+    this.#listener = new PeerListener({ address: Buffer.from(ipv4Bytes(address)), port }, optionsFor(key, readiness));
   }
 
   get port(): number {

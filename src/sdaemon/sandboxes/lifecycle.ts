@@ -235,6 +235,8 @@ export class Lifecycle {
 
   async #findLiving(jail: Jail): Promise<void> {
     const { registry, jailors, sdn, publisher, vm, log } = this.#world;
+    // Its process is still needed by the machine that it has moved to.
+    if (registry.find(jail.id)?.state === 'migrating') return;
     const { location } = await sdn.locate({ sandbox: jail.id });
     if (location === undefined || location.vm !== vm) {
       log(`${jail.id}: is here, but ${location?.vm ?? 'nobody'} owns it: taking it down`);

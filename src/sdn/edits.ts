@@ -1,0 +1,54 @@
+import { type Announcement, type Edit, serviceKey, type Tables } from './tables.ts';
+
+/** The edits that take back edits, by the tables from before. */
+export function inverseOf(edits: readonly Edit[], before: Tables): Edit[] {
+  return edits.toReversed().map((edit): Edit => {
+    if ('location' in edit) {
+      const location = before.locations.get(edit.location.sandbox);
+      if (location === undefined) return { kind: 'remove-location', location: edit.location };
+      return { kind: edit.kind === 'set-owner' ? 'set-owner' : 'put-location', location };
+    }
+    if ('announcement' in edit) {
+      const announcement = before.announcements.get(edit.announcement.sandbox);
+      return announcement === undefined
+        ? { kind: 'remove-announcement', announcement: edit.announcement }
+        : { kind: 'put-announcement', announcement };
+    }
+    const service = before.services.get(serviceKey(edit.service));
+    return service === undefined ? { kind: 'remove-service', service: edit.service } : { kind: 'put-service', service };
+  });
+}
+
+function describeAnnouncement({ sandbox, migrationId, from, to }: Announcement): string {
+  return `${sandbox}: migration ${migrationId} from ${from} to ${to}`;
+}
+
+/** A change in words, for the log. */
+export function describeEdit(edit: Edit, before: Tables): string {
+  switch (edit.kind) {
+    case 'put-announcement': {
+      const { announcement } = edit;
+      const former = before.announcements.get(announcement.sandbox);
+      if (former?.migrationId !== announcement.migrationId) return `${describeAnnouncement(announcement)} is announced`;
+      return former.toLink === ''
+        ? `${describeAnnouncement(announcement)}: packets are taken from ${announcement.fromLink} and ${announcement.toLink}`
+        : `${describeAnnouncement(announcement)} has changed the owner: packets from ${former.from} are refused soon`;
+    }
+    case 'remove-announcement':
+      return `${describeAnnouncement(edit.announcement)} is over`;
+    case 'put-location':
+    case 'set-owner': {
+      const { sandbox, address, vm, vmAddress, epoch, migrationId } = edit.location;
+      const former = before.locations.get(sandbox);
+      const from = former === undefined ? 'new' : `from ${former.vm}, epoch ${former.epoch}`;
+      const why = migrationId === '' ? '' : ` (migration ${migrationId})`;
+      return `${sandbox} ${address} on ${vm} via ${vmAddress}, epoch ${epoch}: ${from}${why}`;
+    }
+    case 'remove-location':
+      return `${edit.location.sandbox} ${edit.location.address} ended on ${edit.location.vm}`;
+    case 'put-service':
+      return `service ${serviceKey(edit.service)} leads to ${edit.service.sandbox} port ${edit.service.sandboxPort}`;
+    case 'remove-service':
+      return `service ${serviceKey(edit.service)} of ${edit.service.sandbox} ended`;
+  }
+}

@@ -3,7 +3,7 @@
  * sees to it that its memory becomes whole. Used by the role, and by a daemon that starts again.
  */
 import { attendFill, type FillEnd } from './fill-destination.ts';
-import { Intake, releasePackets, takeOver, Visitors } from './hand-over-destination.ts';
+import { Intake, releasePackets, takeOver, takeOverPatienceMs, Visitors } from './hand-over-destination.ts';
 import { advance, type DestinationEntry } from './journal.ts';
 import type { Leftovers } from './leftovers.ts';
 import type { Owned } from './outcome.ts';
@@ -43,7 +43,7 @@ export async function endOwned(context: DestinationAfter, ending: Ending, leftov
   phases.enter('hand-over');
   const intake = new Intake(context, leftovers);
   if (ending.line === undefined) intake.forget();
-  const takeOverMs = deadlines.ownedMs + deadlines.handOverMs;
+  const takeOverMs = takeOverPatienceMs(migration, deadlines);
   using visitors = new Visitors(context, new Deadline(ports.clock, fill === undefined ? takeOverMs : FOREVER_MS));
   let releasing: Promise<number | undefined> | undefined;
   const release = (): Promise<number | undefined> =>

@@ -3,6 +3,7 @@
  * one breaks.
  */
 import { ComicranError } from '../base/errors.ts';
+import type { Migration } from './journal.ts';
 import type { Leftovers } from './leftovers.ts';
 import { Line } from './line.ts';
 import {
@@ -15,7 +16,7 @@ import {
 } from './messages.ts';
 import type { Channel, DestinationPorts } from './ports.ts';
 import type { DestinationAfter, DestinationLine } from './roles.ts';
-import { Deadline, within } from './waiting.ts';
+import { Deadline, type Deadlines, within } from './waiting.ts';
 
 /** Datagrams that the source carries over, put into the sandbox. */
 export class Intake {
@@ -65,6 +66,14 @@ export class Intake {
   }
 }
 
+/**
+ * How long a source is waited for that does not know what has become of its process. It may have waited for OWNED before
+ * it asked and came. Replicated: it does not believe the record alone, which a copy may have to give back.
+ */
+export function takeOverPatienceMs({ mode }: Migration, deadlines: Deadlines): number {
+  return mode === 'replicated' ? deadlines.confirmMs : deadlines.ownedMs + deadlines.handOverMs;
+}
+
 export type TakenOver = {
   readonly complete: boolean;
   /** Where the source waits for HANDED_OVER. */
@@ -76,13 +85,12 @@ export type TakenOver = {
  * been sent on `line`, or could not be.
  */
 export async function takeOver(
-  { ports, deadlines }: DestinationAfter,
+  { ports, deadlines, migration }: DestinationAfter,
   line: DestinationLine | undefined,
   epoch: bigint,
   { intake, visitors, leftovers }: { intake: Intake; visitors: Visitors; leftovers: Leftovers },
 ): Promise<TakenOver> {
-  // The source may have waited for OWNED before it asked and came.
-  const deadline = new Deadline(ports.clock, deadlines.ownedMs + deadlines.handOverMs);
+  const deadline = new Deadline(ports.clock, takeOverPatienceMs(migration, deadlines));
   let current: DestinationLine | undefined = line;
   while (!deadline.over) {
     const alone = current === undefined;

@@ -96,6 +96,8 @@ async function takeBack(context: SourceAfter, entry: SourceEntry, reason: unknow
 async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): Promise<Verdict> {
   const { deadlines, migration, phases, ports } = context;
   const isCopy = migration.mode === 'replicated';
+  // Its copy was heard to run, and what was left to be handed over has died with the daemon that watched.
+  if (isCopy && entry.stage === 'given') return { kind: 'given', epoch, line: undefined, first: 0, owned: undefined };
   const deadline = new Deadline(ports.clock, patienceMs(entry, deadlines));
   for (let pauseMs = deadlines.retryMs / 64; !deadline.over; pauseMs *= 2) {
     const line = await reconnect(context, deadline).catch((error: unknown) => phases.note(messageOf(error)));

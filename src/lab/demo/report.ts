@@ -18,7 +18,7 @@ export type DemoReport = {
   readonly others: readonly ModeRun[];
   /** Modes of this project that the daemons do not offer for this server, and why. */
   readonly missing: Readonly<Record<string, string>>;
-  /** As long as the main run, without a migration. */
+  /** As long as the main run where that was not very long, without a migration. */
   readonly control: ClientFigures;
 };
 

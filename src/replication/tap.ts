@@ -48,6 +48,8 @@ export class TrafficTap {
   readonly #sequencer: Sequencer;
   #marked = false;
   /** A mark that failed is told of by {@link read}: nothing is thrown while the process stands still. */
+  #markFailure: unknown;
+  /** Of a read: the log is of no use any more. */
   #failure: unknown;
   #dropsAtMark = 0;
   #finished = false;
@@ -122,17 +124,18 @@ export class TrafficTap {
    */
   mark(sockets: readonly WatchedSocket[]): void {
     this.#marked = true;
+    this.#markFailure = undefined;
     const affinity = getAffinity(0);
     try {
       // On the CPU that receives for the sandbox no packet is half way between the tap and its socket now.
       if (!setAffinity(0, singleCpu(this.#cpu))) throw elsewhere(this.#cpu);
       const { queued, dropped } = this.#tap.count();
       const marked = this.#marks.mark(sockets);
-      if (dropped > 0 && marked.some(({ head }) => head !== undefined)) this.#failure = lostFrames(dropped);
+      if (dropped > 0 && marked.some(({ head }) => head !== undefined)) this.#markFailure = lostFrames(dropped);
       this.#dropsAtMark = dropped;
       this.#sequencer.mark({ frames: queued, sockets: marked });
     } catch (thrown) {
-      this.#failure ??= thrown;
+      this.#markFailure ??= thrown;
     } finally {
       setAffinity(0, affinity);
     }
@@ -144,7 +147,7 @@ export class TrafficTap {
    * @throws ComicranError replication.overrun: a frame was lost, or the position cannot be found; the log is of no use then
    */
   read(maxEntries: number): LogEntry[] {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwFailure();
     try {
       for (let batches = 0; batches < MAX_BATCHES && this.#sequencer.waiting < maxEntries; batches++)
         if (this.#readBatch() === 0) break;
@@ -154,6 +157,11 @@ export class TrafficTap {
       this.#failure = thrown;
       throw thrown;
     }
+  }
+
+  #throwFailure(): void {
+    const failure = this.#failure ?? this.#markFailure;
+    if (failure !== undefined) throw failure;
   }
 
   #readBatch(): number {
@@ -172,7 +180,7 @@ export class TrafficTap {
    */
   finish(): { readonly inputs: number; readonly outputs: number } {
     assert(this.#marked && !this.#finished, 'a traffic tap that is finished has been marked, and once');
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwFailure();
     this.#drain();
     // What the original has lost the copy would have had.
     const drops = this.#marks.drops();

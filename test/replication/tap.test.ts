@@ -186,8 +186,12 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
     send(portUnreachable(PORT, remote));
     await until('an error waits', () => (pollNow(descriptor, POLL.IN) & POLL.ERR) !== 0);
     tap.mark(sockets);
-    assert.throws(() => tap.read(10), { code: 'replication.overrun' });
     assert.notEqual(pollNow(descriptor, POLL.IN) & POLL.ERR, 0, 'the process will hear of it');
+    assert.throws(() => tap.read(10), { code: 'replication.overrun' });
+    // When it has, the mark can be made again.
+    assert.throws(() => sockets[0]!.take(), { code: 'ECONNREFUSED' });
+    tap.mark(sockets);
+    assert.deepEqual(inputsOf(await logOf(tap, 1)).map(payloadOf), ['waits']);
   });
 
   test('an ICMP error that comes after the mark is input', async () => {

@@ -8,6 +8,7 @@ import type { DescriptorTableImage } from '../image/descriptors/types.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
 import { AGENT_BYTES } from '../linux/agent.ts';
 import { ROOM_BYTES } from '../linux/batch-in-all.ts';
+import type { Meanwhile } from '../linux/fork.ts';
 import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
@@ -64,7 +65,7 @@ export type Inject = (
   main: Tracee,
   survey: AreaSurvey,
   calls: readonly RemoteCall[],
-  meanwhile: () => void,
+  meanwhile: Meanwhile,
 ) => readonly bigint[];
 
 /**
@@ -96,9 +97,12 @@ export function readStopped<T>(
     const ofOthers = askThreads(threads.slice(1), room);
     faults.reach('capture.thread-calls');
     let table: DescriptorTableImage | undefined;
-    const meanwhile = (): void => {
-      table = prepared.capture(tids);
-      faults.reach('capture.descriptors');
+    const meanwhile: Meanwhile = {
+      early: () => prepared.compare(),
+      late: () => {
+        table = prepared.capture(tids);
+        faults.reach('capture.descriptors');
+      },
     };
     const ofProcess = ask((calls) => inject(main.thread, survey, calls, meanwhile), {
       ofMain: ownAnswers(main.thread),
@@ -184,7 +188,8 @@ export function captureState(
 ): CapturedState {
   const inject: Inject = (main, _survey, calls, meanwhile) => {
     const results = main.batch(calls);
-    meanwhile();
+    meanwhile.early();
+    meanwhile.late();
     return results;
   };
   const readings = readStopped(tools, prepared, frozen, tools.surveyor.survey(), inject, askInherited);

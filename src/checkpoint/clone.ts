@@ -1,7 +1,7 @@
 /** The fork of a stopped process that a snapshot reads from: everything of its memory, and nothing that is noticed. */
 import { AREA, type MemoryArea } from '../image/types.ts';
 import { CALLS } from '../linux/agent.ts';
-import { forkProcess } from '../linux/fork.ts';
+import { forkProcess, type Meanwhile } from '../linux/fork.ts';
 import { CALL_BYTES } from '../linux/remote-call.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
@@ -31,7 +31,7 @@ export function cloneProcess(
   main: Tracee,
   { areas, specials }: Pick<AreaSurvey, 'areas' | 'specials'>,
   calls: readonly RemoteCall[],
-  meanwhile: () => void,
+  meanwhile: Meanwhile,
 ): { readonly pid: number; readonly results: readonly bigint[] } {
   const left = joined(areas, AREA.DONT_FORK);
   const wiped = joined(areas, AREA.WIPE_ON_FORK);

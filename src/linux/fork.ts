@@ -30,10 +30,19 @@ const CLOSE_RANGE_UNSHARE = 2;
 const LAST_DESCRIPTOR = 0xffff_ffff;
 
 /**
+ * What to do while the process is busy on another CPU. It must neither read the memory of the process nor let anything of it
+ * run.
+ */
+export type Meanwhile = {
+  /** Called as soon as the thread runs: it makes the calls before the fork. */
+  readonly early: () => void;
+  /** Called while the kernel copies the address space. Not called where the fork fails. */
+  readonly late: () => void;
+};
+
+/**
  * Forks a process whose threads are all stopped, by its thread `main`; the agent must be in it.
  *
- * @param meanwhile called while the kernel copies the address space, which takes it a while on another CPU. It must neither
- *   read the memory of the process nor let anything of it run.
  * @param before calls to make right before the fork, in the same run. @param after right behind it, also when it fails.
  * @returns the PID of the clone, which is stopped, and the results of all calls, one behind another.
  * @throws ComicranError process.unsupported: the process may not have another process beside it. KernelError.
@@ -42,7 +51,7 @@ export function forkProcess(
   main: Tracee,
   before: readonly RemoteCall[],
   after: readonly RemoteCall[],
-  meanwhile: () => void,
+  meanwhile: Meanwhile,
 ): { readonly clone: number; readonly results: readonly bigint[] } {
   const { agent, process } = main;
   const calls = [...before, ...after];
@@ -51,9 +60,9 @@ export function forkProcess(
   agent.writeCalls(calls);
   let clone: number | KernelError | null = null;
   const failures: unknown[] = [];
-  const attempt = (): void => {
+  const attempt = (run: () => void): void => {
     try {
-      meanwhile();
+      run();
     } catch (error) {
       failures.push(error);
     }
@@ -66,8 +75,10 @@ export function forkProcess(
   };
   try {
     const between = main.runAgent(agent.forkAddress, words, () => {
-      if (main.runToEvent() === 0) return;
-      clone = makeClone(ptrace.eventMessage(main.tid), process.traceOptions, attempt);
+      ptrace.resume(main.tid);
+      attempt(meanwhile.early);
+      if (main.runToEvent(true) === 0) return;
+      clone = makeClone(ptrace.eventMessage(main.tid), process.traceOptions, () => attempt(meanwhile.late));
       main.runToDoorbell();
     });
     if (clone === null) clone = new KernelError(`fork process ${process.pid}`, Number(-between));
@@ -89,10 +100,10 @@ function refusal(pid: number, cause: KernelError): Error {
 }
 
 /** @param between the process in between, which is about to stop for the first time. */
-function makeClone(between: number, traceOptions: number, meanwhile: () => void): number | KernelError {
+function makeClone(between: number, traceOptions: number, late: () => void): number | KernelError {
   waitThread(between);
   ptrace.resume(between);
-  meanwhile();
+  late();
   const event = waitThread(between);
   if (event.kind !== 'stopped' || event.event !== TRACE_EVENT.CLONE)
     return new KernelError('fork', event.kind === 'exited' ? event.code : EAGAIN);

@@ -32,6 +32,7 @@ export class PreparedDescriptors {
   #groups: GroupLook | null = null;
   /** Whether the capture has read the flags, too. */
   #isComplete = false;
+  #unchanged = false;
 
   /** Looks at a process that runs. @throws KernelError when it has gone. */
   constructor(context: CaptureContext) {
@@ -98,6 +99,11 @@ export class PreparedDescriptors {
     };
   }
 
+  /** To be called before {@link capture}, in the stop: whether the descriptors are still the same descriptions. */
+  compare(): void {
+    this.#unchanged = this.#isUnchanged();
+  }
+
   /**
    * Captures the table of the process, whose threads are all stopped, with the flags that it had when it ran. Reads nothing of
    * its memory.
@@ -106,7 +112,7 @@ export class PreparedDescriptors {
    */
   capture(threads: readonly number[]): DescriptorTableImage {
     const { running: _, ...context } = { ...this.#context, threads };
-    if (!this.#isUnchanged() || loners(context).length > 0) {
+    if (!this.#unchanged || loners(context).length > 0) {
       this.#isComplete = true;
       return captureDescriptors(context);
     }

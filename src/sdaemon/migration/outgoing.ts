@@ -21,6 +21,7 @@ import { uncarry } from './carried-error.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import type { ChannelAddress, Inspection, JobOutcome, JobProgress } from './job.ts';
 import { lagMessage } from './lag-message.ts';
+import { checkKernel } from './mode-needs.ts';
 import { planMigration } from './plan.ts';
 import { announceMigration, endMigration, openRecordChannel, ownershipOver } from './record.ts';
 import type { MigrationWorld } from './world.ts';
@@ -127,9 +128,9 @@ export class Outgoing {
       const canFallBack = why instanceof ComicranError && FALLBACK_CODES.has(why.code) && isUnharmed(thrown);
       if (!canFallBack || fallback === undefined) throw thrown;
       this.#world.log(`${request.name}: falls back to ${fallback}: ${why.message}`);
-      listener.onFallback({ fromMode: mode, toMode: fallback, code: why.code, reason: why.message });
+      listener.onFallback({ fromMode: mode, toMode: fallback, code: why.code, reason: rootOf(why).message });
       const moved = await this.#migrateIn(fallback, request, listener.onProgress);
-      return { ...moved, because: why };
+      return { ...moved, because: rootOf(why) };
     }
   }
 
@@ -190,6 +191,7 @@ export class Outgoing {
     const hostPid = jail.state().process?.pid;
     if (hostPid === undefined)
       throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
+    checkKernel(migration.mode);
     const inherited = inheritedPipes(jail);
     const route = { address: config.network.address, linkName: jail.state().link };
     const destination = peer(request.toVm, request.toEndpoint);
@@ -276,6 +278,12 @@ function fallbackOf(mode: ModeName, asked: string): ModeName | undefined {
   if (mode !== 'replicated' || asked === 'none') return undefined;
   if (asked !== '') return checkMode(asked);
   return MODES.find((known) => FALLBACKS.has(known));
+}
+
+/** Without the places that it went through: where it ran then is not where it runs now. */
+function rootOf(why: ComicranError): ComicranError {
+  const { cause } = why;
+  return cause instanceof ComicranError && cause.code === why.code ? rootOf(cause) : why;
 }
 
 /** The process runs here, and has noticed nothing. */

@@ -25,6 +25,7 @@ class World {
     const ports = {
       ask: (purpose: Purpose, asked: Parameters<FakeLines['ask']>[1]) => this.lines.ask(purpose, asked),
       childSpace: () => this.#newChild(),
+      ended: () => undefined,
       nowMicros: () => this.micros++,
     };
     this.service = new FaultService(own, MissingPages.at(runs), ports, { fillChunk: 4, fillWindow: 12, ...options });

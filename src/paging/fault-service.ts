@@ -50,6 +50,8 @@ export type FaultServicePorts = {
   readonly ask: (purpose: Purpose, runs: readonly PageRun[]) => boolean;
   /** A child of the process, with all pages missing that were missing in its parent. */
   readonly childSpace: (descriptor: number, missing: MissingPages) => Space;
+  /** The process of a space has ended: nothing more is done with it. */
+  readonly ended: (space: Space) => void;
   readonly nowMicros: () => number;
 };
 
@@ -78,6 +80,8 @@ type Served = {
   readonly missing: MissingPages;
   /** Pages that threads wait for. */
   readonly waiting: Map<number, Waiting>;
+  /** Its space is not to be used any more. */
+  hasEnded: boolean;
 };
 
 type Arrival = { readonly purpose: Purpose; readonly source: number; readonly bytes: Uint8Array };
@@ -109,12 +113,12 @@ export class FaultService {
     this.#ports = ports;
     this.#options = { ...DEFAULT_OPTIONS, ...options };
     this.#order = new FillOrder(this.#options.likely);
-    this.#served = [{ space, missing, waiting: new Map() }];
+    this.#served = [{ space, missing, waiting: new Map(), hasEnded: false }];
   }
 
   /** Another space to serve: a child that an earlier service has had. */
   add(space: Space, missing: MissingPages): void {
-    this.#served.push({ space, missing, waiting: new Map() });
+    this.#served.push({ space, missing, waiting: new Map(), hasEnded: false });
   }
 
   /** Nothing is missing. Threads may still touch memory that never had contents, until the spaces are closed. */
@@ -177,6 +181,7 @@ export class FaultService {
           space: this.#ports.childSpace(message.descriptor, missing),
           missing: missing.clone(),
           waiting: new Map(),
+          hasEnded: false,
         });
         break;
       case 'remap': {
@@ -255,6 +260,7 @@ export class FaultService {
   #put(purpose: Purpose, source: number, bytes: Uint8Array): void {
     for (const served of this.#served)
       for (const run of served.missing.whereSource(source, bytes.length / PAGE_BYTES)) {
+        if (served.hasEnded) break;
         const offset = (run.source - source) * PAGE_BYTES;
         const part = bytes.subarray(offset, offset + run.count * PAGE_BYTES);
         if (!this.#putRun(served, purpose, run.page, part)) {
@@ -307,9 +313,12 @@ export class FaultService {
   }
 
   #end(served: Served): void {
+    if (served.hasEnded) return;
+    served.hasEnded = true;
     this.#served = this.#served.filter((other) => other !== served);
     served.missing.remove(0, Number.MAX_SAFE_INTEGER);
     served.waiting.clear();
+    this.#ports.ended(served.space);
   }
 
   /** The process of a space has ended: nobody misses anything there. */

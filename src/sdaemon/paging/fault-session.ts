@@ -8,14 +8,14 @@ import { awaitExit, closeDescriptor, openPidfd } from '../../linux/pidfd.ts';
 import type { TcpAddress } from '../../linux/tcp.ts';
 import { decodeSourceMessage, encodeMessage } from '../../paging/codec.ts';
 import { EventJournal, readJournal } from '../../paging/event-journal.ts';
-import { FaultService, type FaultServiceOptions, type Purpose } from '../../paging/fault-service.ts';
+import { FaultService, type FaultServiceOptions, type Purpose, type Space } from '../../paging/fault-service.ts';
 import { type DestinationMessage, MAX_MESSAGE_BYTES, PROTOCOL_VERSION } from '../../paging/messages.ts';
 import { MissingPages } from '../../paging/missing-pages.ts';
 import type { PageRun } from '../../paging/page-range.ts';
 import type { ServiceCounts } from '../../paging/service-times.ts';
 import { UserfaultSpace } from '../../paging/userfault-space.ts';
 import { connectToPeer } from '../channel/establish.ts';
-import type { Readiness } from '../readiness.ts';
+import type { Readiness, Watched } from '../readiness.ts';
 import { BriefWait } from './brief-wait.ts';
 import { FrameLine } from './frame-line.ts';
 
@@ -43,6 +43,8 @@ export type FaultSessionOptions = {
 export type FaultSessionCalls = {
   /** The process has made a child, which has a userfaultfd of its own. To be kept by whoever keeps the others. */
   readonly onChild: (child: KeptSpace) => void;
+  /** A child has ended; its userfaultfd is closed here, and need not be kept. */
+  readonly onChildEnded: (journal: string) => void;
   /** Nothing is missing any more; touches of memory that never had contents are served until {@link FaultSession.close}. */
   readonly onComplete: (counts: ServiceCounts) => void;
   /** The source cannot bring what is missing, now or ever. The process waits. */
@@ -65,8 +67,11 @@ export class FaultSession {
   readonly #calls: FaultSessionCalls;
   readonly #readiness: Readiness;
   readonly #service: FaultService;
-  readonly #spaces: UserfaultSpace[] = [];
-  readonly #journals: string[] = [];
+  /** With their journals. The process itself is the first. */
+  readonly #spaces = new Map<UserfaultSpace, string>();
+  readonly #own: UserfaultSpace;
+  readonly #end = Promise.withResolvers<void>();
+  #children = 0;
   readonly #lines: Partial<Record<Purpose, FrameLine>> = {};
   readonly #broken: Partial<Record<Purpose, () => void>> = {};
   readonly #brief = new BriefWait();
@@ -86,31 +91,51 @@ export class FaultSession {
     const ports = {
       ask: (purpose: Purpose, runs: readonly PageRun[]) => this.#send(purpose, { type: 'WANT', runs }),
       childSpace: (descriptor: number, missing: MissingPages) => this.#childSpace(descriptor, missing),
+      ended: (space: Space) => this.#spaceEnded(space as UserfaultSpace),
       nowMicros,
     };
     const { userfault, journal, missing } = options;
     const own = missing === undefined ? readJournal(journal) : MissingPages.at(missing);
-    this.#service = new FaultService(this.#space(userfault, journal, own), own, ports, options.service);
+    this.#own = this.#space(userfault, journal, own);
+    this.#service = new FaultService(this.#own, own, ports, options.service);
     for (const child of options.children ?? []) {
       const left = readJournal(child.journal);
       this.#service.add(this.#space(child.descriptor, child.journal, left), left);
     }
     // What the earlier session had read of faults is not told again by itself.
-    if (missing === undefined) for (const space of this.#spaces) space.wakeAll();
+    if (missing === undefined) for (const space of this.#spaces.keys()) space.wakeAll();
   }
 
   #space(descriptor: number, journal: string, missing: MissingPages): UserfaultSpace {
     const space = new UserfaultSpace(descriptor, new EventJournal(journal, () => missing));
-    this.#spaces.push(space);
-    this.#journals.push(journal);
+    this.#spaces.set(space, journal);
     return space;
   }
 
   #childSpace(descriptor: number, missing: MissingPages): UserfaultSpace {
-    const journal = `${this.#options.journal}.${this.#journals.length}-${randomInt(1 << 30).toString(36)}`;
+    const journal = `${this.#options.journal}.${++this.#children}-${randomInt(1 << 30).toString(36)}`;
     const space = this.#space(descriptor, journal, missing);
     this.#calls.onChild({ descriptor, journal });
     return space;
+  }
+
+  #spaceEnded(space: UserfaultSpace): void {
+    const journal = this.#spaces.get(space);
+    if (space === this.#own || journal === undefined) return;
+    this.#spaces.delete(space);
+    this.#closeSpace(space, journal);
+    this.#calls.onChildEnded(journal);
+  }
+
+  #closeSpace(space: UserfaultSpace, journal: string): void {
+    this.#readiness.forget(space.descriptor);
+    space.close();
+    if (this.#complete || space !== this.#own || this.#service.hasEnded) rmSync(journal, { force: true });
+  }
+
+  /** When its descriptors are closed. */
+  get closed(): Promise<void> {
+    return this.#end.promise;
   }
 
   counts(): ServiceCounts & { readonly missingPages: number } {
@@ -124,7 +149,7 @@ export class FaultSession {
     for (const purpose of PURPOSES) this.#disconnect(purpose);
   }
 
-  /** Serves until {@link close}, or until every process has ended. */
+  /** Serves until {@link close}, or until every process has ended. Where it throws, the userfaultfds are open still. */
   async run(): Promise<void> {
     const connecting = PURPOSES.map((purpose) => this.#keepConnected(purpose));
     try {
@@ -133,18 +158,22 @@ export class FaultSession {
         else await this.#wait();
         if (this.#readiness.turnDue) await this.#readiness.turn();
       }
-    } finally {
       this.close();
       await Promise.all(connecting);
+    } catch (thrown) {
+      // Who waits for a page for ever can be ended; who had read zeros in its place would be wrong.
+      this.#refused = true;
+      for (const purpose of PURPOSES) this.#disconnect(purpose);
+      throw thrown;
     }
   }
 
   async #wait(): Promise<void> {
-    const watched = this.#spaces.map(({ descriptor }) => ({ descriptor, events: POLL.IN as number }));
+    const watched: Watched[] = Array.from(this.#spaces.keys(), ({ descriptor }) => ({ descriptor, events: POLL.IN }));
     if (this.#pidfd >= 0) {
       if (awaitExit(this.#pidfd, 0)) {
         this.#closePidfd();
-        this.#service.ended(this.#spaces[0]!);
+        this.#service.ended(this.#own);
         return;
       }
       watched.push({ descriptor: this.#pidfd, events: POLL.IN });
@@ -283,8 +312,7 @@ export class FaultSession {
     this.#lines[purpose] = line;
     this.#send(purpose, { type: 'OPEN', version: PROTOCOL_VERSION, purpose });
     // The thread waits for what it knew of.
-    const own = this.#spaces[0];
-    if (own !== undefined) this.#readiness.forget(own.descriptor);
+    this.#readiness.forget(this.#own.descriptor);
     await gone;
   }
 
@@ -294,11 +322,7 @@ export class FaultSession {
     this.#closed = true;
     for (const purpose of PURPOSES) this.#disconnect(purpose);
     this.#closePidfd();
-    for (const space of this.#spaces) {
-      this.#readiness.forget(space.descriptor);
-      space.close();
-    }
-    if (this.#complete || this.#service.hasEnded)
-      for (const journal of this.#journals) rmSync(journal, { force: true });
+    for (const [space, journal] of this.#spaces) this.#closeSpace(space, journal);
+    this.#end.resolve();
   }
 }

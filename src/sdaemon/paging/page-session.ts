@@ -40,6 +40,7 @@ export class PageSession {
   #peers: Peer[] = [];
   #closed = false;
   #changed: (() => void) | undefined;
+  readonly #end = Promise.withResolvers<void>();
 
   /** Listens at once. @throws KernelError EADDRINUSE, EADDRNOTAVAIL */
   constructor(options: PageSessionOptions, calls: PageSessionCalls, readiness: Readiness) {
@@ -162,5 +163,11 @@ export class PageSession {
     for (const peer of this.#peers) this.#drop(peer);
     this.#options.reader.close();
     this.#changed?.();
+    this.#end.resolve();
+  }
+
+  /** When it has let go of everything. */
+  get closed(): Promise<void> {
+    return this.#end.promise;
   }
 }

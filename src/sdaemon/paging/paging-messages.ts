@@ -42,6 +42,7 @@ export type PagingEvent =
   /** A page server listens. */
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'child'; readonly child: KeptSpace }
+  | { readonly type: 'child-ended'; readonly journal: string }
   | { readonly type: 'complete'; readonly counts: ServiceCounts }
   /** Page server: the destination misses nothing any more. */
   | { readonly type: 'done' }

@@ -85,11 +85,15 @@ function start(
     const session =
       command.type === 'faults' ? openFaults(command, readiness, tell) : openPages(command, readiness, tell);
     sessions.set(id, session);
-    const end = (error: unknown): void => {
+    const end = (): void => {
       sessions.delete(id);
-      tell({ type: 'ended', counts: session.counts(), error: error === undefined ? undefined : carry(error) });
+      tell({ type: 'ended', counts: session.counts(), error: undefined });
     };
-    session.run().then(() => end(undefined), end);
+    const broken = (thrown: unknown): Promise<void> => {
+      tell({ type: 'refused', error: carry(thrown) });
+      return session.closed;
+    };
+    session.run().catch(broken).then(end, end);
   } catch (thrown) {
     tell({ type: 'ended', counts: undefined, error: carry(thrown) });
   }
@@ -101,6 +105,7 @@ function openFaults(command: StartFaults, readiness: Readiness, tell: Tell): Fau
     { ...options, ...(pid === undefined ? {} : { pid }) },
     {
       onChild: (child) => tell({ type: 'child', child }),
+      onChildEnded: (journal) => tell({ type: 'child-ended', journal }),
       onComplete: (counts) => tell({ type: 'complete', counts }),
       onRefused: (error) => tell({ type: 'refused', error: carry(error) }),
       onTrouble: (error) => tell({ type: 'trouble', error: carry(error) }),

@@ -231,7 +231,7 @@ class Session<Counts extends SessionCounts> {
 export class Paging extends Session<ServiceCounts & { readonly missingPages: number }> {
   readonly #options: Omit<PagingOptions, 'missing'>;
   readonly #keeping: Promise<unknown>[] = [];
-  readonly #kept: string[];
+  readonly #kept: Set<string>;
   readonly #started = Promise.withResolvers<void>();
   #hasStarted = false;
   #closing = false;
@@ -245,7 +245,7 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
   ) {
     super(session);
     this.#options = options;
-    this.#kept = [options.journal, ...children.map(({ journal }) => journal)];
+    this.#kept = new Set([options.journal, ...children.map(({ journal }) => journal)]);
     const { server, userfault, pid, journal, service = {} } = options;
     this.tell({ type: 'faults', server, userfault, pid, journal, missing, children, service });
   }
@@ -267,16 +267,17 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
   }
 
   protected override received(event: PagingEvent): void {
-    const { keeper, onFailure, onTrouble, onEnded, onDone } = this.#options;
+    const { onFailure, onTrouble, onEnded, onDone } = this.#options;
     switch (event.type) {
       case 'started':
         this.#started.resolve();
         this.#hasStarted = true;
         break;
       case 'child':
-        this.#kept.push(event.child.journal);
-        if (keeper !== undefined)
-          this.#keeping.push(keeper.keep(event.child.journal, event.child.descriptor).catch(onFailure));
+        this.#keepChild(event.child);
+        break;
+      case 'child-ended':
+        void this.#dropChild(event.journal);
         break;
       case 'complete':
         void this.#finish(event.counts);
@@ -296,6 +297,18 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
         break;
       default:
     }
+  }
+
+  #keepChild({ journal, descriptor }: KeptSpace): void {
+    const { keeper, onTrouble } = this.#options;
+    this.#kept.add(journal);
+    // Where it is closed already the child has ended.
+    if (keeper !== undefined) this.#keeping.push(keeper.keep(journal, descriptor).catch((error) => onTrouble?.(error)));
+  }
+
+  async #dropChild(journal: string): Promise<void> {
+    await Promise.all(this.#keeping);
+    if (this.#kept.delete(journal)) await this.#options.keeper?.drop(journal).catch(() => this.#kept.add(journal));
   }
 
   /**

@@ -1,4 +1,5 @@
 /** What goes between a daemon's main thread and the worker thread that carries out a migration. All of it can be cloned. */
+import type { Cgroup } from '../../linux/cgroup.ts';
 import type { JournalEntry, Migration } from '../../migration/journal.ts';
 import type { Moved, Owned } from '../../migration/outcome.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
@@ -22,6 +23,8 @@ export type SourceJob = {
   /** Of the sandbox on this machine: taken away once the other one owns. */
   readonly route: { readonly address: string; readonly linkName: string };
   readonly inherited: readonly InheritedPipe[];
+  /** Of the sandbox. */
+  readonly cgroup: Cgroup | null;
   readonly channel: ChannelAddress;
   /** Of this machine, for others. */
   readonly address: string;
@@ -63,6 +66,8 @@ export type RecoverJob = {
   readonly entry: JournalEntry;
   /** Of the process that the entry speaks of; undefined: it never was complete, or has ended. */
   readonly hostPid: number | undefined;
+  /** Of the sandbox: an earlier daemon may have left it frozen. */
+  readonly cgroup: Cgroup | null;
   /** Source: where the destination listened. */
   readonly channel: ChannelAddress | undefined;
   /** Of this machine, for others. */

@@ -215,7 +215,7 @@ export class Outgoing {
     const outcome = await engine.run(
       {
         ...{ side: 'source', migration, hostPid, route, inherited, channel, address, stateDirectory, record },
-        ...{ deadlineMs, outputRule },
+        ...{ deadlineMs, outputRule, cgroup: jail.state().cgroup },
       },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );

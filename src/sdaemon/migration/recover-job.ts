@@ -1,7 +1,8 @@
 /** Ends a migration that an earlier run of the daemon left unfinished: the record at the sdn decides how. */
 import { ComicranError } from '../../base/errors.ts';
+import { resumeStopped } from '../../checkpoint/stop.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
-import { continueQuietly } from '../../linux/continue.ts';
+import { thawCgroup } from '../../linux/cgroup.ts';
 import { sendSignal } from '../../linux/pidfd.ts';
 import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
 import { SIGNAL } from '../../linux/signals.ts';
@@ -42,15 +43,21 @@ const NO_LINK: DestinationPackets = {
 type Recover = RecoverJob & { readonly stateDirectory: string };
 
 /** A process that an earlier daemon left stopped by SIGSTOP. */
-function leftProcess(hostPid: number | undefined): StoppedProcess & RestoredProcess {
+function leftProcess({ hostPid, cgroup }: RecoverJob): StoppedProcess & RestoredProcess {
+  const thaw = (): void => {
+    if (cgroup !== null) thawCgroup(cgroup);
+  };
   const resume = (): void => {
     if (hostPid === undefined) throw new ComicranError('process.gone', 'there is no process that could run');
-    continueQuietly(hostPid);
+    thaw();
+    resumeStopped(hostPid);
   };
   const kill = async (): Promise<void> => {
     const identity = hostPid === undefined ? undefined : identifyProcess(hostPid);
     if (identity === undefined || !isAlive(identity)) return;
     sendSignal(identity.pid, SIGNAL.KILL);
+    // A frozen process does not even die.
+    thaw();
     for (let waited = 0; isAlive(identity) && waited < GONE_TIMEOUT_MS; waited += POLL_MS) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
@@ -114,7 +121,7 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
   const { paged, note } = pagedOf(job, world);
   const recovery = await recoverSource(
     {
-      process: isCopied ? uncutFirst(hostPid, leftProcess(hostPid)) : leftProcess(hostPid),
+      process: isCopied ? uncutFirst(hostPid, leftProcess(job)) : leftProcess(job),
       // What waits in the sockets of a process that was replicated may have been in the log, which is gone.
       packets: hostPid === undefined || isCopied ? NO_SOCKETS : new DrainedSockets(hostPid, { readiness }),
       connect: async (timeoutMs) => {
@@ -147,7 +154,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
   using listener =
     listen === undefined ? undefined : new SourceListener(listen.address, listen.key, world.readiness, listen.port);
   const fetched = listen === undefined || hostPid === undefined ? undefined : await fetch(job, world, hostPid, listen);
-  const process = leftProcess(hostPid);
+  const process = leftProcess(job);
   const recovery = await recoverDestination(
     {
       process: {

@@ -77,6 +77,7 @@ async function recoverOne(
   const job = engine.run(
     {
       ...{ side: 'recover', entry, hostPid, channel: note?.channel, skeleton: skeletonOf(jail, world), stateDirectory },
+      cgroup: jail?.state()?.cgroup ?? null,
       ...{ address: world.address },
     },
     {

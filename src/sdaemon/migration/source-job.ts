@@ -23,7 +23,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
   const isPaged = migration.mode === 'postcopy';
   const paged = new PagingFiles(job.stateDirectory, migration.id);
   try {
-    using source = openSource(hostPid, { facts: world.facts, files: world.files, inherited });
+    const group = job.cgroup === null ? {} : { cgroup: job.cgroup };
+    using source = openSource(hostPid, { facts: world.facts, files: world.files, inherited, ...group });
     const { readiness } = world;
     const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });

@@ -15,6 +15,7 @@ import { checkEligible } from '../../replication/eligibility.ts';
 import { describeProcess } from '../replication/describe-process.ts';
 import { uncarry } from './carried-error.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
+import { checkKernel } from './mode-needs.ts';
 import type { OutgoingWorld } from './outgoing.ts';
 
 /** What a process has that takes time to move. */
@@ -119,9 +120,9 @@ export async function planMigration(
 
 /** What a mode asks beyond what all of them do. */
 function ownRefusal(mode: ModeName, hostPid: number, address: string): Refusal | undefined {
-  if (mode !== 'replicated') return undefined;
   try {
-    checkEligible(describeProcess(hostPid, address, 0));
+    checkKernel(mode);
+    if (mode === 'replicated') checkEligible(describeProcess(hostPid, address, 0));
     return undefined;
   } catch (thrown) {
     if (thrown instanceof ComicranError) return refusalOf(thrown);

@@ -53,12 +53,22 @@ export class SignalStop {
    * @throws ComicranError process.gone; deadline: a thread waits in the kernel for something that cannot be interrupted.
    */
   stop(): void {
+    this.begin();
+    this.confirm();
+  }
+
+  /** Sends the signal: nobody can keep the process from stopping now, but it may run for some microseconds yet. */
+  begin(): void {
     this.#sent = true;
     try {
       signalProcess(this.#pidfd, SIGNAL.STOP);
     } catch (cause) {
       throw gone(this.#pid, cause);
     }
+  }
+
+  /** The rest of {@link stop}, behind {@link begin}. */
+  confirm(): void {
     this.#confirm();
     this.#freezer?.freeze();
   }

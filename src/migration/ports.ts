@@ -43,10 +43,12 @@ export interface SourceProcess {
    */
   snapshot(): Promise<Snapshot>;
   /**
-   * Stops every thread in a way that outlives this program. When it has answered, the process does not run any more. A
-   * call that fails may have stopped it all the same: {@link StoppedProcess.resume} takes that back.
+   * Begins to stop every thread, in a way that outlives this program and cannot be kept from happening. A call that fails
+   * may have begun it all the same: {@link StoppedProcess.resume} takes that back.
    */
-  stop(): Promise<void>;
+  stop(): void | Promise<void>;
+  /** When it has answered, no thread runs any more. Behind {@link stop}. */
+  confirmStop(): void | Promise<void>;
   /** Of a process that was stopped by {@link stop}, or is about to be. */
   readonly stopped: StoppedProcess;
 }
@@ -329,13 +331,19 @@ export interface RestoringProcess extends RestoredProcess {
 export interface Ownership {
   /**
    * Compare-and-set: makes this machine the owner, at `expectedEpoch` + 1, if the record's epoch is `expectedEpoch`.
-   * The route to the sandbox changes in the same step, before the answer.
+   * The route to the sandbox changes in the same step, before the answer; in a mode whose route follows later
+   * (`leadsLate`) it stays where it is.
    * @returns the record as it stands afterwards, changed or not.
    * @throws where the answer is not known; the change may have been made, and may even be made later.
    */
   take(expectedEpoch: bigint): Promise<OwnershipRecord>;
   /** The same, and makes the other machine of the migration the owner: this one has the record and gives it back. */
   give(expectedEpoch: bigint): Promise<OwnershipRecord>;
+  /**
+   * Leads the network's packets for the sandbox to this machine, which owns, where {@link take} has left them where they
+   * went. May be repeated. @throws where it is not known to have been done
+   */
+  lead(): Promise<void>;
 }
 
 export type OwnershipRecord = {

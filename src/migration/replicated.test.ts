@@ -87,7 +87,13 @@ test('a copy that differs in the last answers only is found out before it answer
 test('each port that fails: one instance, no request lost, and the source answers on where it failed before TAKE', async () => {
   const before = ['start', 'snapshot', 'readPages', 'journal offered', 'stop'].map((name) => `source ${name}`);
   before.push(...['hold', 'begin', 'writePages', 'finish', 'shut', 'rehearse'].map((name) => `destination ${name}`));
-  const behind = ['source cut', 'source finish', 'destination release gate', 'destination journal taking'];
+  const behind = [
+    'source confirmStop',
+    'source cut',
+    'source finish',
+    'destination release gate',
+    'destination journal taking',
+  ];
   for (const place of [...before, ...behind])
     for (let seed = 0; seed < 10; seed++) {
       const report = await run({ seed, failing: { [place]: 1 } });

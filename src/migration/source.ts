@@ -117,7 +117,7 @@ class SourceRole {
     this.#stopped = Promise.resolve(prepared.process);
     this.#stopBeganMicros ??= ports.clock.nowMicros();
     await this.#step('holding the stop', prepared.stop());
-    phases.mark('stopped');
+    phases.mark('signalled');
     // The last moment: from the next step on the destination may own.
     if (signal?.aborted) throw abortedError();
     line.ignoreAbort();

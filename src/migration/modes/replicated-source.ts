@@ -63,6 +63,8 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
     const { stopped } = ports.process;
     const stop = (): Promise<void> => step(before, 'stopping the process', ports.process.stop());
     const endLog = async (): Promise<LogCount> => {
+      await step(before, 'stopping the process', ports.process.confirmStop());
+      phases.mark('stopped');
       await step(before, 'cutting the process off', traffic.cut());
       phases.mark('cut');
       const end = await step(before, 'reading the rest of the log', traffic.finish());

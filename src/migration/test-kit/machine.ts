@@ -57,6 +57,7 @@ export class Machine {
   #process: FakeProcess | undefined;
   #held: number[] | undefined;
   #busy = false;
+  #stopping = false;
   #tap: FakeTap | undefined;
   #gate: FakeGate | undefined;
   #servesPages = false;
@@ -162,11 +163,19 @@ export class Machine {
         const { image, pages, readPages } = this.#frozen(copy);
         return { image, pages, readPages, freezeMicros: 500, close: () => undefined };
       },
-      stop: async () => {
+      stop: () => {
         this.#mayFail('stop');
         // A signal is sent, whoever waits for its effect.
-        if (this.#process?.state === 'running' && !life.dead) this.#setState('held');
-        await this.#world.work();
+        const process = this.#process;
+        if (process?.state === 'running' && !life.dead)
+          this.#world.clock.after(this.#world.random.between(1, 200), () => {
+            if (this.#process === process && process.state === 'running' && this.#stopping) this.#setState('held');
+          });
+        this.#stopping = !life.dead;
+      },
+      confirmStop: async () => {
+        this.#mayFail('confirmStop');
+        await this.#world.clock.pause(201);
       },
       stopped: this.stoppedProcess(),
     };
@@ -311,6 +320,7 @@ export class Machine {
   stoppedProcess(): StoppedProcess {
     return {
       resume: async () => {
+        this.#stopping = false;
         if (this.#process?.state === 'traced' || this.#process?.state === 'held') this.#setState('running');
         await this.#world.work();
       },

@@ -43,7 +43,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           source.prepareStop();
           return snapshot;
         },
-        stop: async () => void source.stop(),
+        stop: () => source.stopped.begin(),
+        confirmStop: () => source.stopped.confirm(),
         stopped: source.stopped,
       },
       traffic,

@@ -183,7 +183,7 @@ export class FaultSession {
       if (line === undefined) continue;
       watched.push(line.watched);
     }
-    if (!this.#service.mustRetry && this.#brief.wait(watched)) return;
+    if (!this.#service.mustRetry && this.#brief.wait(watched, this.#service.isAwaited)) return;
     await this.#readiness.waitAny(watched, this.#service.mustRetry ? RETRY_MS : IDLE_MS);
   }
 

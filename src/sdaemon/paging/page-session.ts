@@ -37,6 +37,8 @@ export class PageSession {
   readonly #listener: PeerListener;
   readonly #served: ServedPages = { faulted: 0, filled: 0 };
   readonly #brief = new BriefWait();
+  /** What was done last was to bring pages that somebody had waited for: he is likely to want more. */
+  #hasAnswered = false;
   #peers: Peer[] = [];
   #closed = false;
   #changed: (() => void) | undefined;
@@ -64,8 +66,13 @@ export class PageSession {
     const accepting = this.#accept();
     try {
       while (!this.#closed) {
-        if (this.#step()) this.#brief.came();
-        else await this.#wait();
+        const { faulted } = this.#served;
+        if (this.#step()) {
+          this.#brief.came();
+          this.#hasAnswered = this.#served.faulted > faulted;
+        } else {
+          await this.#wait();
+        }
         if (this.#readiness.turnDue) await this.#readiness.turn();
       }
     } finally {
@@ -82,7 +89,7 @@ export class PageSession {
       return;
     }
     const watched = this.#peers.map(({ line }) => line.watched);
-    if (!this.#brief.wait(watched)) await this.#readiness.waitAny(watched, IDLE_MS);
+    if (!this.#brief.wait(watched, this.#hasAnswered)) await this.#readiness.waitAny(watched, IDLE_MS);
   }
 
   /** @returns whether anything was done. */

@@ -79,11 +79,13 @@ export async function runDestinationJob(
       clock: WORKER_CLOCK,
     };
     world.post({ type: 'listening', port: listener.port });
+    // What follows may take long: the memory of the one, a source that has to be started again of the other.
+    const isLong = isPaged || migration.mode === 'replicated';
     const outcome = await runDestination(withFaults(ports, 'destination', world.faults), migration, {
       deadlines: { totalMs: job.deadlineMs },
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
-      ...(isPaged ? { onRunning: (epoch) => world.post({ type: 'running', hostPid, epoch }) } : {}),
+      ...(isLong ? { onRunning: (epoch) => world.post({ type: 'running', hostPid, epoch }) } : {}),
     });
     if (isPaged && outcome.outcome !== 'halted') paged.remove();
     // Where it owns, the daemon clears it when jailor has adopted the process.

@@ -6,9 +6,11 @@
  *     sdaemon                                    sdn
  *       │ ── REHEARSE ────────────────────────► │  does what TAKE will do, and changes nothing
  *       │ ◄── RECORD ────────────────────────── │
- *       │ ── TAKE   epoch n ──────────────────► │  compare-and-set, route
+ *       │ ── TAKE   epoch n ──────────────────► │  compare-and-set; the route as well, unless it follows later
  *       │ ◄── RECORD   owner, epoch ─────────── │  as it stands now, changed or not
  *       │     or REFUSED   code, message        │
+ *       │ ── LEAD ────────────────────────────► │  from a destination that has taken: the route, where it has not changed
+ *       │ ◄── RECORD or REFUSED ─────────────── │
  *       │ ── GIVE_BACK   epoch n + 1 ─────────► │  from a destination that has taken: the source owns, epoch n + 2
  *       │ ◄── RECORD or REFUSED ─────────────── │
  */
@@ -17,7 +19,7 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ERROR_CODES, type ErrorCode } from '../base/errors.ts';
 
 export type RecordRequest =
-  | { readonly type: 'REHEARSE' }
+  | { readonly type: 'REHEARSE' | 'LEAD' }
   | { readonly type: 'TAKE' | 'GIVE_BACK'; readonly expectedEpoch: bigint };
 
 export type RecordAnswer =
@@ -28,11 +30,11 @@ export type RecordAnswer =
 export const MAX_RECORD_MESSAGE_BYTES = 4096;
 const MAX_TEXT_BYTES = 2048;
 
-const TAGS = { REHEARSE: 1, TAKE: 2, GIVE_BACK: 3, RECORD: 4, REFUSED: 5 } as const;
+const TAGS = { REHEARSE: 1, TAKE: 2, GIVE_BACK: 3, RECORD: 4, REFUSED: 5, LEAD: 6 } as const;
 
 export function encodeRecordRequest(request: RecordRequest): Buffer {
   const writer = new ByteWriter(16).u8(TAGS[request.type]);
-  if (request.type !== 'REHEARSE') writer.u64(request.expectedEpoch);
+  if ('expectedEpoch' in request) writer.u64(request.expectedEpoch);
   return writer.finish();
 }
 
@@ -42,6 +44,7 @@ export function decodeRecordRequest(bytes: Uint8Array): RecordRequest {
   const tag = reader.u8();
   let request: RecordRequest;
   if (tag === TAGS.REHEARSE) request = { type: 'REHEARSE' };
+  else if (tag === TAGS.LEAD) request = { type: 'LEAD' };
   else if (tag === TAGS.TAKE) request = { type: 'TAKE', expectedEpoch: reader.u64() };
   else if (tag === TAGS.GIVE_BACK) request = { type: 'GIVE_BACK', expectedEpoch: reader.u64() };
   else return reader.fail(`a request of kind ${tag}`);

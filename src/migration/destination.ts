@@ -10,13 +10,14 @@
  * this side asks it as long as it takes, because a compare-and-set that nobody answered may still be made.
  */
 import { ComicranError } from '../base/errors.ts';
-import { endOwned, FAILED_MS, type Running } from './end-destination.ts';
+import { type Ending, endOwned, FAILED_MS } from './end-destination.ts';
 import { awaitReturn, sayGivenBack } from './hand-over-destination.ts';
 import { advance, type DestinationEntry, type Migration } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
 import { failureText, Line } from './line.ts';
 import { type HelloMessage, PROTOCOL_VERSION } from './messages.ts';
 import { DESTINATION_MODES } from './modes/table.ts';
+import { leadsLate } from './modes.ts';
 import { type DestinationOutcome, type Discarded, type Halted, type Owned, withPlace } from './outcome.ts';
 import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog } from './phases.ts';
@@ -29,7 +30,7 @@ import type {
   Opened,
   RoleOptions,
 } from './roles.ts';
-import { giveBack, settle } from './settle.ts';
+import { giveBack, lead, settle } from './settle.ts';
 import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
 
 export async function runDestination(
@@ -65,6 +66,12 @@ class DestinationRole {
     this.#context = context;
     this.#onRunning = onRunning;
     this.#leftovers = new Leftovers(context.ports.clock, context.deadlines);
+  }
+
+  /** To ask the record with. */
+  get #world() {
+    const { ports, deadlines } = this.#context;
+    return { ownership: ports.ownership, clock: ports.clock, deadlines };
   }
 
   async run(): Promise<DestinationOutcome> {
@@ -118,7 +125,7 @@ class DestinationRole {
     const tookMicros = ports.clock.nowMicros();
     const concluding = conclude(offered).finally(() => phases.mark('reproduced'));
     const { action, record } = await settle(
-      { ownership: ports.ownership, clock: ports.clock, deadlines },
+      this.#world,
       migration.epoch,
       (known) => decideDestination(offered.entry.stage, migration, known),
       (reason) => phases.note(`waiting for the sdn: ${reason}`),
@@ -149,11 +156,13 @@ class DestinationRole {
       return this.#giveBack(line, epoch, error);
     }
     phases.mark('opened');
+    // Only now: a copy that had to be given back instead has had no packets that nobody else has.
+    const leading = leadsLate(migration.mode) ? lead(this.#world, this.#leftovers) : undefined;
     const takeMicros = Math.round(ownedMicros - tookMicros);
     const runMicros = Math.round(ports.clock.nowMicros() - ownedMicros);
     // Where it does not arrive, the source asks the record and comes back.
     await line.send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs).catch(() => {});
-    return this.#finish(line, { entry, epoch, onRunning: this.#onRunning }, offered);
+    return this.#finish({ entry, epoch, onRunning: this.#onRunning, line, leading }, offered);
   }
 
   /**
@@ -167,12 +176,11 @@ class DestinationRole {
   }
 
   async #finish(
-    line: DestinationLine,
-    owned: Running,
+    owned: Pick<Ending, 'entry' | 'epoch' | 'onRunning' | 'line' | 'leading'>,
     { passDirectly, fill }: Offered,
   ): Promise<Owned | Halted<DestinationPhase>> {
     const { phases } = this.#context;
-    const end = await endOwned(this.#context, { ...owned, line, passDirectly, fill }, this.#leftovers);
+    const end = await endOwned(this.#context, { ...owned, passDirectly, fill }, this.#leftovers);
     if ('error' in end) return this.#halt(withPlace(end.error, 'its memory is not whole'));
     const { datagrams, filled } = end;
     return {
@@ -186,11 +194,10 @@ class DestinationRole {
 
   /** This machine owns and has nothing that could run. The source has, and gets the record back. */
   async #giveBack(line: DestinationLine, epoch: bigint, cause: unknown): Promise<DestinationOutcome> {
-    const { ports, migration, deadlines, phases } = this.#context;
+    const { migration, phases } = this.#context;
     const reason = withPlace(cause, `${migration.destination} cannot let the process run`);
     if (!(await this.#destroyProcess())) return this.#halt(reason);
-    const world = { ownership: ports.ownership, clock: ports.clock, deadlines };
-    await giveBack(world, epoch, (silence) => phases.note(`waiting for the sdn: ${silence}`));
+    await giveBack(this.#world, epoch, (silence) => phases.note(`waiting for the sdn: ${silence}`));
     await this.#takeAway(true);
     await sayGivenBack(this.#context, line, { type: 'GIVEN_BACK', epoch, ...failureText(reason) });
     return this.#discarded(reason);

@@ -28,6 +28,8 @@ export type Ending = Running & {
   readonly line: DestinationLine | undefined;
   readonly passDirectly: boolean;
   readonly fill: Fill | undefined;
+  /** Where the network's packets are still to be led here: until then this is not over. */
+  readonly leading?: Promise<void> | undefined;
 };
 
 export type Ended =
@@ -63,6 +65,7 @@ export async function endOwned(context: DestinationAfter, ending: Ending, leftov
   const datagrams = (): Owned['datagrams'] => ({ injected: intake.injected, held: intake.held, complete });
   // Where they are still held, so is the entry: the next daemon lets them go.
   const clear = async (): Promise<void> => {
+    await ending.leading;
     if (held !== undefined) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
   };
   if (fill === undefined) {

@@ -14,3 +14,11 @@ export const MODES = [
 ] as const;
 
 export type ModeName = (typeof MODES)[number];
+
+/**
+ * Packets for the sandbox go to the source until the destination's process has been let out: one that has to be given back
+ * instead has had none of them.
+ */
+export function leadsLate(mode: ModeName): boolean {
+  return mode === 'replicated';
+}

@@ -12,13 +12,14 @@ import { releasePackets } from './hand-over-destination.ts';
 import { endGiven } from './hand-over-source.ts';
 import { advance, type DestinationEntry, type SourceEntry } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
+import { leadsLate } from './modes.ts';
 import { resolveOffer } from './offer.ts';
 import { type Moved, withPlace } from './outcome.ts';
 import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog, type SourcePhase } from './phases.ts';
 import type { DestinationPorts, Fill, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { RoleOptions, SourceAfter } from './roles.ts';
-import { giveBack, settle } from './settle.ts';
+import { giveBack, lead, settle } from './settle.ts';
 import { DEFAULT_DEADLINES } from './waiting.ts';
 
 export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic' | 'copying'> & {
@@ -121,8 +122,9 @@ export async function recoverDestination(
   const phases = new PhaseLog(ports.clock, options.onProgress);
   const leftovers = new Leftovers(ports.clock, deadlines);
   phases.enter('take');
+  const world = { ownership: ports.ownership, clock: ports.clock, deadlines };
   const { action, record } = await settle(
-    { ownership: ports.ownership, clock: ports.clock, deadlines },
+    world,
     migration.epoch,
     (known) => decideDestination(entry.stage, migration, known),
     (reason) => phases.note(`waiting for the sdn: ${reason}`),
@@ -141,7 +143,6 @@ export async function recoverDestination(
   // What the copy had heard and held has died with its daemon; the source, stopped, has all of it.
   if (isUnheard(entry) && ports.ageMs < deadlines.giveBackMs) {
     phases.note(`giving ${migration.sandbox} back to ${migration.source}`);
-    const world = { ownership: ports.ownership, clock: ports.clock, deadlines };
     await giveBack(world, migration.epoch + 1n, (reason) => phases.note(`waiting for the sdn: ${reason}`));
     return destroy();
   }
@@ -171,7 +172,9 @@ export async function recoverDestination(
     const { datagrams, filled } = end;
     return { outcome: 'owned', epoch, held: datagrams.held, filled, leftovers: leftovers.failures };
   }
+  const leading = leadsLate(migration.mode) ? lead(world, leftovers) : undefined;
   const held = await releasePackets(ports, leftovers);
+  await leading;
   if (held !== undefined) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
   return { outcome: 'owned', epoch, held: held ?? 0, filled: undefined, leftovers: leftovers.failures };
 }

@@ -1,5 +1,6 @@
 /** Asks the record at the sdn until it is known what to do. There is no deadline: until then nothing may run. */
 import { messageOf } from '../base/errors.ts';
+import type { Leftovers } from './leftovers.ts';
 import type { Knowledge } from './ownership.ts';
 import type { Clock, Ownership, OwnershipRecord } from './ports.ts';
 import { type Deadlines, sleep, within } from './waiting.ts';
@@ -59,6 +60,29 @@ export async function giveBack(
     } catch (error) {
       onSilence(messageOf(error));
       await sleep(clock, pauseMs);
+    }
+  }
+}
+
+const LEAD_TRIES = 5;
+
+/**
+ * Leads the packets to this machine, whose process answers. Whoever ends the migration at the sdn does the same, so that
+ * a failure is a delay. Does not throw.
+ */
+export async function lead({ ownership, clock, deadlines }: World, leftovers: Leftovers): Promise<void> {
+  let pauseMs = deadlines.retryMs / 64;
+  for (let tries = 1; ; tries++) {
+    try {
+      await within(clock, deadlines.ownedMs, 'the sdn', ownership.lead());
+      return;
+    } catch (error) {
+      if (tries === LEAD_TRIES) {
+        leftovers.add('leading the packets here', error);
+        return;
+      }
+      await sleep(clock, pauseMs);
+      pauseMs *= 4;
     }
   }
 }

@@ -14,9 +14,11 @@ import {
   type Announce,
   decideAnnounce,
   decideEndMigration,
+  decideLead,
   decideOpenRecord,
   decideSettle,
   type EndMigration,
+  type Lead,
 } from './decide-migration.ts';
 import { type Decision, unknownSandbox } from './decision.ts';
 import {
@@ -43,7 +45,7 @@ import {
   serviceEndKey,
 } from './plan.ts';
 import type { RecordStore } from './record-store.ts';
-import { applyEdits, type Edit, type Location, type Service, serviceKey, type Tables } from './tables.ts';
+import { applyEdits, type Edit, isLate, type Location, type Service, serviceKey, type Tables } from './tables.ts';
 
 /** Between a change of the owner and what else it brings with it. */
 const SETTLE_DELAY_MS = 20;
@@ -108,6 +110,12 @@ export class SdnController {
     this.#suspect = false;
     for (const line of describeChange({ ...change, setRoutes: [] })) log(`repair: ${line}`);
     return !isNoChange(change);
+  }
+
+  /** To be done every few seconds: {@link repair}, and routes that should have followed their owner long ago. */
+  upkeep(): void {
+    this.repair();
+    for (const location of this.#tables.locations.values()) if (isLate(location)) this.#settle(location.sandbox);
   }
 
   /** A failure is logged when it begins, not each time that it is seen. */
@@ -214,6 +222,21 @@ export class SdnController {
     const present = this.#tables.locations.get(take.sandbox);
     const decision = decideSetOwner(this.#tables, take);
     if (decision.edits.length === 0 || present?.vm === take.vm) return this.setOwner(take).location;
+    this.#changeSoon(decision, take.sandbox);
+    return decision.answer.location;
+  }
+
+  /**
+   * Leads the packets for a sandbox to its owner, which has taken it in a migration whose route follows later. Answered
+   * before the disk has it: until the migration is ended, which leads as well, the owner is there to say it again.
+   */
+  lead(lead: Lead): Location {
+    const decision = decideLead(this.#tables, lead);
+    if (decision.edits.length > 0) this.#changeSoon(decision, lead.sandbox);
+    return decision.answer;
+  }
+
+  #changeSoon(decision: Decision<unknown>, sandbox: string): void {
     const { store, log, after } = this.#options;
     this.#change(decision, () => store.writeSoon(decision.edits));
     // Behind the answer, which must not wait for another thread to be woken.
@@ -221,9 +244,8 @@ export class SdnController {
       store.flush((failure) => {
         if (failure !== undefined) log(`the record does not get to the disk: ${failure.message}`);
       });
-      this.#settleLater(take.sandbox);
+      this.#settleLater(sandbox);
     });
-    return decision.answer.location;
   }
 
   /** The destination of a migration has taken, and gives back. @param expectedEpoch the one that it has. */
@@ -245,15 +267,17 @@ export class SdnController {
 
   /** Not at once: what the former owner has sent is on its way, and the new one has more urgent things to do. */
   #settleLater(sandbox: string): void {
-    const { after, nowMs, log } = this.#options;
-    after(SETTLE_DELAY_MS, () => {
-      try {
-        this.#logChanges();
-        this.#carryOut(decideSettle(this.#tables, sandbox, nowMs()));
-      } catch (thrown) {
-        log(`${sandbox}: packets of its former owner are taken for some time yet: ${messageOf(thrown)}`);
-      }
-    });
+    this.#options.after(SETTLE_DELAY_MS, () => this.#settle(sandbox));
+  }
+
+  #settle(sandbox: string): void {
+    const { nowMs, log } = this.#options;
+    try {
+      this.#logChanges();
+      this.#carryOut(decideSettle(this.#tables, sandbox, nowMs()));
+    } catch (thrown) {
+      log(`${sandbox}: packets of its former owner are taken for some time yet: ${messageOf(thrown)}`);
+    }
   }
 
   announce(announce: Announce): void {

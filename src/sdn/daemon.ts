@@ -92,7 +92,7 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
     });
     const timer = setInterval(() => {
       try {
-        controller.repair();
+        controller.upkeep();
       } catch (thrown) {
         log(`repair: failed, will be tried again: ${messageOf(thrown)}`);
       }
@@ -101,6 +101,7 @@ export async function startSdn(options: SdnOptions): Promise<SdnDaemon> {
     const { address } = parseEndpoint(options.listen);
     const doer = {
       take: (take: Take) => controller.take(take),
+      lead: (take: Take) => controller.lead(take),
       giveBack: (take: Take, epoch: bigint) => controller.giveBack(take, epoch),
       rehearse(take: Take) {
         practice.round();

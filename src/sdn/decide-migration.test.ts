@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ComicranError } from '../base/errors.ts';
-import { decideAnnounce, decideEndMigration, decideOpenRecord, decideSettle } from './decide-migration.ts';
+import { decideAnnounce, decideEndMigration, decideLead, decideOpenRecord, decideSettle } from './decide-migration.ts';
 import { decideRelease, decideSetOwner } from './decisions.ts';
 import { applyEdits, type Edit, EMPTY_TABLES, type Tables } from './tables.ts';
 
 const VM1 = { vm: 'vm1', vmAddress: '10.77.1.2' };
 const VM2 = { vm: 'vm2', vmAddress: '10.77.2.2' };
-const LOCATION = { sandbox: 'square', address: '10.88.0.5', ...VM1, epoch: 1n, migrationId: '' };
-const ANNOUNCE = { sandbox: 'square', migrationId: 'm1', epoch: 1n, from: 'vm1', to: 'vm2', untilMs: 90_000 };
+const LOCATION = { sandbox: 'square', address: '10.88.0.5', ...VM1, epoch: 1n, migrationId: '', via: VM1.vmAddress };
+const ANNOUNCE = {
+  ...{ sandbox: 'square', migrationId: 'm1', epoch: 1n, from: 'vm1', to: 'vm2', untilMs: 90_000, lateRoute: false },
+};
 const OPEN = { sandbox: 'square', migrationId: 'm1', expectedEpoch: 1n, vm: 'vm2', ownerLink: 'eth1', link: 'eth2' };
 const TAKE = { sandbox: 'square', expectedEpoch: 1n, ...VM2, migrationId: 'm1' };
 const FENCE = { sandbox: 'square', expectedEpoch: 1n, ...VM1, migrationId: 'm1' };
@@ -155,6 +157,72 @@ test('what was taken can be given back to the source, once', () => {
     refusal(() => decideSetOwner(ANNOUNCED, { ...back, expectedEpoch: 1n, by: 'vm1', vm: 'vm2' })),
     'peer.refused',
   );
+});
+
+const LATE_ANNOUNCED = after(CLAIMED, decideAnnounce(CLAIMED, { ...ANNOUNCE, lateRoute: true, untilMs: 900_000 }));
+const LATE_OPENED = after(LATE_ANNOUNCED, decideOpenRecord(LATE_ANNOUNCED, OPEN));
+const LATE_TAKEN = after(LATE_OPENED, decideSetOwner(LATE_OPENED, TAKE));
+const LEAD = { sandbox: 'square', migrationId: 'm1', vm: 'vm2' };
+const whereOf = (tables: Tables) => {
+  const location = tables.locations.get('square');
+  return [location?.vm, location?.via];
+};
+
+test('where the route follows later, a take leaves it, and the new owner alone leads it', () => {
+  assert.deepEqual(whereOf(TAKEN), ['vm2', VM2.vmAddress], 'without that, take has led');
+  assert.deepEqual(whereOf(LATE_TAKEN), ['vm2', VM1.vmAddress]);
+  const again = decideSetOwner(LATE_TAKEN, TAKE);
+  assert.deepEqual([again.answer.changed, again.edits], [true, []], 'asked again, it leads nothing');
+  const led = after(LATE_TAKEN, decideLead(LATE_TAKEN, LEAD));
+  assert.deepEqual(whereOf(led), ['vm2', VM2.vmAddress]);
+  assert.deepEqual(decideLead(led, LEAD).edits, []);
+  assert.deepEqual(decideLead(TAKEN, LEAD).edits, []);
+  const table: [Tables, Partial<typeof LEAD>, string][] = [
+    [LATE_TAKEN, { vm: 'vm1' }, 'ownership.lost'],
+    [LATE_TAKEN, { migrationId: 'm2' }, 'ownership.lost'],
+    [LATE_TAKEN, { sandbox: 'other' }, 'sandbox.unknown'],
+    [LATE_OPENED, {}, 'ownership.lost'],
+  ];
+  for (const [index, [tables, change, code]] of table.entries())
+    assert.equal(
+      refusal(() => decideLead(tables, { ...LEAD, ...change })),
+      code,
+      `${index}`,
+    );
+});
+
+test('a destination whose packets would not be taken leads with the take', () => {
+  const taken = after(LATE_ANNOUNCED, decideSetOwner(LATE_ANNOUNCED, TAKE));
+  assert.deepEqual(whereOf(taken), ['vm2', VM2.vmAddress]);
+});
+
+test('the route is with the owner whatever ends the migration, and never without one', () => {
+  const back = { sandbox: 'square', expectedEpoch: 2n, vm: 'vm1', vmAddress: '', by: 'vm2', migrationId: 'm1' };
+  const fence = { ...TAKE, expectedEpoch: 2n, migrationId: 'm2' };
+  const next = { ...ANNOUNCE, migrationId: 'm2', epoch: 2n, from: 'vm2', to: 'vm1', lateRoute: true };
+  const ends: [string, { readonly edits: readonly Edit[] }, string[]][] = [
+    ['given back', decideSetOwner(LATE_TAKEN, back), ['vm1', VM1.vmAddress]],
+    ['the source takes it before', decideSetOwner(LATE_OPENED, FENCE), ['vm1', VM1.vmAddress]],
+    ['taken once more by the owner', decideSetOwner(LATE_TAKEN, fence), ['vm2', VM2.vmAddress]],
+    ['announced anew', decideAnnounce(LATE_TAKEN, next), ['vm2', VM2.vmAddress]],
+    ['ended there', decideEndMigration(LATE_TAKEN, LEAD), ['vm2', VM2.vmAddress]],
+    ['ended here', decideEndMigration(LATE_TAKEN, { ...LEAD, vm: 'vm1' }), ['vm2', VM2.vmAddress]],
+  ];
+  for (const [what, decision, expected] of ends)
+    assert.deepEqual(whereOf(after(decision === ends[1]?.[1] ? LATE_OPENED : LATE_TAKEN, decision)), expected, what);
+});
+
+test('packets of both machines are taken until the route has followed and a second more, and it follows in the end', () => {
+  const untilOf = (tables: Tables) => tables.announcements.get('square')?.untilMs;
+  const bounded = after(LATE_TAKEN, decideSettle(LATE_TAKEN, 'square', 10_000));
+  assert.equal(untilOf(bounded), 130_000);
+  assert.deepEqual(whereOf(bounded), ['vm2', VM1.vmAddress]);
+  assert.deepEqual(decideSettle(bounded, 'square', 100_000).edits, [], 'the time does not begin again');
+  const overdue = after(bounded, decideSettle(bounded, 'square', 110_000));
+  assert.deepEqual(whereOf(overdue), ['vm2', VM2.vmAddress], 'while packets of both are taken yet');
+  assert.equal(untilOf(after(overdue, decideSettle(overdue, 'square', 110_000))), 111_000);
+  const led = after(bounded, decideLead(bounded, LEAD));
+  assert.equal(untilOf(after(led, decideSettle(led, 'square', 20_000))), 21_000);
 });
 
 test('where the node was started anew in a migration, the source waits for the word of the destination', () => {

@@ -1,18 +1,21 @@
 /**
  * Migrations, as far as the network needs to know of them: pure functions, as in decisions.ts.
  *
- *     owner: announce ──► destination: open ──► destination: take ──► either: end
- *                │                   │                  │
+ *     owner: announce ──► destination: open ──► destination: take ──► destination: lead ──► either: end
+ *                │                   │                  │                       │
+ *                │                   │                  │                       └ packets for the sandbox come here
  *                │                   │                  └ nobody may take by this any more; it may be given back
  *                │                   └ the sandbox's packets are taken from both machines
  *                └ the destination may take the announced epoch, for as long as the record has it
+ *
+ * Where the announcement does not say that the route follows later, take leads as well, and there is nothing to lead.
  *
  * The right does not end by time: a destination that could not reach the sdn for an hour, and whose source is dead, is the
  * only one that has the process. Packets from both machines do (plan.ts).
  */
 import { ComicranError } from '../base/errors.ts';
 import { type Decision, unknownSandbox } from './decision.ts';
-import type { Announcement, Edit, Location, Tables } from './tables.ts';
+import { type Announcement, type Edit, isLate, type Location, type Tables } from './tables.ts';
 
 export type Announce = {
   readonly sandbox: string;
@@ -22,7 +25,11 @@ export type Announce = {
   readonly to: string;
   /** Unix time in milliseconds. */
   readonly untilMs: number;
+  /** The destination says itself when packets for the sandbox are to come to it. */
+  readonly lateRoute: boolean;
 };
+
+export type Lead = { readonly sandbox: string; readonly migrationId: string; readonly vm: string };
 
 export type EndMigration = { readonly sandbox: string; readonly migrationId: string; readonly vm: string };
 
@@ -76,7 +83,7 @@ export function checkIsDecided(tables: Tables, location: Location): void {
 
 /** From the owner. An earlier announcement is over with it. */
 export function decideAnnounce(tables: Tables, request: Announce): Decision<Announcement> {
-  const { sandbox, migrationId, epoch, from, to, untilMs } = request;
+  const { sandbox, migrationId, epoch, from, to, untilMs, lateRoute } = request;
   const location = tables.locations.get(sandbox);
   if (location === undefined) throw unknownSandbox(sandbox);
   if (location.vm !== from || location.epoch !== epoch) {
@@ -89,13 +96,35 @@ export function decideAnnounce(tables: Tables, request: Announce): Decision<Anno
   const former = tables.announcements.get(sandbox);
   const announcement: Announcement = {
     ...{ sandbox, address, migrationId, epoch, from, to, untilMs },
-    ...{ fromAddress, fromLink: '', toLink: '', undecided: false },
+    ...{ fromAddress, fromLink: '', toLink: '', undecided: false, lateRoute },
   };
   const edits: Edit[] = former === undefined ? [] : [{ kind: 'remove-announcement', announcement: former }];
-  return { edits: [...edits, { kind: 'put-announcement', announcement }], answer: announcement };
+  return {
+    edits: [...leadEdits(location), ...edits, { kind: 'put-announcement', announcement }],
+    answer: announcement,
+  };
 }
 
-/** From either side. What is not announced is over. */
+/** What brings the packets for a sandbox to its owner. */
+function leadEdits(location: Location | undefined): Edit[] {
+  if (location === undefined || !isLate(location)) return [];
+  return [{ kind: 'set-owner', location: { ...location, via: location.vmAddress } }];
+}
+
+/** From the owner, in the migration by which it became that. What it has is led to it already. */
+export function decideLead(tables: Tables, { sandbox, migrationId, vm }: Lead): Decision<Location> {
+  const location = tables.locations.get(sandbox);
+  if (location === undefined) throw unknownSandbox(sandbox);
+  const edits = leadEdits(location);
+  const isTheirs = location.vm === vm && (edits.length === 0 || location.migrationId === migrationId);
+  if (!isTheirs) {
+    const record = `it belongs to ${location.vm} in epoch ${location.epoch}`;
+    throw new ComicranError('ownership.lost', `packets for '${sandbox}' are not led to ${vm}: ${record}`);
+  }
+  return { edits, answer: { ...location, via: location.vmAddress } };
+}
+
+/** From either side. What is not announced is over. Packets for the sandbox come to the owner from then on. */
 export function decideEndMigration(tables: Tables, request: EndMigration): Decision<undefined> {
   const { sandbox, migrationId, vm } = request;
   const announcement = tables.announcements.get(sandbox);
@@ -104,7 +133,8 @@ export function decideEndMigration(tables: Tables, request: EndMigration): Decis
   if (vm !== from && vm !== to) {
     throw new ComicranError('peer.refused', `migration ${migrationId} is of ${from} and ${to}, not of ${vm}`);
   }
-  return { edits: [{ kind: 'remove-announcement', announcement }], answer: undefined };
+  const leading = leadEdits(tables.locations.get(sandbox));
+  return { edits: [...leading, { kind: 'remove-announcement', announcement }], answer: undefined };
 }
 
 /** Both sides of an announced migration may have a record channel. From the destination's on, both may send. */
@@ -134,13 +164,26 @@ export function notAnnounced({ sandbox, vm: owner }: Location, vm: string, migra
 
 /** How long what the former owner has sent may be on its way. */
 const IN_FLIGHT_MS = 1_000;
+/** Longest that packets for a sandbox go elsewhere than to its owner; a copy that has to be given back is by then. */
+const LATE_MS = 120_000;
+/** Before packets from both machines are taken no more. Longer than the time between two looks. */
+const AHEAD_MS = 20_000;
 
-/** Behind the compare-and-set: packets of the former owner are taken for a moment more, then they are not. */
+/**
+ * Behind the compare-and-set: packets of the former owner are taken for a moment more, then they are not. Where the route
+ * has not followed the owner yet, it will at the end of a time that begins here, should the owner not say so before.
+ */
 export function decideSettle(tables: Tables, sandbox: string, nowMs: number): Decision<undefined> {
   const announcement = tables.announcements.get(sandbox);
   const location = tables.locations.get(sandbox);
-  const untilMs = nowMs + IN_FLIGHT_MS;
-  const settles = location !== undefined && announcement !== undefined && location.epoch > announcement.epoch;
+  if (location === undefined) return { edits: [], answer: undefined };
+  if (isOverdue(tables, location, nowMs)) return { edits: leadEdits(location), answer: undefined };
+  const untilMs = nowMs + (isLate(location) ? LATE_MS : IN_FLIGHT_MS);
+  const settles = announcement !== undefined && location.epoch > announcement.epoch;
   if (!settles || announcement.untilMs <= untilMs) return { edits: [], answer: undefined };
   return { edits: [{ kind: 'put-announcement', announcement: { ...announcement, untilMs } }], answer: undefined };
+}
+
+function isOverdue({ announcements }: Tables, location: Location, nowMs: number): boolean {
+  return isLate(location) && (announcements.get(location.sandbox)?.untilMs ?? 0) <= nowMs + AHEAD_MS;
 }

@@ -45,6 +45,7 @@ test('a claim takes name, address and services', () => {
     vmAddress: '10.77.1.2',
     epoch: 1n,
     migrationId: '',
+    via: '10.77.1.2',
   });
   assert.equal(services.length, 1);
   assert.deepEqual(servicesOf(WITH_SQUARE, 'square'), services);
@@ -88,7 +89,7 @@ test('a claim that is repeated is confirmed without a change', () => {
 /** The tables when a machine has announced that the sandbox moves to the other one. */
 function announced(tables: Tables, from: string, migrationId: string, epoch: bigint): Tables {
   const to = from === 'vm1' ? 'vm2' : 'vm1';
-  const announce = { sandbox: 'square', migrationId, epoch, from, to, untilMs: 0 };
+  const announce = { sandbox: 'square', migrationId, epoch, from, to, untilMs: 0, lateRoute: false };
   return applyEdits(tables, decideAnnounce(tables, announce).edits);
 }
 
@@ -178,7 +179,7 @@ test('whatever is asked in whatever order: no address and no service has two hol
       .record({ sandbox: name, address, vm, vmAddress, services })
       .map((claim) => (tables: Tables) => decideClaim(tables, claim, SERVICE_ADDRESS).edits),
     fc
-      .record({ sandbox: name, migrationId, epoch, from: vm, to: vm })
+      .record({ sandbox: name, migrationId, epoch, from: vm, to: vm, lateRoute: fc.boolean() })
       .map((request) => (tables: Tables) => decideAnnounce(tables, { ...request, untilMs: 0 }).edits),
     fc
       .record({ sandbox: name, expectedEpoch: epoch, vm, vmAddress, migrationId })

@@ -119,8 +119,9 @@ export function decideClaim(
     vmAddress,
     epoch: tables.endedEpoch + 1n,
     migrationId: '',
+    via: vmAddress,
   };
-  const claimed = { ...location, vmAddress };
+  const claimed = location.vmAddress === vmAddress ? location : { ...location, vmAddress, via: vmAddress };
   if (present?.vmAddress !== vmAddress) edits.push({ kind: 'put-location', location: claimed });
   const keys = new Set<string>();
   for (const service of wanted) {
@@ -154,19 +155,22 @@ export function decideSetOwner(
       present.vm === vm;
     return { edits: [], answer: { changed: isThisChange, location: present } };
   }
-  const { vmAddress, over } = rightToSet(tables, present, request);
-  const location: Location = { ...present, vm, vmAddress, epoch: expectedEpoch + 1n, migrationId };
+  const { vmAddress, over, via = vmAddress } = rightToSet(tables, present, request);
+  const location: Location = { ...present, vm, vmAddress, epoch: expectedEpoch + 1n, migrationId, via };
   const edits: Edit[] = [{ kind: 'set-owner', location }];
   if (over !== undefined) edits.push({ kind: 'remove-announcement', announcement: over });
   return { edits, answer: { changed: true, location } };
 }
 
-/** @returns the new owner's address, and the migration that is over with the change. @throws where it may not. */
+/**
+ * @returns the new owner's address, the migration that is over with the change, and where the packets go if not there.
+ * @throws where it may not
+ */
 function rightToSet(
   tables: Tables,
   present: Location,
   { sandbox, vm, vmAddress, by = vm, migrationId }: SetOwner,
-): { readonly vmAddress: string; readonly over: Announcement | undefined } {
+): { readonly vmAddress: string; readonly over: Announcement | undefined; readonly via?: string } {
   if (by !== vm) {
     const over = by === present.vm ? rightToGiveBack(tables, present, migrationId) : undefined;
     if (over?.from === vm) return { vmAddress: over.fromAddress, over };
@@ -176,7 +180,12 @@ function rightToSet(
     checkIsDecided(tables, present);
     return { vmAddress, over: tables.announcements.get(sandbox) };
   }
-  if (rightToTake(tables, present, { vm, migrationId }) !== undefined) return { vmAddress, over: undefined };
+  const announcement = rightToTake(tables, present, { vm, migrationId });
+  if (announcement !== undefined) {
+    // Without passages packets of the new owner would be refused for as long as the route leads elsewhere.
+    const isLate = announcement.lateRoute && announcement.toLink !== '';
+    return { vmAddress, over: undefined, ...(isLate ? { via: present.via } : {}) };
+  }
   throw new ComicranError('peer.refused', notAnnounced(present, vm, migrationId));
 }
 

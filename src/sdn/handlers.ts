@@ -47,6 +47,12 @@ export function sdnHandlers(controller: SdnController, records: RecordFace): Ser
       return {};
     },
 
+    leadPackets({ sandbox, migrationId, vm }, context) {
+      requireActsFor(context, vm);
+      controller.lead({ sandbox, migrationId, vm });
+      return {};
+    },
+
     endMigration({ sandbox, migrationId, vm }, context) {
       requireActsFor(context, vm);
       controller.endMigration({ sandbox, migrationId, vm });

@@ -23,6 +23,7 @@ const LOCATION: Location = {
   vmAddress: '10.77.1.2',
   epoch: 1n,
   migrationId: '',
+  via: '10.77.1.2',
 };
 const SERVICE: Service = {
   port: 5006,
@@ -54,7 +55,10 @@ test('what edits are in the kernel', () => {
 });
 
 test('a change of the owner is a route and nothing else', () => {
-  const change = changeFor([{ kind: 'set-owner', location: { ...LOCATION, vmAddress: '10.77.2.2' } }], 'x');
+  const change = changeFor(
+    [{ kind: 'set-owner', location: { ...LOCATION, vmAddress: '10.77.2.2', via: '10.77.2.2' } }],
+    'x',
+  );
   assert.deepEqual(describeChange(change), ['set route 10.88.0.5 via 10.77.2.2']);
 });
 
@@ -110,7 +114,7 @@ test('reconciliation leads from anything to what is wanted, and then has nothing
 const ANNOUNCEMENT: Announcement = {
   ...{ sandbox: 'square', address: '10.88.0.5', migrationId: 'm1', epoch: 1n, from: 'vm1', to: 'vm2' },
   fromAddress: '10.77.1.2',
-  ...{ fromLink: 'eth1', toLink: 'eth2', untilMs: 5_000, undecided: false },
+  ...{ fromLink: 'eth1', toLink: 'eth2', untilMs: 5_000, undecided: false, lateRoute: false },
 };
 
 test('an announced migration lets packets come from both links, once the destination is known, until its time is over', () => {

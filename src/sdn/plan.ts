@@ -3,7 +3,7 @@
  * out without deciding anything.
  */
 import type { Protocol } from '../base/sandbox-config.ts';
-import type { Announcement, Edit, Tables } from './tables.ts';
+import { type Announcement, type Edit, isLate, type Tables } from './tables.ts';
 
 /** The host route of a sandbox. */
 export type SandboxRoute = { readonly address: string; readonly via: string };
@@ -89,8 +89,8 @@ function passagesOf({ address, fromLink, toLink, untilMs }: Announcement): Passa
 }
 
 /**
- * What a change of the tables is in the kernel. A change of the owner is a route alone: which link a sandbox's packets may
- * come from, the kernel asks its routes.
+ * What a change of the tables is in the kernel. A change of the owner is a route alone, or, where its packets are to follow
+ * later, nothing: which link a sandbox's packets may come from, the kernel asks its routes.
  */
 export function changeFor(edits: readonly Edit[], serviceAddress: string): KernelChange {
   const setRoutes: SandboxRoute[] = [];
@@ -105,10 +105,10 @@ export function changeFor(edits: readonly Edit[], serviceAddress: string): Kerne
     switch (edit.kind) {
       case 'put-location':
         guard.push(edit.location.address);
-        setRoutes.push({ address: edit.location.address, via: edit.location.vmAddress });
+        setRoutes.push({ address: edit.location.address, via: edit.location.via });
         break;
       case 'set-owner':
-        setRoutes.push({ address: edit.location.address, via: edit.location.vmAddress });
+        if (!isLate(edit.location)) setRoutes.push({ address: edit.location.address, via: edit.location.via });
         break;
       case 'put-announcement':
         setPassages.push(...passagesOf(edit.announcement));

@@ -30,9 +30,10 @@ export class Practice {
     const epoch = this.#epoch++;
     const [from, to] = epoch % 2n === 1n ? (['a', 'b'] as const) : (['b', 'a'] as const);
     const migrationId = `practice ${epoch}`;
-    this.#controller.announce({ sandbox: SANDBOX, migrationId, epoch, from, to, untilMs: 1 });
+    this.#controller.announce({ sandbox: SANDBOX, migrationId, epoch, from, to, untilMs: 1, lateRoute: true });
     const take: Take = { sandbox: SANDBOX, migrationId, expectedEpoch: epoch, vm: to, vmAddress: '192.0.2.3' };
     this.#controller.openRecord(take);
     this.#controller.take(take);
+    this.#controller.lead(take);
   }
 }

@@ -39,7 +39,7 @@ const HELLO_MS = 3_000;
 /** A connection has the bytes of one frame waiting at most, and a little of the next. */
 const MAX_WAITING_BYTES = HELLO_BYTES + 2 * (HEADER_BYTES + MAX_RECORD_MESSAGE_BYTES + TAG_BYTES);
 
-type Doer = Pick<SdnController, 'take' | 'giveBack' | 'rehearse'>;
+type Doer = Pick<SdnController, 'take' | 'lead' | 'giveBack' | 'rehearse'>;
 
 export class RecordFace {
   readonly #server: Server;
@@ -202,6 +202,8 @@ class Connection {
             'peer.refused',
             `this channel is for epoch ${take.expectedEpoch}, not for ${request.expectedEpoch}`,
           );
+        case 'LEAD':
+          return recordOf(this.#controller.lead(take));
         case 'GIVE_BACK':
           return recordOf(this.#controller.giveBack(take, request.expectedEpoch));
         default:

@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { ComicranError } from '../base/errors.ts';
 import type { Announcement, Location, Service } from './tables.ts';
 
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
 
 const SCHEMA_1 = `
   CREATE TABLE locations (
@@ -28,6 +28,15 @@ const SCHEMA_2 = `
   ) STRICT;
 `;
 
+/** Before, packets went where the owner was. */
+const SCHEMA_3 = `
+  ALTER TABLE locations ADD COLUMN via TEXT NOT NULL DEFAULT '';
+  UPDATE locations SET via = vm_address;
+  ALTER TABLE announcements ADD COLUMN late_route INTEGER NOT NULL DEFAULT 0;
+`;
+
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3] as const;
+
 export type Row = Readonly<Record<string, unknown>>;
 
 const text = (row: Row, column: string): string => String(row[column]);
@@ -41,6 +50,7 @@ export function locationOf(row: Row): Location {
     vmAddress: text(row, 'vm_address'),
     epoch: integer(row, 'epoch'),
     migrationId: text(row, 'migration_id'),
+    via: text(row, 'via'),
   };
 }
 
@@ -69,6 +79,7 @@ export function announcementOf(row: Row, bootId: string): Announcement {
     toLink,
     untilMs: Number(integer(row, 'until_ms')),
     undecided: toLink !== '' && text(row, 'boot') !== bootId,
+    lateRoute: integer(row, 'late_route') !== 0n,
   };
 }
 
@@ -78,12 +89,12 @@ export function prepareDatabase(database: DatabaseSync, path: string): void {
   database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   database.exec('PRAGMA wal_autocheckpoint = 0');
   database.exec('PRAGMA foreign_keys = ON; BEGIN EXCLUSIVE');
-  const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
-  if (version !== 0 && version !== 1 && version !== FORMAT_VERSION) {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+  if (version > FORMAT_VERSION) {
     throw new ComicranError('config.invalid', `${path} is of version ${version}; this program knows ${FORMAT_VERSION}`);
   }
-  if (version === 0) database.exec(SCHEMA_1);
-  if (version !== FORMAT_VERSION) database.exec(`${SCHEMA_2}; PRAGMA user_version = ${FORMAT_VERSION}`);
+  for (const schema of SCHEMAS.slice(version)) database.exec(schema);
+  database.exec(`PRAGMA user_version = ${FORMAT_VERSION}`);
   database.exec('COMMIT');
   // Whoever writes says what is to be waited for.
   database.exec('PRAGMA synchronous = NORMAL');

@@ -53,14 +53,14 @@ class SqliteRecordStore implements RecordStore {
     this.#logPath = `${path}-wal`;
     this.#bootId = bootId;
     this.#setOwner = database.prepare(
-      'UPDATE locations SET vm = ?, vm_address = ?, epoch = ?, migration_id = ? WHERE sandbox = ?',
+      'UPDATE locations SET vm = ?, vm_address = ?, epoch = ?, migration_id = ?, via = ? WHERE sandbox = ?',
     );
-    this.#putAnnouncement = database.prepare('REPLACE INTO announcements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+    this.#putAnnouncement = database.prepare('REPLACE INTO announcements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
     this.#removeAnnouncement = database.prepare('DELETE FROM announcements WHERE sandbox = ?');
     this.#putLocation = database.prepare(
-      `INSERT INTO locations VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (sandbox) DO UPDATE SET
+      `INSERT INTO locations VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sandbox) DO UPDATE SET
        address = excluded.address, vm = excluded.vm, vm_address = excluded.vm_address,
-       epoch = excluded.epoch, migration_id = excluded.migration_id`,
+       epoch = excluded.epoch, migration_id = excluded.migration_id, via = excluded.via`,
     );
     this.#removeLocation = database.prepare('DELETE FROM locations WHERE sandbox = ?');
     this.#putService = database.prepare(
@@ -93,21 +93,21 @@ class SqliteRecordStore implements RecordStore {
   #writeOne(edit: Edit): void {
     switch (edit.kind) {
       case 'put-location': {
-        const { sandbox, address, vm, vmAddress, epoch, migrationId } = edit.location;
-        this.#putLocation.run(sandbox, address, vm, vmAddress, epoch, migrationId);
+        const { sandbox, address, vm, vmAddress, epoch, migrationId, via } = edit.location;
+        this.#putLocation.run(sandbox, address, vm, vmAddress, epoch, migrationId, via);
         return;
       }
       case 'set-owner': {
-        const { sandbox, vm, vmAddress, epoch, migrationId } = edit.location;
-        this.#setOwner.run(vm, vmAddress, epoch, migrationId, sandbox);
+        const { sandbox, vm, vmAddress, epoch, migrationId, via } = edit.location;
+        this.#setOwner.run(vm, vmAddress, epoch, migrationId, via, sandbox);
         return;
       }
       case 'put-announcement': {
         const { sandbox, address, migrationId, epoch, from, to, fromAddress } = edit.announcement;
-        const { fromLink, toLink, untilMs } = edit.announcement;
+        const { fromLink, toLink, untilMs, lateRoute } = edit.announcement;
         const boot = edit.announcement.undecided ? '' : this.#bootId;
         const until = BigInt(Math.round(untilMs));
-        const rest = [fromLink, toLink, until, boot, fromAddress] as const;
+        const rest = [fromLink, toLink, until, boot, fromAddress, lateRoute ? 1 : 0] as const;
         this.#putAnnouncement.run(sandbox, address, migrationId, epoch, from, to, ...rest);
         return;
       }

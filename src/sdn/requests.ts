@@ -109,7 +109,7 @@ export function parseOpenRecord(request: OpenRecordChannelRequest): Take {
 
 export function parseAnnounce(request: AnnounceMigrationRequest, nowMs: number): Announce {
   if (request.migrationId === '') throw invalid('no migration is named');
-  const { sandbox, epoch, fromVm, toVm, deadlineMs } = request;
+  const { sandbox, epoch, fromVm, toVm, deadlineMs, lateRoute } = request;
   const untilMs = nowMs + Math.min(deadlineMs, LONGEST_DEADLINE_MS) + AFTER_DEADLINE_MS;
   return {
     sandbox,
@@ -118,6 +118,7 @@ export function parseAnnounce(request: AnnounceMigrationRequest, nowMs: number):
     from: vmName(fromVm),
     to: vmName(toVm),
     untilMs,
+    lateRoute,
   };
 }
 

@@ -16,7 +16,17 @@ export type Location = {
   readonly epoch: bigint;
   /** The migration that made this owner; empty where none has. */
   readonly migrationId: string;
+  /**
+   * Next hop of the packets for the sandbox: `vmAddress`, but for the time between a change of the owner that leaves them
+   * where they went and the word of the new owner's.
+   */
+  readonly via: string;
 };
+
+/** Its packets do not go to the owner yet. */
+export function isLate({ via, vmAddress }: Location): boolean {
+  return via !== vmAddress;
+}
 
 /** A migration that the owner has announced: its destination may take the ownership. One a sandbox, the latest. */
 export type Announcement = {
@@ -40,6 +50,8 @@ export type Announcement = {
    * for the destination to say (docs/decisions/record-before-disk.md).
    */
   readonly undecided: boolean;
+  /** The destination takes without the packets for the sandbox; it says when they are to follow. */
+  readonly lateRoute: boolean;
 };
 
 /** Where a port of the service address leads. */
@@ -72,7 +84,7 @@ export const EMPTY_TABLES: Tables = {
 export type Edit =
   /** A sandbox that is new, or whose machine has another address. */
   | { readonly kind: 'put-location'; readonly location: Location }
-  /** One that is there gets another owner or epoch. */
+  /** One that is there gets another owner or epoch, or its packets come to where the owner is. */
   | { readonly kind: 'set-owner'; readonly location: Location }
   | { readonly kind: 'remove-location'; readonly location: Location }
   | { readonly kind: 'put-service'; readonly service: Service }

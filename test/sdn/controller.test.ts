@@ -38,6 +38,7 @@ const MOVE = {
   from: 'vm1',
   to: 'vm2',
   untilMs: Number.MAX_SAFE_INTEGER,
+  lateRoute: false,
 };
 const ON_VM1 = ['guard 10.88.0.5', 'route 10.88.0.5 via 10.77.1.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
 const ON_VM2 = ['guard 10.88.0.5', 'route 10.88.0.5 via 10.77.2.2', 'service 10.77.0.1:5006/udp to 10.88.0.5:5006'];
@@ -127,6 +128,94 @@ describe('the controller', () => {
     assert.deepEqual(second.locate('square'), first.locate('square'));
     assert.equal(second.setOwner(TAKE).changed, true, 'the migration is known across the restart');
     assert.equal(second.services()[0]?.sandbox, 'square');
+  });
+
+  const LATE_MOVE = { ...MOVE, lateRoute: true };
+  const routeOf = (): string | undefined => plane.read().routes.get(CLAIM.address);
+  /** The destination has taken, and the route has not followed. */
+  const takenLate = (): SdnController => {
+    const controller = start();
+    controller.claim(CLAIM);
+    controller.announce(LATE_MOVE);
+    controller.openRecord(TAKE);
+    assert.equal(controller.take(TAKE).vm, 'vm2');
+    return controller;
+  };
+
+  test('a route that follows later: as it was after the take, after a repair and a new start; changed by the owner', () => {
+    takenLate();
+    for (const run of later.splice(0)) run();
+    assert.equal(routeOf(), CLAIM.vmAddress);
+    // Killed, and started again; and once more on a node that has lost everything of its kernel's.
+    for (const lost of [false, true]) {
+      store.close();
+      if (lost) plane.flush();
+      store = openRecordStore(directory);
+      const again = start();
+      again.upkeep();
+      assert.equal(routeOf(), CLAIM.vmAddress);
+      assert.deepEqual([again.locate('square')?.vm, again.locate('square')?.epoch], ['vm2', 2n]);
+    }
+    const controller = start();
+    assert.equal(controller.setOwner(TAKE).changed, true, 'asked again');
+    assert.equal(routeOf(), CLAIM.vmAddress);
+    assert.throws(() => controller.lead({ ...TAKE, vm: 'vm1' }), { code: 'ownership.lost' });
+    for (let round = 0; round < 2; round++) controller.lead(TAKE);
+    assert.equal(routeOf(), TAKE.vmAddress);
+    assert.equal(lines.filter((line) => /the route follows to vm2/.test(line)).length, 0, 'said behind the answer');
+    for (let round = 0; round < 2; round++) for (const run of later.splice(0)) run();
+    assert.equal(lines.filter((line) => /the route follows to vm2/.test(line)).length, 1);
+    store.close();
+    plane.flush();
+    store = openRecordStore(directory);
+    start();
+    assert.equal(routeOf(), TAKE.vmAddress);
+  });
+
+  test('a route that follows later stays where it is when the record is given back', () => {
+    const controller = takenLate();
+    const routes: (string | undefined)[] = [];
+    plane.refuses = ({ setRoutes }) => {
+      routes.push(...setRoutes.map(({ via }) => via));
+      return false;
+    };
+    assert.equal(controller.giveBack(TAKE, 2n).vm, 'vm1');
+    assert.throws(() => controller.lead(TAKE), { code: 'ownership.lost' }, 'it comes too late');
+    assert.deepEqual([routeOf(), ...new Set(routes)], [CLAIM.vmAddress, CLAIM.vmAddress]);
+  });
+
+  test('a route that follows later follows with the end of the migration, and by itself when nobody ends it', () => {
+    takenLate().endMigration({ sandbox: 'square', migrationId: 'm1', vm: 'vm2' });
+    assert.equal(routeOf(), TAKE.vmAddress);
+    assert.equal(start().locate('square')?.via, TAKE.vmAddress);
+  });
+
+  test('a route that nobody ever leads follows when the time of the migration is nearly over', () => {
+    const timed = { ...world(), nowMs: () => now };
+    let now = 0;
+    const controller = new SdnController({ store, ...timed });
+    controller.claim(CLAIM);
+    controller.announce({ ...LATE_MOVE, untilMs: 3_600_000 });
+    controller.openRecord(TAKE);
+    controller.take(TAKE);
+    for (let round = 0; round < 2; round++) for (const run of later.splice(0)) run();
+    now = 60_000;
+    controller.upkeep();
+    assert.equal(routeOf(), CLAIM.vmAddress);
+    now = 115_000;
+    controller.upkeep();
+    assert.equal(routeOf(), TAKE.vmAddress);
+  });
+
+  test('a route that the kernel refuses to change stays for another try', () => {
+    const controller = takenLate();
+    plane.refuses = ({ setRoutes }) => setRoutes.some(({ via }) => via === TAKE.vmAddress);
+    assert.throws(() => controller.lead(TAKE), { code: 'peer.refused' });
+    assert.equal(store.load().locations.get('square')?.via, CLAIM.vmAddress);
+    assert.equal(controller.locate('square')?.vm, 'vm2');
+    plane.refuses = () => false;
+    controller.lead(TAKE);
+    assert.equal(routeOf(), TAKE.vmAddress);
   });
 
   test('what the kernel has beyond the record is taken away at the start', () => {
@@ -233,7 +322,7 @@ describe('the controller', () => {
 
 describe('the record', () => {
   test('gives back what was written, epochs beyond 2^53 too', () => {
-    const location = { ...CLAIM, epoch: 2n ** 60n, migrationId: 'm' };
+    const location = { ...CLAIM, epoch: 2n ** 60n, migrationId: 'm', via: '10.77.2.2' };
     const { services: _services, ...plain } = location;
     store.write([{ kind: 'put-location', location: plain }]);
     store.close();
@@ -244,7 +333,7 @@ describe('the record', () => {
   });
 
   test('a write that fails in the middle has written nothing', () => {
-    const { services: _services, ...plain } = { ...CLAIM, epoch: 1n, migrationId: '' };
+    const { services: _services, ...plain } = { ...CLAIM, epoch: 1n, migrationId: '', via: CLAIM.vmAddress };
     const orphan = { port: 1, protocol: 'udp', sandbox: 'nobody', sandboxAddress: 'x', sandboxPort: 1 } as const;
     assert.throws(() =>
       store.write([
@@ -260,6 +349,19 @@ describe('the record', () => {
     assert.throws(() => openRecordStore(directory), { code: 'usage', message: /another sdn has the state directory/ });
   });
 
+  test('one of the version before: packets go where the owner is', () => {
+    const other = join(directory, 'other');
+    openRecordStore(other).close();
+    const database = new DatabaseSync(join(other, 'record.sqlite'));
+    database.exec('ALTER TABLE locations DROP COLUMN via; ALTER TABLE announcements DROP COLUMN late_route');
+    database.exec(`INSERT INTO locations VALUES ('square', '10.88.0.5', 'vm1', '10.77.1.2', 4, '')`);
+    database.exec('PRAGMA user_version = 2');
+    database.close();
+    const opened = openRecordStore(other);
+    assert.equal(opened.load().locations.get('square')?.via, '10.77.1.2');
+    opened.close();
+  });
+
   test('a damaged file, and one of a later version, are refused by name', () => {
     const other = join(directory, 'other');
     openRecordStore(other).close();
@@ -267,7 +369,7 @@ describe('the record', () => {
     const database = new DatabaseSync(path);
     database.exec('PRAGMA user_version = 9');
     database.close();
-    assert.throws(() => openRecordStore(other), { code: 'config.invalid', message: /is of version 9; .* knows 2/ });
+    assert.throws(() => openRecordStore(other), { code: 'config.invalid', message: /is of version 9; .* knows 3/ });
     writeFileSync(path, 'this is no database, whatever its name says'.repeat(100));
     assert.throws(() => openRecordStore(other), { code: 'config.invalid', message: /record\.sqlite cannot be read/ });
   });

@@ -59,12 +59,12 @@ function dial(as: string) {
 }
 
 /** vm1 has claimed the sandbox and announced that it moves to vm2. */
-async function announced() {
+async function announced(lateRoute = false) {
   const [vm1, vm2] = [dial('vm1'), dial('vm2')];
   const claim = { sandbox: 'square', address: '10.88.0.5', vm: 'vm1', vmAddress: '10.77.1.2', ports: [] };
   await vm1.claim(claim);
   const move = { sandbox: 'square', migrationId: 'm1', epoch: 1n, fromVm: 'vm1', toVm: 'vm2', deadlineMs: 1000 };
-  await vm1.announceMigration(move);
+  await vm1.announceMigration({ ...move, lateRoute });
   return { vm1, vm2 };
 }
 
@@ -106,6 +106,23 @@ test('the destination takes: record, route, and the same answer over RPC', async
   const again = await vm2.setOwner(TAKE);
   assert.deepEqual([again.changed, again.location?.epoch], [true, 2n]);
 });
+
+for (const how of ['by its channel', 'over RPC'] as const)
+  test(`where the route follows later, the destination leads it when it says so, ${how}`, async () => {
+    const { vm1, vm2 } = await announced(true);
+    const routed = (): string | undefined => plane.read().routes.get('10.88.0.5');
+    const record = await open(await opened(vm2));
+    await assert.rejects(record.lead(), { code: 'ownership.lost' });
+    assert.deepEqual(await record.take(1n), { owner: 'vm2', epoch: 2n });
+    assert.deepEqual(await record.take(1n), { owner: 'vm2', epoch: 2n }, 'asked again');
+    assert.equal((await vm2.setOwner(TAKE)).changed, true, 'and over RPC');
+    assert.equal(routed(), '10.77.1.2');
+    const lead = { sandbox: 'square', migrationId: 'm1', vm: 'vm2' };
+    assert.equal((await failureOf(vm1.leadPackets(lead))).code, 'peer.refused');
+    assert.equal((await failureOf(vm1.leadPackets({ ...lead, vm: 'vm1' }))).code, 'ownership.lost');
+    for (let round = 0; round < 2; round++) await (how === 'over RPC' ? vm2.leadPackets(lead) : record.lead());
+    assert.equal(routed(), '10.77.2.2');
+  });
 
 test('the source fences, and the destination is told', async () => {
   const { vm1, vm2 } = await announced();
@@ -220,6 +237,9 @@ test('where the channel fails, the ordinary way is taken', async () => {
       asked.push(`give ${epoch}`);
       return { owner: 'vm1', epoch: epoch + 1n };
     },
+    async lead() {
+      asked.push('lead');
+    },
   };
   const notes: string[] = [];
   const note = (reason: string): void => void notes.push(reason);
@@ -235,6 +255,7 @@ test('where the channel fails, the ordinary way is taken', async () => {
   using bad = new QuickOwnership({ ...address, key: randomBytes(32) }, readiness, ordinary, note);
   await new Promise((resolve) => setTimeout(resolve, 100));
   await bad.take(5n);
-  assert.deepEqual(asked, ['take 1', 'give 2', 'take 5']);
+  await bad.lead();
+  assert.deepEqual(asked, ['take 1', 'give 2', 'take 5', 'lead']);
   assert.equal(notes.length, 2, 'one line for each that failed');
 });

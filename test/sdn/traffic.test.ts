@@ -118,7 +118,7 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
         const migrationId = `${i}`;
         const from = vm === 'vm2' ? 'vm1' : 'vm2';
         const untilMs = Date.now() + 60_000;
-        controller.announce({ sandbox: 'square', migrationId, epoch, from, to: vm, untilMs });
+        controller.announce({ sandbox: 'square', migrationId, epoch, from, to: vm, untilMs, lateRoute: false });
         const vmAddress = VM_ADDRESS[vm];
         controller.openRecord({ sandbox: 'square', migrationId, expectedEpoch: epoch, vm, vmAddress });
         const request = { sandbox: 'square', expectedEpoch: epoch, vm, vmAddress, migrationId };
@@ -153,7 +153,14 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
     return received.answers.map(({ text }) => text).toSorted();
   }
   const refusedSoFar = (): bigint => controller.refusedPackets().get('square') ?? -1n;
-  const MOVE = { sandbox: 'square', migrationId: 'm', from: 'vm1', to: 'vm2', untilMs: Date.now() + 600_000 };
+  const MOVE = {
+    sandbox: 'square',
+    migrationId: 'm',
+    from: 'vm1',
+    to: 'vm2',
+    untilMs: Date.now() + 600_000,
+    lateRoute: false,
+  };
   const TAKE = { sandbox: 'square', migrationId: 'm', vm: 'vm2', vmAddress: VM_ADDRESS.vm2 };
 
   test('what a machine that does not own says in the name of a sandbox is dropped and counted', async () => {
@@ -182,6 +189,26 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
     assert.equal(refusedSoFar(), 0n);
     assert.deepEqual(await heard(), ['from vm2']);
     assert.equal(refusedSoFar(), 1n);
+  });
+
+  test('where the route follows later, both are heard until it has, and requests go where they went', async () => {
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    const expectedEpoch = location.epoch;
+    const routed = (): string | undefined => plane.read().routes.get('10.88.0.5');
+    controller.announce({ ...MOVE, epoch: expectedEpoch, lateRoute: true });
+    controller.openRecord({ ...TAKE, expectedEpoch });
+    assert.equal(controller.take({ ...TAKE, expectedEpoch }).vm, 'vm2');
+    for (let round = 0; round < 2; round++) for (const run of later.splice(0)) run();
+    await sleep(2_100);
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2']);
+    controller.repair();
+    assert.equal(routed(), VM_ADDRESS.vm1);
+    controller.lead(TAKE);
+    assert.equal(routed(), VM_ADDRESS.vm2);
+    assert.deepEqual(await heard(), ['from vm1', 'from vm2'], 'what is on its way still comes');
+    for (let round = 0; round < 2; round++) for (const run of later.splice(0)) run();
+    await sleep(2_100);
+    assert.deepEqual(await heard(), ['from vm2']);
   });
 
   test('a word of the destination ends it at once', async () => {

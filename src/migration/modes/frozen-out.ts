@@ -7,8 +7,8 @@ import { Answer } from './answer.ts';
 import { sendImage, sendPages } from './pages-out.ts';
 
 export type FrozenOut = {
-  /** Of the process, those that are sent. */
-  readonly pages: readonly PageRange[];
+  /** Of the process, those that are sent. Asked for when the image is on its way, and the destination has begun to build. */
+  readonly pages: () => readonly PageRange[];
   readonly buffers: BufferRing;
   /** Where the destination has been listened to before. */
   readonly answer?: Answer;
@@ -19,16 +19,17 @@ export type FrozenOut = {
 export async function sendFrozen(
   before: SourceBefore,
   frozen: FrozenProcess,
-  { pages, buffers, behindImage, ...out }: FrozenOut,
+  { buffers, behindImage, ...out }: FrozenOut,
 ): Promise<SourcePrepared> {
   const { phases, line, budget, deadlines } = before;
   const answer = out.answer ?? new Answer(line, budget.remainingMs);
   try {
     phases.enter('image');
     const imageBytes = frozen.image.length;
-    const pageBytes = totalLength(pages);
-    phases.expectBytes(phases.doneBytes + imageBytes + pageBytes);
     await sendImage(before, frozen.image);
+    const pages = out.pages();
+    const pageBytes = totalLength(pages);
+    phases.expectBytes(phases.doneBytes + pageBytes);
     phases.enter('pages');
     await behindImage?.();
     const memory = { pages, readPages: frozen.readPages.bind(frozen) };

@@ -1,5 +1,6 @@
 /** Stop, send what is needed at once, go. The rest is read by the destination, from the stopped process, while it runs. */
 import { BufferRing, totalLength } from '../chunks.ts';
+import type { PageRange } from '../ports.ts';
 import type { SourceMode } from '../roles.ts';
 import { within } from '../waiting.ts';
 import { sendFrozen } from './frozen-out.ts';
@@ -14,9 +15,16 @@ export const sendPostcopy: SourceMode['prepare'] = async (before) => {
   await line.send({ type: 'PAGE_SERVER', ...server }, deadlines.stepMs);
   phases.enter('freeze');
   const frozen = await before.freeze();
-  const { eager, later } = paging.split(frozen);
-  const behindImage = (): Promise<void> => sendRanges(before, 'MISSING', later);
-  const prepared = await sendFrozen(before, frozen, { pages: eager, buffers, behindImage });
+  let later: readonly PageRange[] = [];
+  const prepared = await sendFrozen(before, frozen, {
+    buffers,
+    pages() {
+      const parts = paging.split(frozen);
+      later = parts.later;
+      return parts.eager;
+    },
+    behindImage: () => sendRanges(before, 'MISSING', later),
+  });
   return {
     ...prepared,
     pageBytes: prepared.pageBytes + totalLength(later),

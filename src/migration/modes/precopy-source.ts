@@ -16,7 +16,7 @@ export const sendPrecopy: SourceMode['prepare'] = async (before) => {
     phases.enter('freeze');
     const frozen = await before.freeze();
     const behindImage = (): Promise<void> => sendRanges(before, 'OWN', frozen.ownPages);
-    const prepared = await sendFrozen(before, frozen, { pages: frozen.pages, buffers, answer, behindImage });
+    const prepared = await sendFrozen(before, frozen, { pages: () => frozen.pages, buffers, answer, behindImage });
     return { ...prepared, pageBytes: copied.bytes + prepared.pageBytes, rounds: copied.rounds };
   } catch (error) {
     throw await answer.reasonBehind(error, before);

@@ -8,5 +8,5 @@ export const sendStopped: SourceMode['prepare'] = async (before) => {
   const buffers = new BufferRing(PAGE_BUFFERS, before.chunkBytes);
   before.phases.enter('freeze');
   const frozen = await before.freeze();
-  return sendFrozen(before, frozen, { pages: frozen.pages, buffers });
+  return sendFrozen(before, frozen, { pages: () => frozen.pages, buffers });
 };

@@ -1,7 +1,7 @@
 /** Two machines, the sdn between them and their client, and one migration. */
 import { ComicranError } from '../../base/errors.ts';
 import type { DestinationMessage, SourceMessage } from '../messages.ts';
-import type { ModeName } from '../modes.ts';
+import { leadsLate, type ModeName } from '../modes.ts';
 import type { Channel, Ownership, OwnershipRecord } from '../ports.ts';
 import type { Life } from './life.ts';
 import { Machine } from './machine.ts';
@@ -37,6 +37,8 @@ export class World {
   readonly serviceMicros = 150;
   readonly pageMicros: number;
   record: OwnershipRecord;
+  /** Name of the machine that the client's requests go to. */
+  route: string;
   /** Requests in the order in which some instance has answered them. */
   readonly answered: number[] = [];
   readonly lost: number[] = [];
@@ -59,6 +61,7 @@ export class World {
     this.source = new Machine('vm1', this);
     this.destination = new Machine('vm2', this);
     this.record = { owner: 'vm1', epoch: 7n };
+    this.route = 'vm1';
     this.source.boot();
   }
 
@@ -91,7 +94,7 @@ export class World {
   /** The client sends its next request, on the route of this moment. */
   request(): void {
     const request = this.#sent++;
-    const machine = this.record.owner === this.source.name ? this.source : this.destination;
+    const machine = this.route === this.source.name ? this.source : this.destination;
     this.#flying++;
     // All take the same time, so that what overtakes does so for the migration's reasons.
     this.clock.after(this.latencyMicros, () => {
@@ -104,10 +107,27 @@ export class World {
     return {
       take: (expectedEpoch) => this.#setOwner(machine, expectedEpoch),
       give: (expectedEpoch) => this.#setOwner(machine === this.source ? this.destination : this.source, expectedEpoch),
+      lead: () => this.#atSdn(() => this.#lead(machine)),
     };
   }
 
-  async #setOwner(owner: Machine, expectedEpoch: bigint): Promise<OwnershipRecord> {
+  #setOwner(owner: Machine, expectedEpoch: bigint): Promise<OwnershipRecord> {
+    return this.#atSdn(() => {
+      if (this.record.epoch !== expectedEpoch) return this.record;
+      this.record = { owner: owner.name, epoch: expectedEpoch + 1n };
+      if (owner === this.source || !leadsLate(this.mode)) this.route = owner.name;
+      return this.record;
+    });
+  }
+
+  #lead(machine: Machine): void {
+    if (this.record.owner !== machine.name) throw new ComicranError('ownership.lost', `${machine.name} does not own`);
+    if (!machine.runs) this.violation(`requests are led to ${machine.name}, where nobody answers`);
+    this.route = machine.name;
+  }
+
+  /** A question to the sdn and its answer. */
+  async #atSdn<Answer>(act: () => Answer): Promise<Answer> {
     const outage = this.#outages.find(({ from, to }) => {
       const now = this.clock.nowMicros();
       return from <= now && now < to;
@@ -116,11 +136,10 @@ export class World {
     if (outage?.how === 'lost') return new Promise(() => {});
     if (outage?.how === 'late') await this.clock.pause(outage.to - this.clock.nowMicros());
     await this.clock.pause(this.random.between(50, 500));
-    if (this.record.epoch === expectedEpoch) this.record = { owner: owner.name, epoch: expectedEpoch + 1n };
-    const record = this.record;
+    const answer = act();
     if (outage?.how === 'answer-lost') return new Promise(() => {});
     await this.clock.pause(this.random.between(50, 500));
-    return record;
+    return answer;
   }
 
   // ------------------------------------------------------------------------------------------------- connections

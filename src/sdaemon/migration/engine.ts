@@ -18,6 +18,7 @@ export type JobCalls = {
   readonly onRunning?: (hostPid: number, epoch: bigint) => void;
   readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly give?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
+  readonly lead?: () => Promise<void>;
   readonly signal?: AbortSignal;
   /** What is worth a line in the log. */
   readonly onNote?: (text: string) => void;
@@ -99,10 +100,13 @@ export class Engine {
           calls.onProgress?.(message.progress);
           break;
         case 'take':
-          void answer(message.id, calls.take, message.expectedEpoch);
+          void answer(message.id, () => calls.take?.(message.expectedEpoch));
           break;
         case 'give':
-          void answer(message.id, calls.give, message.expectedEpoch);
+          void answer(message.id, () => calls.give?.(message.expectedEpoch));
+          break;
+        case 'lead':
+          void answer(message.id, () => calls.lead?.().then(() => undefined));
           break;
         case 'ended':
           resolve(message.outcome);
@@ -113,10 +117,11 @@ export class Engine {
         default: // ready
       }
     });
-    const answer = async (id: number, change: JobCalls['take'], expectedEpoch: bigint): Promise<void> => {
+    const answer = async (id: number, ask: () => Promise<OwnershipRecord | undefined> | undefined): Promise<void> => {
       try {
-        if (change === undefined) throw new Error('this job may not change who owns');
-        worker.post({ type: 'record', id, record: await change(expectedEpoch) });
+        const asked = ask();
+        if (asked === undefined) throw new Error('this job may not change who owns');
+        worker.post({ type: 'record', id, record: await asked });
       } catch (thrown) {
         worker.post({ type: 'no-record', id, error: carry(thrown) });
       }

@@ -120,8 +120,8 @@ export type WorkerData = { readonly fault: Fault | undefined; readonly paging: P
 export type ToWorker =
   | { readonly type: 'job'; readonly job: Job }
   | { readonly type: 'abort' }
-  /** Answer to a `take`. */
-  | { readonly type: 'record'; readonly id: number; readonly record: OwnershipRecord }
+  /** Answer to a `take` or a `give`; to a `lead`, without a record. */
+  | { readonly type: 'record'; readonly id: number; readonly record: OwnershipRecord | undefined }
   | { readonly type: 'no-record'; readonly id: number; readonly error: CarriedError };
 
 export type FromWorker =
@@ -134,6 +134,8 @@ export type FromWorker =
   | { readonly type: 'progress'; readonly progress: JobProgress }
   /** Asks the main thread, which has the connections, for the compare-and-set: for this machine, or for the other one. */
   | { readonly type: 'take' | 'give'; readonly id: number; readonly expectedEpoch: bigint }
+  /** Likewise, for the packets of a sandbox that this machine owns. */
+  | { readonly type: 'lead'; readonly id: number }
   | { readonly type: 'ended'; readonly outcome: JobOutcome }
   /** The worker itself went wrong: a bug. It can still be that the process was touched. */
   | { readonly type: 'broken'; readonly error: CarriedError };

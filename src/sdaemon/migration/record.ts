@@ -5,6 +5,7 @@ import { parseEndpoint } from '../../api/endpoint.ts';
 import type { Sdn, SetOwnerRequest } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { Migration } from '../../migration/journal.ts';
+import { leadsLate } from '../../migration/modes.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
 import type { Log } from '../log.ts';
 import type { RecordAddress } from '../record/fast-record.ts';
@@ -39,6 +40,9 @@ export function ownershipOver({ sdn, vm, address }: RecordWorld, migration: Migr
   return {
     take: (epoch) => setOwner(sdn, migration, epoch, { vm, vmAddress: address, byVm: vm }),
     give: (epoch) => setOwner(sdn, migration, epoch, { vm: other, vmAddress: '', byVm: vm }),
+    async lead() {
+      await sdn.leadPackets({ sandbox: migration.sandbox, migrationId: migration.id, vm });
+    },
   };
 }
 
@@ -47,9 +51,9 @@ export function ownershipOver({ sdn, vm, address }: RecordWorld, migration: Migr
  * @throws ComicranError
  */
 export async function announceMigration({ sdn }: RecordWorld, migration: Migration, deadlineMs: number): Promise<void> {
-  const { id, sandbox, epoch, source, destination } = migration;
+  const { id, sandbox, epoch, source, destination, mode } = migration;
   await sdn.announceMigration({
-    ...{ sandbox, migrationId: id, epoch, fromVm: source, toVm: destination, deadlineMs },
+    ...{ sandbox, migrationId: id, epoch, fromVm: source, toVm: destination, deadlineMs, lateRoute: leadsLate(mode) },
   });
 }
 

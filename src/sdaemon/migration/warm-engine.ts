@@ -4,11 +4,14 @@
  */
 import { spawn } from 'node:child_process';
 import { openSource, type Source } from '../../checkpoint/source.ts';
-import type { FileLooks } from '../../linux/file-digest.ts';
+import { decodeProcessImage } from '../../image/codec.ts';
+import { FileLooks } from '../../linux/file-digest.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
+import { closeDescriptor } from '../../linux/pidfd.ts';
 import { closeOnExecFrom } from '../../linux/pipe.ts';
 import { listChildren, readStatus } from '../../linux/procfs.ts';
-import { beginRestore } from '../../restore/restoring.ts';
+import { splitPages } from '../../restore/lazy-areas.ts';
+import { beginRestore, type RestoreOptions } from '../../restore/restoring.ts';
 
 /** How often; each takes some milliseconds. */
 const ROUNDS = 25;
@@ -36,13 +39,17 @@ export function warmEngine(facts: KernelFacts, files: FileLooks): void {
       return sleeping.length === 2 && readStatus(init).text('Name') === 'sleep' ? sleeping : undefined;
     });
     let pid = first!;
-    for (let round = 0; round < ROUNDS; round++) pid = moveInPlace(pid, hatchery!, facts, files);
+    for (let round = 0; round < ROUNDS; round++) {
+      pid = moveInPlace(pid, hatchery!, { facts, files, lazy: round % 2 === 1 });
+    }
   } finally {
     child.kill('SIGKILL');
   }
 }
 
-function moveInPlace(pid: number, hatchery: number, facts: KernelFacts, files: FileLooks): number {
+/** @param options lazy: with memory that may come later, though all of it comes at once here. */
+function moveInPlace(pid: number, hatchery: number, options: RestoreOptions & { readonly lazy: boolean }): number {
+  const { facts, files = new FileLooks(), lazy } = options;
   using source = openSource(pid, { facts, files });
   source.freeze().resume();
   photograph(source);
@@ -56,11 +63,13 @@ function moveInPlace(pid: number, hatchery: number, facts: KernelFacts, files: F
   const image = Buffer.from(frozen.image);
   frozen.kill();
   until(() => (isGone(pid) ? true : undefined));
-  const restoring = beginRestore(image, hatchery, { facts, files });
+  splitPages(decodeProcessImage(image), pages);
+  const restoring = beginRestore(image, hatchery, { facts, files, lazy });
   for (const [index, { length }] of pages.entries()) {
     const at = pages.slice(0, index).reduce((sum, range) => sum + range.length, 0);
     restoring.writePages([pages[index]!], bytes.subarray(at, at + length));
   }
+  if (lazy) closeDescriptor(restoring.takeUserfault());
   restoring.finish();
   restoring.run();
   return restoring.pid;

@@ -35,7 +35,7 @@ export type JobWorld = {
   readonly paging: PagingClient;
 };
 
-type PendingTake = PromiseWithResolvers<OwnershipRecord>;
+type Pending = PromiseWithResolvers<OwnershipRecord | undefined>;
 
 /** Of nice(2); children do not inherit it. */
 const HURRIED_NICE = -15;
@@ -46,23 +46,28 @@ function serveJobs(port: MessagePort): void {
   const readiness = new Readiness(() => performance.now(), wake);
   let abort = new AbortController();
   let nextId = 1;
-  const takes = new Map<number, PendingTake>();
+  const asked = new Map<number, Pending>();
   const data = workerData as WorkerData;
   const faults = new FaultTrigger(data.fault);
   const paging = new PagingClient(data.paging);
   const facts = probeKernel();
   const files = new FileLooks();
   const post = (message: FromWorker): void => port.postMessage(message);
-  const change = (type: 'take' | 'give', expectedEpoch: bigint): Promise<OwnershipRecord> => {
+  const ask = (messageOf: (id: number) => FromWorker): Promise<OwnershipRecord | undefined> => {
     const id = nextId++;
-    const pending = Promise.withResolvers<OwnershipRecord>();
-    takes.set(id, pending);
-    post({ type, id, expectedEpoch });
+    const pending: Pending = Promise.withResolvers();
+    asked.set(id, pending);
+    post(messageOf(id));
     return pending.promise;
   };
+  const change = async (type: 'take' | 'give', expectedEpoch: bigint): Promise<OwnershipRecord> =>
+    defined(await ask((id) => ({ type, id, expectedEpoch })), 'a record in the answer');
   const ownership: Ownership = {
     take: (expectedEpoch) => change('take', expectedEpoch),
     give: (expectedEpoch) => change('give', expectedEpoch),
+    async lead() {
+      await ask((id) => ({ type: 'lead', id }));
+    },
   };
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
@@ -84,8 +89,8 @@ function serveJobs(port: MessagePort): void {
         abort.abort();
         break;
       default: {
-        const pending = takes.get(message.id);
-        takes.delete(message.id);
+        const pending = asked.get(message.id);
+        asked.delete(message.id);
         if (message.type === 'record') pending?.resolve(message.record);
         else pending?.reject(uncarry(message.error));
       }

@@ -52,6 +52,10 @@ export class FastRecord implements Ownership, Disposable {
     return this.#record({ type: 'GIVE_BACK', expectedEpoch });
   }
 
+  async lead(): Promise<void> {
+    await this.#record({ type: 'LEAD' });
+  }
+
   async #record(request: RecordRequest): Promise<OwnershipRecord> {
     const answer = await this.#ask(request);
     if (answer.type === 'RECORD') return { owner: answer.owner, epoch: answer.epoch };

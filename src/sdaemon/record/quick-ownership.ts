@@ -36,11 +36,15 @@ export class QuickOwnership implements Ownership, Disposable {
   }
 
   take(expectedEpoch: bigint): Promise<OwnershipRecord> {
-    return this.#ask('take', expectedEpoch);
+    return this.#ask((way) => way.take(expectedEpoch));
   }
 
   give(expectedEpoch: bigint): Promise<OwnershipRecord> {
-    return this.#ask('give', expectedEpoch);
+    return this.#ask((way) => way.give(expectedEpoch));
+  }
+
+  lead(): Promise<void> {
+    return this.#ask((way) => way.lead());
   }
 
   /** May be repeated. */
@@ -54,16 +58,16 @@ export class QuickOwnership implements Ownership, Disposable {
     this.close();
   }
 
-  async #ask(change: 'take' | 'give', expectedEpoch: bigint): Promise<OwnershipRecord> {
+  async #ask<Answer>(ask: (way: Ownership) => Promise<Answer>): Promise<Answer> {
     this.#asked = true;
     if (this.#fast !== undefined) {
       try {
-        return await this.#fast[change](expectedEpoch);
+        return await ask(this.#fast);
       } catch (thrown) {
         this.#failed(thrown);
       }
     }
-    return this.#ordinary[change](expectedEpoch);
+    return ask(this.#ordinary);
   }
 
   /** Until it has been asked. */

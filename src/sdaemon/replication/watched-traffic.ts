@@ -21,8 +21,10 @@ export type WatchedSandbox = {
   readonly linkName: string;
 };
 
-/** The route has changed already; only what was on its way comes still, and a virtual CPU may have stood meanwhile. */
-const QUIET_MS = 5;
+/** The destination leads the packets to itself about now, which takes it a millisecond, or some where machines are busy. */
+const QUIET_MS = 50;
+/** Behind that: what was on its way. A virtual CPU may have stood meanwhile. */
+const LAST_QUIET_MS = 5;
 /** Twice what a full receive queue lasts at 20,000 datagrams a second. */
 const TURN_OVER_MS = 4_000;
 /** Entries of one look. */
@@ -99,16 +101,22 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   async drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ readonly dropped: number }> {
     const tap = this.#opened;
     const { address, linkName } = this.#sandbox;
-    leadAway(address, linkName);
     const untilMs = this.#readiness.nowMs() + timeoutMs;
+    // Not before: the network still leads packets here, and what is sent back to it would only come again.
+    let isLedAway = false;
     while (this.#readiness.nowMs() < untilMs) {
       const entries = this.read(BATCH);
       for (const entry of entries) {
         const datagram = entry.kind === 'input' ? datagramOf(entry) : undefined;
         if (datagram !== undefined) deliver(datagram);
       }
-      if (entries.length === 0 && !(await this.#readiness.wait(tap.descriptor, POLL.IN, QUIET_MS))) break;
+      const quietMs = isLedAway ? LAST_QUIET_MS : QUIET_MS;
+      if (entries.length > 0 || (await this.#readiness.wait(tap.descriptor, POLL.IN, quietMs))) continue;
+      if (isLedAway) break;
+      leadAway(address, linkName);
+      isLedAway = true;
     }
+    if (!isLedAway) leadAway(address, linkName);
     return { dropped: tap.lostFrames };
   }
 

@@ -13,13 +13,16 @@
  * again and is asked for again. The contents at the source do not change, so any answer is as good as any other.
  *
  * The kernel hands out faults before events that happened earlier, but refuses to put a page (EAGAIN) while an event
- * waits to be read: then events are read and what is to be put where is decided anew.
+ * waits to be read: then events are read and what is to be put where is decided anew. Where it finds no memory (ENOENT) it
+ * says that first: it may have been moved, by a thread that has not told it yet. Such pages are *doubtful*: missing again
+ * with the next event, and gone when none has come for a while.
  *
  * Pure: the kernel, the connections and the clock are ports.
  */
+import { defined } from '../base/assert.ts';
 import type { FaultMessage } from '../linux/userfaultfd.ts';
 import { FillOrder } from './fill-order.ts';
-import type { MissingPages } from './missing-pages.ts';
+import type { MissingPages, MissingRun } from './missing-pages.ts';
 import { PAGE_BYTES, type PageRun, pageOf } from './page-range.ts';
 import { type ServiceCounts, ServiceTimes } from './service-times.ts';
 
@@ -80,6 +83,8 @@ type Served = {
   readonly missing: MissingPages;
   /** Pages that threads wait for. */
   readonly waiting: Map<number, Waiting>;
+  /** Pages for which there was no memory. */
+  doubtful: (MissingRun & { readonly sinceMicros: number })[];
   /** Its space is not to be used any more. */
   hasEnded: boolean;
 };
@@ -88,6 +93,8 @@ type Arrival = { readonly purpose: Purpose; readonly source: number; readonly by
 
 /** So long after a fault more are likely, and the fill has only one request on its way. */
 const BUSY_MICROS = 2_000;
+/** A thread that has changed the memory of its process tells it within microseconds, unless it is kept from running. */
+const DOUBT_MICROS = 1_000_000;
 /** Zero pages that come along with one: reservations are touched in order. */
 const ZERO_CLUSTER = 16;
 
@@ -113,17 +120,18 @@ export class FaultService {
     this.#ports = ports;
     this.#options = { ...DEFAULT_OPTIONS, ...options };
     this.#order = new FillOrder(this.#options.likely);
-    this.#served = [{ space, missing, waiting: new Map(), hasEnded: false }];
+    this.#served = [makeServed(space, missing)];
   }
 
   /** Another space to serve: a child that an earlier service has had. */
   add(space: Space, missing: MissingPages): void {
-    this.#served.push({ space, missing, waiting: new Map(), hasEnded: false });
+    this.#served.push(makeServed(space, missing));
   }
 
   /** Nothing is missing. Threads may still touch memory that never had contents, until the spaces are closed. */
   get isComplete(): boolean {
-    return this.#deferred.length === 0 && this.#served.every(({ missing }) => missing.count === 0);
+    if (this.#deferred.length > 0) return false;
+    return this.#served.every(({ missing, doubtful }) => missing.count === 0 && doubtful.length === 0);
   }
 
   /** Every process has ended. */
@@ -158,7 +166,12 @@ export class FaultService {
   poll(): void {
     for (const served of this.#served) this.#read(served);
     this.#retry();
-    for (const served of this.#served) this.#serve(served);
+    for (const served of this.#served) {
+      this.#serve(served);
+      if (served.doubtful.length === 0) continue;
+      const oldest = this.#ports.nowMicros() - DOUBT_MICROS;
+      served.doubtful = served.doubtful.filter(({ sinceMicros }) => sinceMicros > oldest);
+    }
   }
 
   #read(served: Served): void {
@@ -168,6 +181,7 @@ export class FaultService {
 
   #take(served: Served, message: FaultMessage): void {
     const { missing, waiting, space } = served;
+    if (message.event !== 'fault') believe(served);
     switch (message.event) {
       case 'fault': {
         const page = pageOf(message.address);
@@ -177,12 +191,7 @@ export class FaultService {
         break;
       }
       case 'fork':
-        this.#served.push({
-          space: this.#ports.childSpace(message.descriptor, missing),
-          missing: missing.clone(),
-          waiting: new Map(),
-          hasEnded: false,
-        });
+        this.#served.push(makeServed(this.#ports.childSpace(message.descriptor, missing), missing.clone()));
         break;
       case 'remap': {
         const [from, to, count] = [pageOf(message.from), pageOf(message.to), pageOf(message.length)];
@@ -208,6 +217,7 @@ export class FaultService {
   #serve(served: Served): void {
     for (const [page, state] of served.waiting) {
       if (state.asked) continue;
+      if (served.doubtful.some((run) => run.page === page)) believe(served);
       const source = served.missing.sourceOf(page);
       if (source === undefined) this.#serveZero(served, page);
       else this.#askFor(served, page, source, state);
@@ -290,6 +300,9 @@ export class FaultService {
         missing.remove(at, at + put);
         this.#settle(served, at, put, purpose);
         done += put * PAGE_BYTES;
+      } else if (put === 'gone') {
+        this.#doubt(served, at);
+        done += PAGE_BYTES;
       } else {
         missing.remove(at, at + 1);
         if (waiting.delete(at)) space.wake(at, 1);
@@ -297,6 +310,14 @@ export class FaultService {
       }
     }
     return true;
+  }
+
+  #doubt({ space, missing, waiting, doubtful }: Served, page: number): void {
+    const source = defined(missing.sourceOf(page), 'the source of a missing page');
+    missing.remove(page, page + 1);
+    doubtful.push({ page, count: 1, source, sinceMicros: this.#ports.nowMicros() });
+    // Whoever waits asks again, should there be memory after all.
+    if (waiting.delete(page)) space.wake(page, 1);
   }
 
   /** Pages are there: whoever waited for them goes on. */
@@ -317,8 +338,14 @@ export class FaultService {
     served.hasEnded = true;
     this.#served = this.#served.filter((other) => other !== served);
     served.missing.remove(0, Number.MAX_SAFE_INTEGER);
+    served.doubtful = [];
     served.waiting.clear();
     this.#ports.ended(served.space);
+  }
+
+  /** What is missing of a space is to be told to a successor: that includes what is doubtful. */
+  believe(space: Space): void {
+    for (const served of this.#served) if (served.space === space) believe(served);
   }
 
   /** The process of a space has ended: nobody misses anything there. */
@@ -358,6 +385,16 @@ export class FaultService {
       for (const { count } of runs) this.#fillOnTheWay += count;
     }
   }
+}
+
+function makeServed(space: Space, missing: MissingPages): Served {
+  return { space, missing, waiting: new Map(), doubtful: [], hasEnded: false };
+}
+
+/** What was doubtful is missing: the process has it, or had it before an event that says where it has gone. */
+function believe(served: Served): void {
+  for (const run of served.doubtful) served.missing.add(run);
+  served.doubtful = [];
 }
 
 function anyUnasked(waiting: ReadonlyMap<number, Waiting>): boolean {

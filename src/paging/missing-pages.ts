@@ -164,6 +164,11 @@ export class MissingPages {
     if (run.shift !== 0) this.#moved += sign;
   }
 
+  /** Pages are missing after all. None of them may be missing already. */
+  add({ page, count, source }: MissingRun): void {
+    this.#replace(this.#find(page), 0, [{ start: page, end: page + count, shift: source - page, requested: false }]);
+  }
+
   /** The process has moved `count` pages from one place to another. What was missing there before is gone. */
   move(from: number, to: number, count: number): void {
     const moved = this.#cut(from, from + count);

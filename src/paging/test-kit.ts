@@ -27,6 +27,8 @@ export class FakeProcess implements Space {
   #events: Event[] = [];
   /** Calls that the kernel still refuses when an event has been read: the thread that caused it has not run yet. */
   #settling = 0;
+  /** Reads in which an event is not to be had yet. */
+  #untold = 1;
   readonly children: FakeProcess[] = [];
   ended = false;
 
@@ -125,8 +127,14 @@ export class FakeProcess implements Space {
         messages.push({ event: 'fault', address: addressOfPage(page), write: false, protected: false, tid: 0 });
         continue;
       }
+      // The memory has changed already, and the thread that changed it has not come to tell it.
+      if (this.#events.length > 0 && this.#untold > 0) {
+        this.#untold--;
+        break;
+      }
       const event = this.#events.shift();
       if (event === undefined) break;
+      this.#untold = this.#random(3);
       event.whenRead();
       this.#settling = this.#random(3);
       messages.push(event.message);
@@ -135,7 +143,6 @@ export class FakeProcess implements Space {
   }
 
   #refuses(): Refusal | undefined {
-    if (this.ended) return 'ended';
     if (this.#events.length > 0) return 'again';
     if (this.#settling === 0) return undefined;
     this.#settling--;
@@ -143,9 +150,12 @@ export class FakeProcess implements Space {
   }
 
   #put(page: number, count: number, contents: (index: number) => number): number | Refusal {
+    if (this.ended) return 'ended';
+    // The kernel looks for the area first, and only then whether an event waits.
+    if (Math.floor(page / AREA_PAGES) !== Math.floor((page + count - 1) / AREA_PAGES)) return 'gone';
+    if (!this.expected.has(page)) return 'gone';
     const refused = this.#refuses();
     if (refused !== undefined) return refused;
-    if (Math.floor(page / AREA_PAGES) !== Math.floor((page + count - 1) / AREA_PAGES)) return 'gone';
     let done = 0;
     const most = 1 + this.#random(count);
     for (; done < most; done++) {

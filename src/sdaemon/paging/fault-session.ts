@@ -107,7 +107,13 @@ export class FaultSession {
   }
 
   #space(descriptor: number, journal: string, missing: MissingPages): UserfaultSpace {
-    const space = new UserfaultSpace(descriptor, new EventJournal(journal, () => missing));
+    let begun: UserfaultSpace | undefined;
+    const whatIsMissing = (): MissingPages => {
+      if (begun !== undefined) this.#service.believe(begun);
+      return missing;
+    };
+    const space = new UserfaultSpace(descriptor, new EventJournal(journal, whatIsMissing));
+    begun = space;
     this.#spaces.set(space, journal);
     return space;
   }

@@ -55,6 +55,7 @@ export class SignalStop {
   stop(): void {
     this.begin();
     this.confirm();
+    this.secure();
   }
 
   /** Sends the signal: nobody can keep the process from stopping now, but it may run for some microseconds yet. */
@@ -67,9 +68,13 @@ export class SignalStop {
     }
   }
 
-  /** The rest of {@link stop}, behind {@link begin}. */
+  /** Behind {@link begin}: when it has returned no thread runs any more. */
   confirm(): void {
     this.#confirm();
+  }
+
+  /** Behind {@link confirm}: from now on nobody's SIGCONT lifts it. The kernel takes its time for it. */
+  secure(): void {
     this.#freezer?.freeze();
   }
 

@@ -36,11 +36,27 @@ export class Line<Outgoing extends Message, Incoming extends Message> {
   /** One caller at a time, but for those that have given up. */
   async receive(timeoutMs: number, awaited = 'a message'): Promise<Incoming> {
     const receiving = this.#receiving ?? this.#startReceiving(timeoutMs);
+    const message = await this.#await(receiving, timeoutMs, awaited);
+    this.#taken(receiving);
+    return message;
+  }
+
+  /**
+   * The same for a listener that may be told to stop while it waits: what comes then is left to whoever receives next.
+   * @returns undefined where it has been told to stop
+   */
+  async receiveUnless(stopped: () => boolean, timeoutMs: number, awaited: string): Promise<Incoming | undefined> {
+    const receiving = this.#receiving ?? this.#startReceiving(timeoutMs);
+    const message = await this.#await(receiving, timeoutMs, awaited);
+    if (stopped()) return undefined;
+    this.#taken(receiving);
+    return message;
+  }
+
+  async #await(receiving: Receiving<Incoming>, timeoutMs: number, awaited: string): Promise<Incoming> {
     try {
       const what = `waiting for ${awaited} from ${this.#peer}`;
-      const message = await within(this.#clock, timeoutMs, what, receiving.message, { signal: this.#signal });
-      this.#taken(receiving);
-      return message;
+      return await within(this.#clock, timeoutMs, what, receiving.message, { signal: this.#signal });
     } catch (error) {
       if (receiving.failure?.error === error) this.#taken(receiving);
       throw error;

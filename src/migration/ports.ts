@@ -49,6 +49,8 @@ export interface SourceProcess {
   stop(): void | Promise<void>;
   /** When it has answered, no thread runs any more. Behind {@link stop}. */
   confirmStop(): void | Promise<void>;
+  /** From now on nobody else can lift the stop. Behind {@link confirmStop}; it may take longer. */
+  secureStop(): void | Promise<void>;
   /** Of a process that was stopped by {@link stop}, or is about to be. */
   readonly stopped: StoppedProcess;
 }

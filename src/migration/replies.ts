@@ -35,6 +35,7 @@ export class Replies {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
+  /** What comes from now on is for whoever receives on the line next, also where this one waits for it already. */
   stop(): void {
     this.#stopped = true;
   }
@@ -54,9 +55,9 @@ export class Replies {
   async #listen(timeoutMs: number): Promise<void> {
     try {
       while (!this.#stopped) {
-        const message = await this.#line.receive(timeoutMs, this.ready === undefined ? 'READY' : 'REPORT');
-        // Somebody else waits for it too, and has got it.
-        if (this.#stopped) return;
+        const awaited = this.ready === undefined ? 'READY' : 'REPORT';
+        const message = await this.#line.receiveUnless(() => this.#stopped, timeoutMs, awaited);
+        if (message === undefined) return;
         if (message.type === 'READY' && this.ready === undefined) this.ready = message;
         else if (message.type === 'REPORT' && this.ready !== undefined) {
           this.report = message;

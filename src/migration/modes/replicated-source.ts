@@ -2,7 +2,7 @@
  * The process is copied at one moment and goes on; the copy is fed with what goes into the process, and compared with
  * what comes out of it, until it has caught up. Only then is the process stopped, and the log of both ended.
  */
-import { ComicranError } from '../../base/errors.ts';
+import { ComicranError, messageOf } from '../../base/errors.ts';
 import { BufferRing, totalLength } from '../chunks.ts';
 import { LogSender } from '../log-sender.ts';
 import type { LogCount } from '../ports.ts';
@@ -72,6 +72,10 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
       await log.pump(end);
       await line.send({ type: 'LOG_END', ...end }, deadlines.stepMs);
       phases.mark('told');
+      // The stop holds without it, as long as nobody sends SIGCONT.
+      await step(before, 'securing the stop', ports.process.secureStop()).catch((error: unknown) =>
+        phases.note(messageOf(error)),
+      );
       return end;
     };
     if (!before.outputRule) replies.stop();

@@ -177,6 +177,9 @@ export class Machine {
         this.#mayFail('confirmStop');
         await this.#world.clock.pause(201);
       },
+      secureStop: async () => {
+        await this.#world.work();
+      },
       stopped: this.stoppedProcess(),
     };
   }

@@ -34,9 +34,10 @@ export async function runDestinationJob(
     let restoring: Restoring | undefined;
     const isPaged = migration.mode === 'postcopy';
     const paged = new PagingFiles(job.stateDirectory, migration.id);
-    using fetched = isPaged
-      ? await FetchedProcess.open({
+    const fetched = isPaged
+      ? new FetchedProcess({
           ...{ stateDirectory: job.stateDirectory, sandbox: migration.sandbox, files: paged, client: world.paging },
+          keeper: world.keeper,
           listen: { ...listen, port: listener.port },
           process: () => defined(restoring, 'a process that is being built'),
           note: (text) => world.post({ type: 'note', text }),

@@ -4,6 +4,7 @@ import { Cleanup } from '../../base/cleanup.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { signalWake } from '../../linux/wake.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { Keeper } from '../paging/keeper.ts';
 import type { PagingPort, PagingThread } from '../paging/paging.ts';
 import { carry, uncarry } from './carried-error.ts';
 import type { Fault } from './faults.ts';
@@ -19,6 +20,8 @@ export type JobCalls = {
   readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly give?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
   readonly lead?: () => Promise<void>;
+  /** Where the destination's process runs: its jailor. */
+  readonly keeper?: Keeper;
   readonly signal?: AbortSignal;
   /** What is worth a line in the log. */
   readonly onNote?: (text: string) => void;
@@ -108,6 +111,12 @@ export class Engine {
         case 'lead':
           void answer(message.id, () => calls.lead?.().then(() => undefined));
           break;
+        case 'keep':
+          void answer(message.id, () => calls.keeper?.keep(message.name, message.descriptor).then(() => undefined));
+          break;
+        case 'drop':
+          void answer(message.id, () => calls.keeper?.drop(message.name).then(() => undefined));
+          break;
         case 'ended':
           resolve(message.outcome);
           break;
@@ -120,7 +129,7 @@ export class Engine {
     const answer = async (id: number, ask: () => Promise<OwnershipRecord | undefined> | undefined): Promise<void> => {
       try {
         const asked = ask();
-        if (asked === undefined) throw new Error('this job may not change who owns');
+        if (asked === undefined) throw new Error('this job may not ask for that');
         worker.post({ type: 'record', id, record: await asked });
       } catch (thrown) {
         worker.post({ type: 'no-record', id, error: carry(thrown) });

@@ -161,6 +161,7 @@ export class Incoming {
       {
         onListening: listening.resolve,
         onRunning: (hostPid, epoch) => void arrive(hostPid, epoch),
+        keeper: jail,
         signal: controller.signal,
         onNote: (text) => log(`${migration.sandbox}: ${text}`),
         ...ownershipOver(this.#world, migration),

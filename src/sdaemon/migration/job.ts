@@ -120,11 +120,14 @@ export type WorkerData = { readonly fault: Fault | undefined; readonly paging: P
 export type ToWorker =
   | { readonly type: 'job'; readonly job: Job }
   | { readonly type: 'abort' }
-  /** Answer to a `take` or a `give`; to a `lead`, without a record. */
+  /** Answer to a `take` or a `give`; to a `lead`, a `keep` or a `drop`, without a record. */
   | { readonly type: 'record'; readonly id: number; readonly record: OwnershipRecord | undefined }
   | { readonly type: 'no-record'; readonly id: number; readonly error: CarriedError };
 
 export type FromWorker =
+  /** Asks the main thread, which is connected to jailor, to have a descriptor kept there, or not any more. */
+  | { readonly type: 'keep'; readonly id: number; readonly name: string; readonly descriptor: number }
+  | { readonly type: 'drop'; readonly id: number; readonly name: string }
   /** `wake`: a descriptor (linux/wake.ts) to signal behind each message. */
   | { readonly type: 'ready'; readonly wake: number }
   | { readonly type: 'listening'; readonly port: number }

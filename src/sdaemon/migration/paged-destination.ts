@@ -1,12 +1,12 @@
 /** The destination of a `postcopy` migration: what is missing of its process is fetched by the paging thread. */
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { ipv4Bytes, ipv4Text } from '../../base/ipv4.ts';
-import { ControlClient } from '../../jailor/index.ts';
+import { findSandboxState } from '../../jailor/index.ts';
 import type { DestinationPaging, Fill, FillCounts, PageRange, PageServer } from '../../migration/ports.ts';
 import { pageRuns } from '../../paging/page-range.ts';
 import type { ServiceCounts } from '../../paging/service-times.ts';
 import type { PageServerAddress } from '../paging/fault-session.ts';
-import { takeKept } from '../paging/keeper.ts';
+import { type Keeper, takeKept } from '../paging/keeper.ts';
 import type { Paging, PagingClient, PagingOptions } from '../paging/paging.ts';
 import type { ChannelAddress } from './job.ts';
 import type { PagingFiles } from './paging-note.ts';
@@ -23,6 +23,8 @@ export type FetchedProcessOptions = {
   readonly sandbox: string;
   readonly files: PagingFiles;
   readonly client: PagingClient;
+  /** The jailor of the sandbox. */
+  readonly keeper: Keeper;
   /** Where the source finds this side; a daemon that starts again listens there. */
   readonly listen: ChannelAddress;
   readonly process: () => LazyProcess;
@@ -32,18 +34,11 @@ export type FetchedProcessOptions = {
 export class FetchedProcess implements DestinationPaging {
   readonly #options: FetchedProcessOptions;
   readonly #ended = Promise.withResolvers<FillCounts>();
-  readonly #jailor: ControlClient;
   #paging: Paging | undefined;
   #missingBytes = 0n;
 
-  /** Connects to the jailor of the sandbox, which is to keep the userfaultfd. @throws ComicranError sandbox.not-running */
-  static async open(options: FetchedProcessOptions): Promise<FetchedProcess> {
-    return new FetchedProcess(options, await ControlClient.connect(options.stateDirectory, options.sandbox));
-  }
-
-  private constructor(options: FetchedProcessOptions, jailor: ControlClient) {
+  constructor(options: FetchedProcessOptions) {
     this.#options = options;
-    this.#jailor = jailor;
     this.#ended.promise.catch(() => undefined);
   }
 
@@ -67,9 +62,11 @@ export class FetchedProcess implements DestinationPaging {
   }
 
   async adopt(): Promise<Fill> {
-    const { files, client, process } = this.#options;
+    const { files, client, process, stateDirectory, sandbox } = this.#options;
     const pages = files.read()?.pages;
-    const kept = takeKept(await this.#jailor.status(), files.missing);
+    const state = findSandboxState(stateDirectory, sandbox);
+    if (state === undefined) throw new ComicranError('process.gone', `there is no sandbox '${sandbox}'`);
+    const kept = takeKept(state, files.missing);
     // Whoever kept it has closed it when nothing was missing any more.
     if (kept === undefined) this.#ended.resolve(NOTHING);
     else {
@@ -81,13 +78,9 @@ export class FetchedProcess implements DestinationPaging {
   }
 
   #paged(server: PageServerAddress, pid: number): Omit<PagingOptions, 'missing' | 'userfault'> {
-    const { files, note } = this.#options;
+    const { files, keeper, note } = this.#options;
     return {
-      ...{ server, pid, journal: files.missing },
-      keeper: {
-        keep: async (name, descriptor) => void (await this.#jailor.keep(name, descriptor)),
-        drop: async (name) => void (await this.#jailor.drop(name)),
-      },
+      ...{ server, pid, journal: files.missing, keeper },
       onDone: (counts) => this.#ended.resolve(fillCounts(counts)),
       onEnded: () => this.#ended.resolve(NOTHING),
       onFailure: (error) => this.#ended.reject(error),
@@ -106,10 +99,6 @@ export class FetchedProcess implements DestinationPaging {
   async abandon(): Promise<void> {
     await this.#paging?.close();
     this.#ended.resolve(NOTHING);
-  }
-
-  [Symbol.dispose](): void {
-    this.#jailor.close();
   }
 }
 

@@ -102,14 +102,21 @@ function pagedOf({ stateDirectory, entry }: Recover, world: JobWorld) {
 }
 
 /** What is missing of a process that an earlier daemon has built. */
-function fetch(job: Recover, world: JobWorld, pid: number, listen: ChannelAddress): Promise<FetchedProcess> {
+function fetch(job: Recover, world: JobWorld, pid: number, listen: ChannelAddress): FetchedProcess {
   const { paged, note } = pagedOf(job, world);
   const takeUserfault = (): never => {
     throw new ComicranError('process.gone', 'a process of an earlier daemon is not built any more');
   };
-  return FetchedProcess.open({
+  return new FetchedProcess({
     ...{ stateDirectory: job.stateDirectory, sandbox: job.entry.migration.sandbox },
-    ...{ files: paged, client: world.paging, listen, note, process: () => ({ pid, takeUserfault }) },
+    ...{
+      files: paged,
+      client: world.paging,
+      keeper: world.keeper,
+      listen,
+      note,
+      process: () => ({ pid, takeUserfault }),
+    },
   });
 }
 
@@ -153,7 +160,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
   const listen = paged.read()?.listen;
   using listener =
     listen === undefined ? undefined : new SourceListener(listen.address, listen.key, world.readiness, listen.port);
-  const fetched = listen === undefined || hostPid === undefined ? undefined : await fetch(job, world, hostPid, listen);
+  const fetched = listen === undefined || hostPid === undefined ? undefined : fetch(job, world, hostPid, listen);
   const process = leftProcess(job);
   const recovery = await recoverDestination(
     {
@@ -182,7 +189,6 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
       onRunning: (epoch) => world.post({ type: 'running', hostPid: hostPid ?? 0, epoch }),
     },
   );
-  fetched?.[Symbol.dispose]();
   if (recovery.outcome !== 'halted') paged.remove();
   if (recovery.outcome === 'discarded' && untilAdopted.isOver) journal.clear(entry.migration.id);
   return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };

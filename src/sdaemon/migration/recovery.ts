@@ -83,6 +83,7 @@ async function recoverOne(
     {
       ...ownershipOver(world, entry.migration),
       onNote: (text) => log(`${sandbox}: ${text}`),
+      ...(jail === undefined ? {} : { keeper: jail }),
       onRunning: () => early.resolve('runs here'),
       onProgress: ({ phase }) => (phase === 'fill' ? early.resolve('runs there') : undefined),
     },

@@ -24,7 +24,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
   const paged = new PagingFiles(job.stateDirectory, migration.id);
   try {
     const group = job.cgroup === null ? {} : { cgroup: job.cgroup };
-    using source = openSource(hostPid, { facts: world.facts, files: world.files, inherited, ...group });
+    using tracing = new DisposableStack();
+    const source = tracing.use(openSource(hostPid, { facts: world.facts, files: world.files, inherited, ...group }));
     const { readiness } = world;
     const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
@@ -68,7 +69,9 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });
     journal.forgetNote(migration.id);
-    if (isPaged && outcome.outcome !== 'halted') paged.remove();
+    // To let go of a process that must not run would let it run.
+    if (outcome.outcome === 'halted') tracing.move();
+    else if (isPaged) paged.remove();
     return sourceOutcome(outcome);
   } catch (thrown) {
     // Only what comes before the role can throw: the process has not been touched.

@@ -9,6 +9,7 @@ import { type KernelFacts, probeKernel } from '../../linux/kernel-facts.ts';
 import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import type { Keeper } from '../paging/keeper.ts';
 import { PagingClient } from '../paging/paging.ts';
 import { Readiness } from '../readiness.ts';
 import { QuickOwnership } from '../record/quick-ownership.ts';
@@ -33,6 +34,7 @@ export type JobWorld = {
   /** Files that the engine has looked at: most are the same from one migration to the next. */
   readonly files: FileLooks;
   readonly paging: PagingClient;
+  readonly keeper: Keeper;
 };
 
 type Pending = PromiseWithResolvers<OwnershipRecord | undefined>;
@@ -49,7 +51,7 @@ function serveJobs(port: MessagePort): void {
   const asked = new Map<number, Pending>();
   const data = workerData as WorkerData;
   const faults = new FaultTrigger(data.fault);
-  const paging = new PagingClient(data.paging);
+  const paging = new PagingClient(data.paging, wake);
   const facts = probeKernel();
   const files = new FileLooks();
   const post = (message: FromWorker): void => port.postMessage(message);
@@ -69,12 +71,20 @@ function serveJobs(port: MessagePort): void {
       await ask((id) => ({ type: 'lead', id }));
     },
   };
+  const keeper: Keeper = {
+    async keep(name, descriptor) {
+      await ask((id) => ({ type: 'keep', id, name, descriptor }));
+    },
+    async drop(name) {
+      await ask((id) => ({ type: 'drop', id, name }));
+    },
+  };
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
     const note = (reason: string): void => post({ type: 'note', text: `asks the sdn in the ordinary way: ${reason}` });
     using quick = new QuickOwnership(job.record, readiness, ownership, note);
     try {
-      const world = { ownership: quick, signal: abort.signal, post, readiness, faults, facts, files, paging };
+      const world = { ownership: quick, signal: abort.signal, post, readiness, faults, facts, files, paging, keeper };
       post({ type: 'ended', outcome: await runJob(job, world) });
     } catch (thrown) {
       post({ type: 'broken', error: carry(thrown) });

@@ -58,5 +58,8 @@ export type FromPaging = { readonly id: number; readonly event: PagingEvent };
 /** The first message of the thread: what to signal behind each message to it (linux/wake.ts). */
 export type PagingReady = { readonly type: 'ready'; readonly wake: number };
 
+/** Of the thread that uses a port: what to signal behind each event. */
+export type SetWake = { readonly type: 'wake'; readonly wake: number };
+
 /** To the thread itself: a port for another thread that will use it. */
 export type AddPort = { readonly type: 'port'; readonly port: MessagePort };

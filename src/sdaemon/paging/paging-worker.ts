@@ -2,7 +2,7 @@
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { defined, unreachable } from '../../base/assert.ts';
 import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
-import { openWake } from '../../linux/wake.ts';
+import { openWake, signalWake } from '../../linux/wake.ts';
 import { ProcessPages } from '../../paging/page-reader.ts';
 import { carry } from '../migration/carried-error.ts';
 import { Readiness } from '../readiness.ts';
@@ -13,6 +13,7 @@ import type {
   FromPaging,
   PagingEvent,
   PagingReady,
+  SetWake,
   StartFaults,
   StartPages,
   ToPaging,
@@ -30,12 +31,19 @@ function servePaging(parent: MessagePort): void {
   hurry();
   const listen = (port: MessagePort): void => {
     const sessions = new Map<number, Session>();
-    port.on('message', (message: ToPaging | AddPort) => {
-      if ('type' in message) listen(message.port);
-      else
-        carryOut(message, sessions, readiness, (event) =>
-          port.postMessage({ id: message.id, event } satisfies FromPaging),
-        );
+    let listenersWake = -1;
+    port.on('message', (message: ToPaging | AddPort | SetWake) => {
+      if (!('type' in message))
+        carryOut(message, sessions, readiness, (event) => {
+          port.postMessage({ id: message.id, event } satisfies FromPaging);
+          if (listenersWake >= 0) signalWake(listenersWake);
+        });
+      else if (message.type === 'port') listen(message.port);
+      else listenersWake = message.wake;
+    });
+    // Its number may be another descriptor's from then on.
+    port.on('close', () => {
+      listenersWake = -1;
     });
     // A port of a thread that has ended: its sessions go on for whoever adopts them, as after a kill.
     port.unref();

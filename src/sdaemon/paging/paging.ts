@@ -17,7 +17,7 @@ import type { ServiceCounts } from '../../paging/service-times.ts';
 import { uncarry } from '../migration/carried-error.ts';
 import type { KeptSpace, PageServerAddress } from './fault-session.ts';
 import type { Keeper } from './keeper.ts';
-import type { FromPaging, PagingEvent, PagingReady, SessionCounts, ToPaging } from './paging-messages.ts';
+import type { FromPaging, PagingEvent, PagingReady, SessionCounts, SetWake, ToPaging } from './paging-messages.ts';
 
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? './paging-worker.ts' : './paging-worker.js', import.meta.url);
 const DROP_PAUSE_MS = 200;
@@ -108,9 +108,11 @@ export class PagingClient {
   readonly #listeners = new Map<number, (event: PagingEvent) => void>();
   #nextId = 1;
 
-  constructor({ port, wake }: PagingPort) {
+  /** @param ownWake of a thread that blocks in poll(2): signalled behind each event, so that it need not wait for it. */
+  constructor({ port, wake }: PagingPort, ownWake = -1) {
     this.#port = port;
     this.#wake = wake;
+    if (ownWake >= 0) port.postMessage({ type: 'wake', wake: ownWake } satisfies SetWake);
     port.on('message', ({ id, event }: FromPaging) => this.#listeners.get(id)?.(event));
     port.unref();
   }

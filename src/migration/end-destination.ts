@@ -42,6 +42,7 @@ export async function endOwned(context: DestinationAfter, ending: Ending, leftov
   const { ports, migration, deadlines, phases } = context;
   const { epoch, fill, passDirectly, onRunning } = ending;
   const runningMicros = ports.clock.nowMicros();
+  fill?.fetchAll();
   phases.enter('hand-over');
   const intake = new Intake(context, leftovers);
   if (ending.line === undefined) intake.forget();

@@ -291,6 +291,8 @@ export interface DestinationPaging {
 
 /** The rest of a process's memory on its way. */
 export interface Fill {
+  /** The process runs: what nobody waits for is fetched as well. Until then it would only be in the way. */
+  fetchAll(): void;
   /**
    * Resolves when nothing is missing any more, or the process has ended, and nobody listens for faults.
    * @throws ComicranError: what is missing will not come, such as process.gone; the process waits for it.

@@ -117,7 +117,8 @@ for (const side of ['source', 'destination'] as const)
     test(`the ${side} dies at every call${silently ? ', and its machine says nothing' : ''}: one instance, its memory whole`, async () => {
       const all = deathsOf(side);
       assert.ok(all.length > 60, `${all.length} ways to die`);
-      for (const death of all) {
+      // Silence is found out by deadlines, which takes long to play.
+      for (const death of silently ? all.filter((_, index) => index % 5 === 0) : all) {
         try {
           await run({ ...small, deaths: { [side]: [death] }, silently });
         } catch (error) {
@@ -134,7 +135,7 @@ test('a daemon that dies while pages are missing, and again: the next one goes o
   };
   for (const side of ['source', 'destination'] as const)
     for (const call of behind(side, side === 'source' ? 'packets.drain' : 'restoring.run'))
-      for (const again of [1, 3, 6]) {
+      for (const again of [2, 5]) {
         const deaths = {
           [side]: [
             { call, moment: 'after' as const },
@@ -160,7 +161,7 @@ for (const how of ['cut', 'stall'] as const)
       const bytesOf = good.world.connections[0]!.bytes();
       const total = direction === 'to-source' ? bytesOf.toSource : bytesOf.toDestination;
       const outcomes = new Set<string | undefined>();
-      const fine = how === 'cut' ? 4 : 7;
+      const fine = how === 'cut' ? 9 : 13;
       const stride = (bytes: number): number => (bytes > 400 && bytes < total - 400 ? 211 : fine);
       for (let bytes = 0; bytes < total; bytes += stride(bytes)) {
         const at: Break = { direction, bytes, how };

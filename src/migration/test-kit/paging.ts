@@ -29,6 +29,7 @@ export class FakeFill implements Fill {
   readonly #isThere: () => boolean;
   readonly #onPage: () => void;
   readonly #end = Promise.withResolvers<FillCounts>();
+  #all = false;
   #faults = 0;
   #faultedPages = 0;
   #filledPages = 0;
@@ -48,6 +49,10 @@ export class FakeFill implements Fill {
     return this.#end.promise;
   }
 
+  fetchAll(): void {
+    this.#all = true;
+  }
+
   missingPages(): number {
     return this.#process.missing.size;
   }
@@ -58,6 +63,10 @@ export class FakeFill implements Fill {
       const { awaited } = this.#process;
       const isFault = awaited !== undefined && missing.has(awaited);
       const page = isFault ? awaited : Math.min(...missing);
+      if (!isFault && !this.#all) {
+        await this.#world.clock.pause(500);
+        continue;
+      }
       await this.#world.clock.pause(this.#world.random.between(20, this.#world.pageMicros));
       const served = this.#world.source.servedPage(page);
       if (this.#life.dead || !this.#isThere()) break;

@@ -57,6 +57,7 @@ export class FetchedProcess implements DestinationPaging {
       ...options,
       userfault: process().takeUserfault(),
       missing: pageRuns(missing),
+      fillsLater: true,
     });
     return this.#fill();
   }
@@ -90,6 +91,7 @@ export class FetchedProcess implements DestinationPaging {
 
   #fill(): Fill {
     return {
+      fetchAll: () => this.#paging?.fill(),
       filled: () => this.#ended.promise,
       missingPages: async () => (await this.#paging?.counts())?.missingPages ?? 0,
     };

@@ -35,6 +35,8 @@ export type FaultSessionOptions = {
   readonly journal: string;
   /** What is missing at the start; undefined: it stands in the journal of an earlier session, which was killed. */
   readonly missing: readonly PageRun[] | undefined;
+  /** Only what somebody waits for is fetched, until {@link FaultSession.fill}. */
+  readonly fillsLater?: boolean;
   /** Of an earlier session: children of the process. */
   readonly children?: readonly KeptSpace[];
   readonly service?: Partial<FaultServiceOptions>;
@@ -81,12 +83,14 @@ export class FaultSession {
   #closed = false;
   #refused = false;
   #complete = false;
+  #fills: boolean;
 
   constructor(options: FaultSessionOptions, calls: FaultSessionCalls, readiness: Readiness) {
     this.#options = options;
     this.#calls = calls;
     this.#readiness = readiness;
     this.#server = options.server;
+    this.#fills = options.fillsLater !== true;
     this.#pidfd = options.pid === undefined ? -1 : openPidfd(options.pid);
     const ports = {
       ask: (purpose: Purpose, runs: readonly PageRun[]) => this.#send(purpose, { type: 'WANT', runs }),
@@ -146,6 +150,13 @@ export class FaultSession {
 
   counts(): ServiceCounts & { readonly missingPages: number } {
     return { ...this.#service.counts(), missingPages: this.#service.missingPages };
+  }
+
+  /** What nobody waits for is fetched as well, from now on. */
+  fill(): void {
+    this.#fills = true;
+    // The thread may be waiting for what this session waits for.
+    this.#readiness.forget(this.#own.descriptor);
   }
 
   /** The page server is somewhere else now: another daemon has taken it over. */
@@ -208,7 +219,7 @@ export class FaultSession {
     busy = this.#receive('faults', Number.POSITIVE_INFINITY) || busy;
     // One at a time: in between somebody may have begun to wait.
     busy = this.#receive('fill', 1) || busy;
-    this.#service.fill();
+    if (this.#fills) this.#service.fill();
     for (const purpose of PURPOSES) this.#onLine(purpose, (line) => line.flush());
     if (!this.#complete && this.#service.isComplete && !this.#service.hasEnded) {
       this.#complete = true;

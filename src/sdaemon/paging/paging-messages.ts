@@ -16,6 +16,7 @@ export type StartFaults = {
   readonly missing: readonly PageRun[] | undefined;
   readonly children: readonly KeptSpace[];
   readonly service: Partial<FaultServiceOptions>;
+  readonly fillsLater: boolean;
 };
 
 export type StartPages = {
@@ -31,7 +32,7 @@ export type ToPaging = {
     | StartFaults
     | StartPages
     | { readonly type: 'redirect'; readonly server: PageServerAddress }
-    | { readonly type: 'counts' | 'close' };
+    | { readonly type: 'fill' | 'counts' | 'close' };
 };
 
 export type SessionCounts = (ServiceCounts & { readonly missingPages: number }) | Readonly<ServedPages>;

@@ -71,6 +71,9 @@ function carryOut({ id, command }: ToPaging, sessions: Map<number, Session>, rea
     case 'redirect':
       if (session instanceof FaultSession) session.redirect(command.server);
       break;
+    case 'fill':
+      if (session instanceof FaultSession) session.fill();
+      break;
     case 'counts':
       if (session !== undefined) tell({ type: 'counts', counts: session.counts() });
       break;

@@ -77,6 +77,8 @@ export type PagingOptions = {
   /** Keeps the userfaultfds should this program be killed; undefined: nobody does. */
   readonly keeper?: Keeper;
   readonly service?: Partial<FaultServiceOptions>;
+  /** Only what somebody waits for is fetched, until {@link Paging.fill}. */
+  readonly fillsLater?: boolean;
   /** Everything is in, and the userfaultfds are closed everywhere. */
   readonly onDone: (counts: ServiceCounts) => void;
   /**
@@ -248,13 +250,18 @@ export class Paging extends Session<ServiceCounts & { readonly missingPages: num
     super(session);
     this.#options = options;
     this.#kept = new Set([options.journal, ...children.map(({ journal }) => journal)]);
-    const { server, userfault, pid, journal, service = {} } = options;
-    this.tell({ type: 'faults', server, userfault, pid, journal, missing, children, service });
+    const { server, userfault, pid, journal, service = {}, fillsLater = false } = options;
+    this.tell({ type: 'faults', server, userfault, pid, journal, missing, children, service, fillsLater });
   }
 
   /** Resolves when it serves; rejects where it cannot. */
   get started(): Promise<void> {
     return this.#started.promise;
+  }
+
+  /** What nobody waits for is fetched as well, from now on. */
+  fill(): void {
+    this.tell({ type: 'fill' });
   }
 
   /** The page server is somewhere else now. */

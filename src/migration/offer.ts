@@ -126,7 +126,8 @@ async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): 
 
 /** How long the destination is waited for; after that the process goes, or, where its memory is needed, is kept for an operator. */
 function patienceMs({ migration, stage }: SourceEntry, { confirmMs, fillMs, handOverMs }: Deadlines): number {
-  if (migration.mode === 'replicated') return confirmMs;
+  // At `given` it was heard to run; what was left to be handed over has died with the daemon that watched.
+  if (migration.mode === 'replicated') return stage === 'given' ? handOverMs : confirmMs;
   return migration.mode === 'postcopy' && stage !== 'filled' ? fillMs : handOverMs;
 }
 

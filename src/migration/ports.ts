@@ -280,9 +280,8 @@ export type BeginOptions = {
 /** Brings pages that are missing into a process that runs. */
 export interface DestinationPaging {
   /**
-   * Begins to fetch what is missing of the process that is being built. When it has answered, the process may be finished,
-   * and should this program end, whoever touches a missing page waits for the next one to {@link adopt} the process.
-   * It ends when the process is destroyed.
+   * Begins to fetch what is missing of the process that is being built, which may be finished then. It ends when the process
+   * is destroyed.
    */
   start(missing: readonly PageRange[], server: PageServer): Promise<Fill>;
   /** Goes on where an earlier run of this program ended. */
@@ -291,6 +290,11 @@ export interface DestinationPaging {
 
 /** The rest of a process's memory on its way. */
 export interface Fill {
+  /**
+   * Resolves when the end of this program would not make zeros of what is missing: whoever touches it waits for the next one
+   * to {@link DestinationPaging.adopt} the process. Before that the process must not come to own.
+   */
+  secured(): Promise<void>;
   /** The process runs: what nobody waits for is fetched as well. Until then it would only be in the way. */
   fetchAll(): void;
   /**

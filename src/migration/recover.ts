@@ -182,6 +182,7 @@ export async function recoverDestination(
 /** A process that misses nothing, and may not have told its source. */
 const WHOLE: Fill = {
   filled: async () => ({ faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0 }),
+  secured: async () => undefined,
   fetchAll: () => undefined,
   missingPages: () => 0,
 };

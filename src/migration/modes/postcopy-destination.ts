@@ -18,7 +18,6 @@ export const receivePostcopy: DestinationMode['receive'] = async (before) => {
       if (message.type === 'MISSING') missing.push(...message.ranges);
       return message.type === 'MISSING';
     },
-    // From finish on the process outlives this program, and so must what is missing of it.
     async complete() {
       const starting = ports.paging.start(missing, server);
       fill = await within(ports.clock, deadlines.stepMs, 'beginning to fetch its memory', starting, { signal });
@@ -26,5 +25,7 @@ export const receivePostcopy: DestinationMode['receive'] = async (before) => {
   });
   if (fill === undefined) throw new ComicranError('peer.protocol', 'a process without an end');
   const take = await exchangeReady(before, ready);
+  // It has had the time of the exchange for it.
+  await within(ports.clock, deadlines.stepMs, 'securing what is missing of its memory', fill.secured(), { signal });
   return { ...{ process, take, fill, passDirectly: false }, open: () => openAtOnce(process) };
 };

@@ -286,7 +286,6 @@ export class Machine {
         const process = this.#there();
         for (const page of pagesIn(missing)) process.missing.add(page);
         await this.#world.work();
-        if (!life.dead) process.isKept = true;
         return fill(process);
       },
       adopt: async () => {

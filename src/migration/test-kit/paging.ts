@@ -20,6 +20,8 @@ export type PagedProcess = {
   readonly missing: Set<number>;
   /** The page that it waits for. */
   awaited: number | undefined;
+  /** Somebody who outlives the daemon hears of those who touch a missing page. */
+  isKept: boolean;
 };
 
 export class FakeFill implements Fill {
@@ -47,6 +49,11 @@ export class FakeFill implements Fill {
 
   filled(): Promise<FillCounts> {
     return this.#end.promise;
+  }
+
+  async secured(): Promise<void> {
+    await this.#world.work();
+    if (!this.#life.dead) this.#process.isKept = true;
   }
 
   fetchAll(): void {

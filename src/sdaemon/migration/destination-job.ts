@@ -47,6 +47,7 @@ export async function runDestinationJob(
       const built = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files, lazy });
       restoring = built;
       hostPid = built.pid;
+      if (lazy) fetched?.keep(built.userfault);
       /** Runs, and may still be ended. */
       let isSilent = false;
       return {

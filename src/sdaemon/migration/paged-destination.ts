@@ -34,8 +34,11 @@ export type FetchedProcessOptions = {
 export class FetchedProcess implements DestinationPaging {
   readonly #options: FetchedProcessOptions;
   readonly #ended = Promise.withResolvers<FillCounts>();
-  #paging: Paging | undefined;
+  #starting: Promise<Paging> | undefined;
   #missingBytes = 0n;
+  /** The jailor has the userfaultfd, and the next daemon will find what it needs. */
+  #secured: Promise<unknown> = Promise.resolve();
+  #keeping: Promise<void> | undefined;
 
   constructor(options: FetchedProcessOptions) {
     this.#options = options;
@@ -47,18 +50,24 @@ export class FetchedProcess implements DestinationPaging {
     return this.#missingBytes;
   }
 
+  /** As soon as there is a userfaultfd: a third program has to have its turn for it. */
+  keep(userfault: number): void {
+    const { keeper, files } = this.#options;
+    this.#keeping = keeper.keep(files.missing, userfault);
+    this.#keeping.catch(() => undefined);
+  }
+
   async start(missing: readonly PageRange[], { address, port, key }: PageServer): Promise<Fill> {
     const { files, client, process, listen } = this.#options;
-    files.write({ pages: { address: ipv4Text(address), port, key }, listen });
+    const noted = files.write({ pages: { address: ipv4Text(address), port, key }, listen });
     this.#missingBytes = missing.reduce((sum, { length }) => sum + BigInt(length), 0n);
     const { pid } = process();
     const options = this.#paged({ address: Buffer.from(address), port, key }, pid);
-    this.#paging = await client.startPaging({
-      ...options,
-      userfault: process().takeUserfault(),
-      missing: pageRuns(missing),
-      fillsLater: true,
-    });
+    const userfault = process().takeUserfault();
+    this.#starting = client.startPaging({ ...options, userfault, missing: pageRuns(missing), fillsLater: true });
+    // Nobody waits for it here: the process can be finished meanwhile.
+    this.#secured = Promise.all([noted, this.#starting, this.#keeping]);
+    this.#secured.catch(() => undefined);
     return this.#fill();
   }
 
@@ -73,7 +82,7 @@ export class FetchedProcess implements DestinationPaging {
     else {
       if (pages === undefined) throw new ComicranError('migration.journal', 'it is not known where its pages are');
       const server = { address: Buffer.from(ipv4Bytes(pages.address)), port: pages.port, key: pages.key };
-      this.#paging = await client.adoptPaging({ ...this.#paged(server, process().pid), ...kept });
+      this.#starting = client.adoptPaging({ ...this.#paged(server, process().pid), ...kept });
     }
     return this.#fill();
   }
@@ -81,7 +90,16 @@ export class FetchedProcess implements DestinationPaging {
   #paged(server: PageServerAddress, pid: number): Omit<PagingOptions, 'missing' | 'userfault'> {
     const { files, keeper, note } = this.#options;
     return {
-      ...{ server, pid, journal: files.missing, keeper },
+      ...{ server, pid, journal: files.missing },
+      keeper: {
+        keep: async (name, descriptor) => {
+          if (name !== files.missing) await keeper.keep(name, descriptor);
+        },
+        drop: async (name) => {
+          await this.#keeping?.catch(() => undefined);
+          await keeper.drop(name);
+        },
+      },
       onDone: (counts) => this.#ended.resolve(fillCounts(counts)),
       onEnded: () => this.#ended.resolve(NOTHING),
       onFailure: (error) => this.#ended.reject(error),
@@ -91,15 +109,17 @@ export class FetchedProcess implements DestinationPaging {
 
   #fill(): Fill {
     return {
-      fetchAll: () => this.#paging?.fill(),
+      secured: async () => void (await this.#secured),
+      fetchAll: () => void this.#starting?.then((paging) => paging.fill()).catch(() => undefined),
       filled: () => this.#ended.promise,
-      missingPages: async () => (await this.#paging?.counts())?.missingPages ?? 0,
+      missingPages: async () => (await (await this.#starting)?.counts())?.missingPages ?? 0,
     };
   }
 
   /** The process is destroyed: nothing is fetched any more. */
   async abandon(): Promise<void> {
-    await this.#paging?.close();
+    const paging = await this.#starting?.catch(() => undefined);
+    await paging?.close();
     this.#ended.resolve(NOTHING);
   }
 }

@@ -1,5 +1,6 @@
 /** What a daemon that starts again needs to go on with a `postcopy` migration: where pages are to be had, and under which key. */
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChannelAddress } from './job.ts';
 import { safeName } from './journal-files.ts';
@@ -26,11 +27,16 @@ export class PagingFiles {
     return `${this.#base}.missing`;
   }
 
-  write({ pages, listen }: PagingNote): void {
-    const next = `${this.#path}.next`;
+  write({ pages, listen }: PagingNote): Promise<void> {
     const text: NoteText = { pages: toText(pages), ...(listen === undefined ? {} : { listen: toText(listen) }) };
-    writeFileSync(next, `${JSON.stringify(text)}\n`, { mode: 0o600 });
-    renameSync(next, this.#path);
+    return this.#put(`${JSON.stringify(text)}\n`);
+  }
+
+  /** Beside whatever else this thread does: a process may be standing still. */
+  async #put(text: string): Promise<void> {
+    const next = `${this.#path}.next`;
+    await writeFile(next, text, { mode: 0o600 });
+    await rename(next, this.#path);
   }
 
   read(): PagingNote | undefined {

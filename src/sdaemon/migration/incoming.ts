@@ -53,7 +53,8 @@ export class Incoming {
     const id = config.id;
     checkName(id);
     checkPlatform(parsePlatform(request.platformJson), platformOf(this.#world.facts));
-    checkMemory(config, Number(request.memoryBytes));
+    // What is copied while it runs is kept until the process is built: it is here twice for a moment.
+    checkMemory(config, Number(request.memoryBytes) * (request.mode === 'precopy' ? 2 : 1));
     const mode = MODES.find((name) => name === request.mode);
     if (mode === undefined)
       throw new ComicranError('migration.refused', `${vm} does not know the mode '${request.mode}'`);

@@ -69,6 +69,7 @@ export class PageFinder {
       // What the kernel says of where it ended may lie before what it has reported (seen in 6.18 with over 512 regions).
       const last = this.#regions.readBigUInt64LE((REGIONS - 1) * REGION_BYTES + 8);
       const walked = argument.readBigUInt64LE(32);
+      // biome-ignore lint/complexity/useMathMinMax: they are bigints
       at = walked > last ? walked : last;
     }
   }

@@ -9,23 +9,22 @@ import { needs } from '../support/needs.ts';
 const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** A daemon that has been killed is there again by then, also on a machine that has much to do. */
+const RESTART_SECONDS = 6;
+
 /** A point, and where the sandbox must be when the daemon is there again. */
 const POINTS: readonly (readonly [string, 'vm1' | 'vm2'])[] = [
   ['source.traffic.start:after', 'vm1'],
   ['source.process.snapshot:after', 'vm1'],
-  ['source.snapshot.readPages:after', 'vm1'],
   ['source.process.stop:before', 'vm1'],
   ['source.process.stop:after', 'vm1'],
   ['source.traffic.cut:after', 'vm1'],
-  ['source.traffic.finish:after', 'vm1'],
   ['source.packets.drain:before', 'vm2'],
   ['source.stopped.kill:before', 'vm2'],
-  ['destination.replay.shut:after', 'vm1'],
   ['destination.restoring.rehearse:after', 'vm1'],
   ['destination.ownership.take:before', 'vm1'],
   ['destination.ownership.take:after', 'vm1'],
   ['destination.replay.release:after', 'vm2'],
-  ['destination.packets.release:before', 'vm2'],
 ];
 
 test('in a lab', { skip }, async (t) => {
@@ -37,7 +36,7 @@ test('in a lab', { skip }, async (t) => {
 
   /** Moves it under load; the migration may fail. */
   const moveUnderLoad = async (meanwhile: () => Promise<unknown>) => {
-    const load = client((await find('square'))?.service ?? '', 500, 6);
+    const load = client((await find('square'))?.service ?? '', 500, 3, RESTART_SECONDS);
     load.catch(() => undefined);
     await pause(400);
     await meanwhile();
@@ -49,8 +48,11 @@ test('in a lab', { skip }, async (t) => {
       const node = point.startsWith('source') ? 'vm1' : 'vm2';
       await restartDaemon(node, `${point}=kill`);
       const { duplicated, wrong, lost } = await moveUnderLoad(async () => {
-        await migrate('square', 'vm2', 'replicated', 'none').catch(() => undefined);
+        const moving = migrate('square', 'vm2', 'replicated', 'none').catch(() => undefined);
+        // Where the other daemon lives it waits for this one.
+        await Promise.race([moving, pause(3_000)]);
         await restartDaemon(node, undefined);
+        await moving;
       });
       assert.deepEqual({ duplicated, wrong }, { duplicated: 0, wrong: 0 });
       assert.equal((await find('square'))?.vm, expected);

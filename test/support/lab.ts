@@ -44,10 +44,24 @@ export async function migrate(name: string, to: string, mode = 'stopcopy', fallb
   return parseJsonOutput(await runComicran(words)) as Migrated;
 }
 
-/** The client in the lab's user-equipment node. */
-export async function client(service: string, rate: number, seconds: number): Promise<ClientReport> {
+/** The client in the lab's user-equipment node. @param graceSeconds for answers that are late */
+export async function client(
+  service: string,
+  rate: number,
+  seconds: number,
+  graceSeconds = 0.5,
+): Promise<ClientReport> {
   const command = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service];
   return parseJsonOutput(
-    await runComicran([...command, '--rate', `${rate}`, '--duration', `${seconds}`, '--grace', '0.5', '--json']),
+    await runComicran([
+      ...command,
+      '--rate',
+      `${rate}`,
+      '--duration',
+      `${seconds}`,
+      '--grace',
+      `${graceSeconds}`,
+      '--json',
+    ]),
   ) as ClientReport;
 }

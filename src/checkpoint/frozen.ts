@@ -57,6 +57,11 @@ export class FrozenSource {
     return this.#ownPages;
   }
 
+  /** For how long it has been stopped: since the first thread was interrupted. */
+  get stoppedMicros(): number {
+    return Number(process.hrtime.bigint()) / 1000 - this.#tools.process.interruptedAtMicros;
+  }
+
   /** Whether it has been resumed or killed. */
   get isOver(): boolean {
     return this.#over;

@@ -103,7 +103,8 @@ async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): 
     const line = await reconnect(context, deadline).catch((error: unknown) => phases.note(messageOf(error)));
     if (line !== undefined) {
       try {
-        const answer = await line.receive(deadline.remainingMs, 'RECEIVED');
+        // Not for as long as there is patience: the machine may have gone silent, and its daemon be started again meanwhile.
+        const answer = await line.receive(Math.min(deadlines.stepMs, deadline.remainingMs), 'RECEIVED');
         if (answer.type === 'RECEIVED')
           return { kind: 'given', epoch, line, first: answer.datagrams, owned: undefined };
         if (answer.type === 'GIVEN_BACK' && answer.epoch === entry.migration.epoch + 1n) {

@@ -80,6 +80,8 @@ export interface StoppedProcess {
  * {@link holdStopped} the stop ends with this program: a ptrace stop ends with its tracer.
  */
 export interface FrozenProcess extends StoppedProcess {
+  /** For how long it has been stopped, now: before that it ran while it was looked at. */
+  readonly stoppedMicros: number;
   /** The process image (image/), without page contents. */
   readonly image: Uint8Array;
   /**

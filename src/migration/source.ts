@@ -134,13 +134,15 @@ class SourceRole {
     return this.#line;
   }
 
-  #freeze(): Promise<FrozenProcess> {
+  async #freeze(): Promise<FrozenProcess> {
     const { ports, deadlines, signal } = this.#context;
     assert(this.#stopped === undefined, 'a process that is frozen twice');
     this.#stopBeganMicros = ports.clock.nowMicros();
     const freezing = ports.process.freeze();
     this.#stopped = freezing;
-    return within(ports.clock, deadlines.stepMs, 'freezing the process', freezing, { signal });
+    const frozen = await within(ports.clock, deadlines.stepMs, 'freezing the process', freezing, { signal });
+    this.#stopBeganMicros = ports.clock.nowMicros() - frozen.stoppedMicros;
+    return frozen;
   }
 
   /** Before TAKE: the process runs on first, then the destination hears of it. */

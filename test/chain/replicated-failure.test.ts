@@ -19,7 +19,6 @@ const POINTS: readonly (readonly [string, 'vm1' | 'vm2'])[] = [
   ['source.process.stop:before', 'vm1'],
   ['source.process.stop:after', 'vm1'],
   ['source.traffic.cut:after', 'vm1'],
-  ['source.packets.drain:before', 'vm2'],
   ['source.stopped.kill:before', 'vm2'],
   ['destination.restoring.rehearse:after', 'vm1'],
   ['destination.ownership.take:before', 'vm1'],

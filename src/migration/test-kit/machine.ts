@@ -146,12 +146,14 @@ export class Machine {
     return {
       freeze: async (): Promise<FrozenProcess> => {
         this.#mayFail('freeze');
+        const beganMicros = this.#world.clock.nowMicros();
         const process = this.#there();
         await this.#world.work();
         // A tracer that has ended does not stop anybody.
         if (process.state === 'running' && !life.dead) this.#setState('traced');
         this.#checkWhole(process);
-        return { ...this.stoppedProcess(), ...this.#frozen(process) };
+        const stoppedMicros = this.#world.clock.nowMicros() - beganMicros;
+        return { ...this.stoppedProcess(), ...this.#frozen(process), stoppedMicros };
       },
       snapshot: async (): Promise<Snapshot> => {
         this.#mayFail('snapshot');

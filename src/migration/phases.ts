@@ -99,6 +99,8 @@ export class PhaseLog<Phase extends string> {
   /** Ends the phase under way and begins this one. */
   enter(phase: Phase): void {
     this.#end();
+    // How far the copy was behind while it was followed says nothing of what comes next.
+    this.#lag = undefined;
     this.#current = { phase, startMicros: this.elapsedMicros };
     this.#report();
   }

@@ -74,7 +74,7 @@ export class OutputComparison {
   #passedOver = 0;
   #difference: Difference | undefined;
 
-  /** @param uncomparedPorts local ports whose outputs are not compared, and are the destination's own after the cutover. */
+  /** @param uncomparedPorts ports, local or remote, whose outputs are not compared, and are the destination's own after the cutover. */
   constructor(
     uncomparedPorts: Iterable<number> = [],
     limits: ComparisonLimits = { expected: MAX_EXPECTED, heldBytes: MAX_HELD_BYTES },
@@ -111,12 +111,17 @@ export class OutputComparison {
     return this.#difference;
   }
 
+  /** What goes by timer mostly comes from a port of its own, or goes to one. */
+  #isUncompared({ localPort, remotePort }: Flow): boolean {
+    return this.#uncomparedPorts.has(localPort) || this.#uncomparedPorts.has(remotePort);
+  }
+
   /**
    * The next output of the source's log.
    * @throws ComicranError replication.lagging: too many wait; peer.protocol: not the next one of its flow
    */
   expect(entry: OutputEntry): void {
-    if (this.#uncomparedPorts.has(entry.flow.localPort)) {
+    if (this.#isUncompared(entry.flow)) {
       this.#passedOver++;
       return;
     }
@@ -142,7 +147,7 @@ export class OutputComparison {
 
   /** The next output of the destination's process. @throws ComicranError replication.lagging: too much is held */
   reproduce(output: Reproduced): void {
-    if (this.#uncomparedPorts.has(output.flow.localPort)) {
+    if (this.#isUncompared(output.flow)) {
       this.#silenced++;
       return;
     }

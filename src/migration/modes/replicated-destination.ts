@@ -148,7 +148,7 @@ function behind(status: ReplayStatus, end: LogEndMessage): ComicranError {
 function diverged({ flow, index, expected, found }: Difference): ComicranError {
   return new ComicranError(
     'replication.diverged',
-    `the copy differs in output ${index} of ${nameOf(flow)}: ${found.length} bytes beginning with ${hex(found.beginning)} (digest ${hex(found.digest)}), the original sent ${expected.length} bytes (digest ${hex(expected.digest)})`,
+    `the copy differs in output ${index} of ${nameOf(flow)}: it sent ${found.length} bytes (${textOf(found.beginning)}), the original ${expected.length === found.length ? 'as many others' : `${expected.length} bytes`}`,
     {
       hint: 'Its answers depend on more than its input: time, random numbers or the order of threads. Use another mode, or declare the port uncompared.',
     },
@@ -159,6 +159,8 @@ function nameOf({ localAddress, localPort, remoteAddress, remotePort }: Flow): s
   return `${localAddress.join('.')}:${localPort} to ${remoteAddress.join('.')}:${remotePort}`;
 }
 
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
+/** What there is of it, as text where it is some. */
+function textOf(beginning: Uint8Array): string {
+  const text = Buffer.from(beginning).toString('latin1');
+  return /^[\x20-\x7e\s]*$/.test(text) ? JSON.stringify(text) : Buffer.from(beginning).toString('hex');
 }

@@ -117,8 +117,8 @@ export class Incoming {
     const first = await Promise.race([this.settled(sandbox), patience]);
     waiting.abort();
     if (first !== late) return;
-    throw new ComicranError('migration.busy', `the memory of '${sandbox}' has not all come to this machine yet`, {
-      hint: 'Its last migration was one by postcopy, and goes on in the background. Try again when it has ended.',
+    throw new ComicranError('migration.busy', `the last migration of '${sandbox}' to this machine is not over yet`, {
+      hint: 'Its memory is still on its way (postcopy), or the machine that it came from has not said its last word. Try again.',
     });
   }
 

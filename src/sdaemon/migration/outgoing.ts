@@ -121,6 +121,7 @@ export class Outgoing {
   async migrate(request: MigrateRequest, listener: MigrationListener): Promise<MovedResult> {
     const mode = checkMode(request.mode || MODES[0]);
     const fallback = fallbackOf(mode, request.fallback);
+    const beganMs = performance.now();
     try {
       return await this.#migrateIn(mode, request, listener.onProgress);
     } catch (thrown) {
@@ -130,7 +131,8 @@ export class Outgoing {
       this.#world.log(`${request.name}: falls back to ${fallback}: ${why.message}`);
       listener.onFallback({ fromMode: mode, toMode: fallback, code: why.code, reason: rootOf(why).message });
       const moved = await this.#migrateIn(fallback, request, listener.onProgress);
-      return { ...moved, because: rootOf(why) };
+      // With what the first mode took.
+      return { ...moved, totalMicros: (performance.now() - beganMs) * 1000, because: rootOf(why) };
     }
   }
 

@@ -51,6 +51,8 @@ export interface SourceProcess {
   confirmStop(): void | Promise<void>;
   /** From now on nobody else can lift the stop. Behind {@link confirmStop}; it may take longer. */
   secureStop(): void | Promise<void>;
+  /** There is no process any more: it has ended by itself, or somebody has ended it. */
+  hasEnded(): boolean;
   /** Of a process that was stopped by {@link stop}, or is about to be. */
   readonly stopped: StoppedProcess;
 }

@@ -173,7 +173,12 @@ class SourceRole {
     await this.#end();
     return {
       outcome: 'stayed',
-      error: withPlace(reason, `${place}; it runs on at ${migration.source}`),
+      error: withPlace(
+        reason,
+        ports.process.hasEnded()
+          ? `${place}, and its process has ended at ${migration.source}`
+          : `${place}; it runs on at ${migration.source}`,
+      ),
       epoch,
       stopMicros,
       phases: phases.finish(),

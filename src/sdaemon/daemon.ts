@@ -7,6 +7,8 @@ import { serve } from '../api/server.ts';
 import { Cleanup } from '../base/cleanup.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import { probeKernel } from '../linux/kernel-facts.ts';
+import { beginStamping } from '../linux/kernel-stamp.ts';
+import { closeDescriptor } from '../linux/pidfd.ts';
 import { raiseReceiveBuffers } from './dataplane/receive-buffers.ts';
 import { describeBug, sdaemonRoutes } from './handlers.ts';
 import type { Log } from './log.ts';
@@ -52,6 +54,9 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
   cleanup.defer('close the connections to other machines', () => peers.close());
   const paging = await PagingThread.start();
   cleanup.defer('end the paging thread', () => paging.close());
+  // For replicated migrations, which find packets again by their stamps: each in its own time would begin too late.
+  const stamping = beginStamping();
+  cleanup.defer('end stamping', () => closeDescriptor(stamping));
   const engine = new Engine(options.fault, paging);
   cleanup.defer('end the migration workers', () => engine.close());
   engine.warm();

@@ -182,6 +182,7 @@ export class Machine {
       secureStop: async () => {
         await this.#world.work();
       },
+      hasEnded: () => this.#process === undefined,
       stopped: this.stoppedProcess(),
     };
   }

@@ -1,6 +1,6 @@
 /** The source's half of a migration, with the real engine, sockets and packets. */
 import { openSource } from '../../checkpoint/source.ts';
-import { identifyProcess } from '../../linux/process-identity.ts';
+import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
 import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
@@ -30,7 +30,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     using journal = new JournalFiles(job.stateDirectory);
-    const startTicks = identifyProcess(hostPid)?.startTicks ?? 0;
+    const identity = identifyProcess(hostPid);
+    const startTicks = identity?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
     const copying = new CopiedProcess(source, world.facts);
     const ports: SourcePorts = {
@@ -47,6 +48,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
         stop: () => source.stopped.begin(),
         confirmStop: () => source.stopped.confirm(),
         secureStop: () => source.stopped.secure(),
+        hasEnded: () => identity === undefined || !isAlive(identity),
         stopped: source.stopped,
       },
       traffic,

@@ -71,6 +71,8 @@ const FALLBACK_CODES: ReadonlySet<string> = new Set([
   'replication.unsuitable',
   'replication.lagging',
 ]);
+/** How often a copy is begun that loses an input. */
+const COPY_TRIES = 3;
 /** Where none is asked for: the first of these that there is. */
 const FALLBACKS: ReadonlySet<string> = new Set(['precopy', 'stopcopy']);
 
@@ -123,7 +125,7 @@ export class Outgoing {
     const fallback = fallbackOf(mode, request.fallback);
     const beganMs = performance.now();
     try {
-      return await this.#migrateIn(mode, request, listener.onProgress);
+      return await this.#migrateAgain(mode, request, listener.onProgress);
     } catch (thrown) {
       const why = thrown instanceof MigrationFailure ? thrown.cause : thrown;
       const canFallBack = why instanceof ComicranError && FALLBACK_CODES.has(why.code) && isUnharmed(thrown);
@@ -133,6 +135,24 @@ export class Outgoing {
       const moved = await this.#migrateIn(fallback, request, listener.onProgress);
       // With what the first mode took.
       return { ...moved, totalMicros: (performance.now() - beganMs) * 1000, because: rootOf(why) };
+    }
+  }
+
+  /** A copy that has lost an input is begun anew: the process has not been touched, and the next moment may be a better one. */
+  async #migrateAgain(
+    mode: ModeName,
+    request: MigrateRequest,
+    onProgress: (progress: JobProgress) => void,
+  ): Promise<MovedResult> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#migrateIn(mode, request, onProgress);
+      } catch (thrown) {
+        const why = thrown instanceof MigrationFailure ? thrown.cause : thrown;
+        const isLoss = why instanceof ComicranError && why.code === 'replication.overrun';
+        if (!isLoss || !isUnharmed(thrown) || tries === COPY_TRIES) throw thrown;
+        this.#world.log(`${request.name}: the copy is begun anew: ${rootOf(why).message}`);
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 /** The parts of messages that are more than a number or a text (codec.ts). */
 import { assert } from '../base/assert.ts';
 import type { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { DIGEST_BYTES, type Flow, type LogEntry } from '../base/traffic-log.ts';
 import {
   type FailureText,
   type ImageMessage,
@@ -14,7 +15,7 @@ import {
   type PagesMessage,
 } from './messages.ts';
 import { MODES, type ModeName } from './modes.ts';
-import { type CarriedDatagram, DIGEST_BYTES, type Flow, type LogEntry, type PageRange } from './ports.ts';
+import type { CarriedDatagram, PageRange } from './ports.ts';
 
 export function readMode(input: ByteReader): ModeName {
   const name = input.text(MAX_NAME_BYTES);

@@ -1,8 +1,9 @@
 /** The log of what goes into the process and comes out of it, on its way to the copy. */
 import { ComicranError } from '../base/errors.ts';
+import type { LogEntry } from '../base/traffic-log.ts';
 import { encodedLogEntryBytes } from './codec-fields.ts';
 import { MAX_LOG_ENTRIES, MAX_PART_BYTES, type ReportMessage } from './messages.ts';
-import type { LogCount, LogEntry, SourceTraffic } from './ports.ts';
+import type { LogCount, SourceTraffic } from './ports.ts';
 import type { SourceLine } from './roles.ts';
 
 export class LogSender {

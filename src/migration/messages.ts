@@ -66,8 +66,10 @@
  * A destination that owns and then cannot let the process run has destroyed it and says GIVEN_BACK instead of OWNED (or
  * instead of RECEIVED); the source takes the epoch after that one and runs on.
  */
+
+import type { LogEntry } from '../base/traffic-log.ts';
 import type { ModeName } from './modes.ts';
-import type { CarriedDatagram, LogEntry, PageRange, PageServer } from './ports.ts';
+import type { CarriedDatagram, PageRange, PageServer } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
 export const PROTOCOL_VERSION = 3;

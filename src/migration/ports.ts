@@ -11,6 +11,7 @@
  *   where none is passed to it.
  * - A buffer belongs to the one who made it. Where a port may keep one, or reuses one, the method says so.
  */
+import type { Flow, LogEntry } from '../base/traffic-log.ts';
 import type { JournalEntry } from './journal.ts';
 import type { DestinationMessage, SourceMessage } from './messages.ts';
 
@@ -143,35 +144,6 @@ export interface SourcePaging {
   /** Serves no more: before the process runs on. May be repeated, also where nothing was served. */
   close(): void | Promise<void>;
 }
-
-/** Where datagrams come from and go to; addresses of 4 bytes. */
-export type Flow = {
-  readonly localAddress: Uint8Array;
-  readonly localPort: number;
-  readonly remoteAddress: Uint8Array;
-  readonly remotePort: number;
-};
-
-/** A datagram that came in, whole: one IP packet, or its fragments. Numbered from 0, in the order of arrival. */
-export type InputEntry = {
-  readonly kind: 'input';
-  readonly index: number;
-  readonly frames: readonly Uint8Array[];
-};
-
-/** A datagram that the process has sent, as far as another one can be compared with it. Numbered from 0 in its flow. */
-export type OutputEntry = {
-  readonly kind: 'output';
-  readonly flow: Flow;
-  readonly index: number;
-  readonly length: number;
-  /** {@link DIGEST_BYTES} bytes, of the payload. */
-  readonly digest: Uint8Array;
-};
-
-export type LogEntry = InputEntry | OutputEntry;
-
-export const DIGEST_BYTES = 16;
 
 /** How much of a log there is. */
 export type LogCount = { readonly inputs: number; readonly outputs: number };

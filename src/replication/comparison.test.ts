@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { Flow, OutputEntry } from '../base/traffic-log.ts';
 import { OutputComparison, type Reproduced } from './comparison.ts';
 import { digestOf } from './digest.ts';
-import type { Flow, OutputEntry } from './log.ts';
 
 const flowOf = (localPort: number, remotePort: number): Flow => ({
   localAddress: Buffer.from([10, 88, 0, 5]),

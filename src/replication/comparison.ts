@@ -9,9 +9,9 @@
  *     outputs of D:       a b c              →  held: b c          (beyond the log: D's own, once it may speak)
  */
 import { ComicranError } from '../base/errors.ts';
+import type { Flow, OutputEntry } from '../base/traffic-log.ts';
 import { digestOf } from './digest.ts';
 import { FlowTable, Queue } from './flow-table.ts';
-import type { Flow, OutputEntry } from './log.ts';
 
 /** Entries of the log that the destination may be behind, and bytes that it may be ahead, before it is given up. */
 const MAX_EXPECTED = 1 << 20;

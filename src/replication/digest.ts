@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { DIGEST_BYTES } from './log.ts';
+import { DIGEST_BYTES } from '../base/traffic-log.ts';
 
 /**
  * What two payloads of one length are compared by. A payload that is no longer than a digest is its own, with zeros

@@ -2,10 +2,10 @@
 import { performance } from 'node:perf_hooks';
 import { ComicranError } from '../base/errors.ts';
 import { ETHER_TYPE, encodeFrame } from '../base/packets/ethernet.ts';
+import type { InputEntry } from '../base/traffic-log.ts';
 import { FrameSender } from '../linux/packet-socket.ts';
 import { receiveMemory } from '../linux/socket-memory.ts';
 import { Queue } from './flow-table.ts';
-import type { InputEntry } from './log.ts';
 import type { WatchedSocket } from './marks.ts';
 
 /** Inputs that wait here, and their bytes, at most. */

@@ -1,8 +1,8 @@
 import { defined } from '../base/assert.ts';
+import type { Flow, OutputEntry } from '../base/traffic-log.ts';
 import type { WholeDatagram } from './datagrams.ts';
 import { digestOf } from './digest.ts';
 import { FlowTable } from './flow-table.ts';
-import type { Flow, OutputEntry } from './log.ts';
 
 /** Makes entries of the log of the datagrams that a process sends, numbered within their flow. Pure. */
 export class OutputNumbering {

@@ -11,10 +11,10 @@
  */
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
+import type { OutputEntry } from '../base/traffic-log.ts';
 import { DatagramAssembler, PROTOCOL_UDP } from './datagrams.ts';
 import { Queue } from './flow-table.ts';
 import { OutputGate, type OutputGateOptions } from './gate.ts';
-import type { OutputEntry } from './log.ts';
 import { OutputNumbering } from './output-numbering.ts';
 
 /** What may be held, in bytes. */

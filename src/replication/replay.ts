@@ -7,6 +7,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
+import type { LogEntry } from '../base/traffic-log.ts';
 import { KernelError } from '../linux/errno.ts';
 import { closeFd, inNetns, type NetnsRef, openNetns } from '../linux/netns.ts';
 import { receiveOnAnyCpu, receiveOnOneCpu, receiveSteering } from '../linux/receive-cpu.ts';
@@ -15,7 +16,6 @@ import { type Difference, flowText, OutputComparison } from './comparison.ts';
 import { DatagramAssembler, PROTOCOL_UDP } from './datagrams.ts';
 import { OutputGate } from './gate.ts';
 import { InputInjector } from './injector.ts';
-import type { LogEntry } from './log.ts';
 import type { WatchedSocket } from './marks.ts';
 import { flowOf } from './output-numbering.ts';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encodePackets } from '../base/packets/encode.ts';
+import type { InputEntry, LogEntry, OutputEntry } from '../base/traffic-log.ts';
 import { digestOf } from './digest.ts';
-import type { InputEntry, LogEntry, OutputEntry } from './log.ts';
 import type { MarkedSocket, SocketHead } from './receivers.ts';
 import { type SequencedFrame, Sequencer } from './sequencer.ts';
 

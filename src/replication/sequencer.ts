@@ -13,9 +13,9 @@
  */
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
+import type { LogEntry } from '../base/traffic-log.ts';
 import { completeChecksum, DatagramAssembler, isIcmpErrorOf, type WholeDatagram } from './datagrams.ts';
 import { Queue } from './flow-table.ts';
-import type { LogEntry } from './log.ts';
 import { OutputNumbering } from './output-numbering.ts';
 import { type MarkedSocket, receiverOf } from './receivers.ts';
 

@@ -10,12 +10,12 @@
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { ipv4Bytes } from '../base/ipv4.ts';
+import type { LogEntry } from '../base/traffic-log.ts';
 import { closeFd, inNetns, openNetns } from '../linux/netns.ts';
 import { PacketTap } from '../linux/packet-tap.ts';
 import { getLink, RouteSocket } from '../linux/rtnetlink/index.ts';
 import { getAffinity, setAffinity, singleCpu } from '../linux/scheduling.ts';
 import { waitingBefore } from './egress-hold.ts';
-import type { LogEntry } from './log.ts';
 import { SocketMarks, type WatchedSocket } from './marks.ts';
 import { Sequencer } from './sequencer.ts';
 import { checkLink } from './suitable-link.ts';

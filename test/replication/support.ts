@@ -12,6 +12,7 @@ import { addToSum, foldSum } from '../../src/base/packets/checksum.ts';
 import { decodeDatagram, decodePacket } from '../../src/base/packets/decode.ts';
 import { encodePackets } from '../../src/base/packets/encode.ts';
 import { ETHER_TYPE, encodeFrame } from '../../src/base/packets/ethernet.ts';
+import type { InputEntry, LogEntry } from '../../src/base/traffic-log.ts';
 import { KernelError } from '../../src/linux/errno.ts';
 import { syscall } from '../../src/linux/libc.ts';
 import { inNetns } from '../../src/linux/netns.ts';
@@ -31,7 +32,6 @@ import {
   SOCK_DGRAM,
 } from '../../src/linux/sockets.ts';
 import { SYS } from '../../src/linux/syscall-numbers.ts';
-import type { InputEntry, LogEntry } from '../../src/replication/log.ts';
 import type { Replay } from '../../src/replication/replay.ts';
 import type { TrafficTap } from '../../src/replication/tap.ts';
 import { closeSockets, openUdpSockets } from '../../src/sdaemon/dataplane/process-sockets.ts';

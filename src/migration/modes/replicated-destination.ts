@@ -1,7 +1,8 @@
 /** A silent copy, fed with the input of the process at the source, and let out when nothing tells them apart. */
 import { ComicranError } from '../../base/errors.ts';
+import type { Flow } from '../../base/traffic-log.ts';
 import type { LogEndMessage, SourceMessage } from '../messages.ts';
-import type { Difference, Flow, ReplayStatus } from '../ports.ts';
+import type { Difference, ReplayStatus } from '../ports.ts';
 import type { DestinationBefore, DestinationLine, DestinationMode } from '../roles.ts';
 import { within } from '../waiting.ts';
 import { checkTake, receiveProcess } from './pages-in.ts';

@@ -1,6 +1,7 @@
 /** What the fake machines' kernels see of a process's traffic, and what a silent copy is fed with. */
 import { ComicranError } from '../../base/errors.ts';
-import type { Difference, Flow, InputEntry, LogCount, LogEntry, OutputEntry, ReplayStatus } from '../ports.ts';
+import type { Flow, InputEntry, LogEntry, OutputEntry } from '../../base/traffic-log.ts';
+import type { Difference, LogCount, ReplayStatus } from '../ports.ts';
 
 export const FLOW: Flow = {
   localAddress: Uint8Array.of(10, 88, 0, 5),

@@ -1,8 +1,10 @@
 /** The copy of a process here that is fed with the original's input and not heard until it is the owner. */
+
+import type { LogEntry } from '../../base/traffic-log.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import type { NetnsRef } from '../../linux/netns.ts';
-import type { DestinationReplay, Difference, LogEntry, ReplayStatus } from '../../migration/ports.ts';
+import type { DestinationReplay, Difference, ReplayStatus } from '../../migration/ports.ts';
 import { Replay } from '../../replication/replay.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
 import { raiseReceiveBuffers } from '../dataplane/receive-buffers.ts';

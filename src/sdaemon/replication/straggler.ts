@@ -1,6 +1,7 @@
 /** An input of the log as a datagram that can be sent again. */
 import { decodeDatagram, decodePacket } from '../../base/packets/decode.ts';
-import type { CarriedDatagram, InputEntry } from '../../migration/ports.ts';
+import type { InputEntry } from '../../base/traffic-log.ts';
+import type { CarriedDatagram } from '../../migration/ports.ts';
 
 /** @returns undefined: none that a socket would take. */
 export function datagramOf({ frames }: InputEntry): CarriedDatagram | undefined {

@@ -1,8 +1,10 @@
 /** What goes into the process of a sandbox here and what comes out of it, while it is replicated. */
+
+import type { LogEntry } from '../../base/traffic-log.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import { receiveMemory } from '../../linux/socket-memory.ts';
-import type { CarriedDatagram, LogCount, LogEntry, SourcePackets, SourceTraffic } from '../../migration/ports.ts';
+import type { CarriedDatagram, LogCount, SourcePackets, SourceTraffic } from '../../migration/ports.ts';
 import { EgressCut } from '../../replication/egress-cut.ts';
 import { checkEligible } from '../../replication/eligibility.ts';
 import { TrafficTap } from '../../replication/tap.ts';

@@ -112,11 +112,19 @@ type JoinedEnd = {
   readonly link: string;
 };
 
-/** A link between two namespaces, an address of one /24 on each end. */
+/**
+ * A link between two namespaces, an address of one /24 on each end. It keeps the order of packets, as a wire does: on a veth
+ * they would swap where their sender moves to another CPU.
+ */
 export function joinNetns(one: JoinedEnd, other: JoinedEnd): void {
   one.routes.apply(addVeth({ name: one.link }, { name: other.link, netns: other.netns }));
-  for (const { routes, address, link } of [one, other]) {
+  const macs = [one, other].map(({ routes, link }) => getLink(routes, link).mac);
+  [one, other].forEach(({ netns, routes, address, link }, end) => {
+    inNetns(netns, () => receiveOnOneCpu(link, 0));
     routes.apply(setLink(link, { up: true }));
-    routes.apply(addAddress({ link: getLink(routes, link).index, address, prefixLength: 24 }));
-  }
+    const index = getLink(routes, link).index;
+    routes.apply(addAddress({ link: index, address, prefixLength: 24 }));
+    // What waits for the answer to a question for an address is overtaken by what comes after the answer.
+    routes.apply(replacePermanentNeighbour({ link: index, address: [other, one][end]!.address, mac: macs[1 - end]! }));
+  });
 }

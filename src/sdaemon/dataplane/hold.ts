@@ -2,8 +2,9 @@
  * Holding packets for a sandbox that does not run here yet: in the kernel, in front of the sandbox's link.
  *
  * A token bucket stands before the VM's end of the link, at first without tokens, so that what is routed there waits in
- * its queue. What is injected passes by it (FrameSender with bypass). To release, the bucket is given a high rate: the
- * kernel sends what waits in the order of arrival, and what arrives meanwhile queues up behind it, under one lock. No
+ * its queue. What is injected passes by it (FrameSender with bypass). To release, the bucket is filled again and again, and
+ * at last given a high rate: the kernel sends what waits in the order of arrival, and what arrives meanwhile queues up
+ * behind it, under one lock. No
  * route changes, no packet goes through this program, none can overtake another, and should the daemon die the packets
  * wait for the next one.
  *
@@ -14,6 +15,7 @@ import { ComicranError } from '../../base/errors.ts';
 import { ETHER_TYPE, ETHERNET_HEADER_BYTES, encodeFrame, MAC_BYTES } from '../../base/packets/ethernet.ts';
 import { EINVAL, ENODEV, ENOENT, KernelError } from '../../linux/errno.ts';
 import { FrameSender } from '../../linux/packet-socket.ts';
+import { receiveBacklogs } from '../../linux/receive-backlogs.ts';
 import {
   addTokenBucket,
   changeTokenBucket,
@@ -34,16 +36,18 @@ const LIMIT_PACKETS = 32_768;
 const OVERHEAD_BYTES = 60_000;
 const CLOSED_RATE = 1n;
 /**
- * 256 packets at once, then 100,000 a second: what waited must not overrun the receiving CPU's backlog
- * (net.core.netdev_max_backlog, 1,000 packets), which drops without a word to the queue, also where that CPU stands
- * still for some milliseconds.
+ * Packets of one grant. What waited must not overrun the receiving CPU's backlog (net.core.netdev_max_backlog, 1,000
+ * packets), which drops without a word to the queue. A pace in time does not help where that CPU stands still for some
+ * milliseconds: so the next grant follows when the CPU has dealt with the last one.
  */
-const PACED_PACKETS_PER_SECOND = 100_000n;
-const PACED_BURST_PACKETS = 256;
+const GRANT_PACKETS = 256;
+/** The fill of a CPU's backlog up to which the next grant may follow. */
+const NEARLY_EMPTY_PACKETS = 128;
 const OPEN_RATE = 10n ** 12n;
 const OPEN_BURST_BYTES = 1 << 20;
-const LOOK_AGAIN_MS = 1;
-const MAX_LOOKS = 5_000;
+/** After this long without a nearly empty backlog (other traffic keeps it full) the next grant follows all the same. */
+const PATIENCE_MS = 20;
+const RELEASE_MS = 5_000;
 
 /** Without tokens it lets the first packet pass after {@link OVERHEAD_BYTES} / {@link CLOSED_RATE} seconds: 16 hours. */
 const closed = (link: Link): TokenBucket => ({
@@ -52,11 +56,12 @@ const closed = (link: Link): TokenBucket => ({
   burstBytes: frameBytes(link),
   limitPackets: LIMIT_PACKETS,
 });
-const PACED: TokenBucket = {
-  rate: PACED_PACKETS_PER_SECOND * BigInt(OVERHEAD_BYTES),
+/** A change fills the bucket: so many packets pass, and no more. */
+const GRANT: TokenBucket = {
+  rate: CLOSED_RATE,
   overheadBytes: OVERHEAD_BYTES,
-  burstBytes: PACED_BURST_PACKETS * OVERHEAD_BYTES,
-  // Room for this program's own frame behind a full queue, and for what comes while it empties.
+  burstBytes: GRANT_PACKETS * OVERHEAD_BYTES,
+  // Room for this program's own frames behind a full queue, and for what comes while it empties.
   limitPackets: 2 * LIMIT_PACKETS,
 };
 const OPEN: TokenBucket = {
@@ -123,7 +128,7 @@ export class PacketHold {
 
   /**
    * Sends what waits, in order, and lets everything pass from then on. May be repeated; without a hold it does nothing.
-   * @throws ComicranError deadline: it goes on sending all the same.
+   * @throws ComicranError deadline: it sends the rest all the same.
    */
   async open(): Promise<HeldPackets> {
     const link = findLink(this.#routes, this.#linkName);
@@ -135,16 +140,16 @@ export class PacketHold {
       // A queue is looked at when a packet comes.
       this.#sendOwnFrame(link, 0);
     };
-    change(PACED);
-    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+    const deadline = performance.now() + RELEASE_MS;
+    for (;;) {
       const { waitingPackets, droppedPackets } = this.#present(link);
-      if (waitingPackets === 0) {
-        change(OPEN);
-        return { held: before.waitingPackets, lost: droppedPackets };
-      }
-      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+      const late = performance.now() > deadline;
+      if (late || waitingPackets < GRANT_PACKETS) change(OPEN);
+      if (late) throw new ComicranError('deadline', `packets still waited before link ${link.name} when it was opened`);
+      if (waitingPackets < GRANT_PACKETS) return { held: before.waitingPackets, lost: droppedPackets };
+      change(GRANT);
+      await backlogsEmptied();
     }
-    throw new ComicranError('deadline', `packets still wait before link ${link.name}`);
   }
 
   /** Takes the hold away, and what waits. May be repeated. */
@@ -181,4 +186,11 @@ export class PacketHold {
     this.#sender?.close();
     this.#sender = undefined;
   }
+}
+
+/** Until every CPU has dealt with nearly all packets that wait for it, or the patience is at its end. */
+async function backlogsEmptied(): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (Math.max(...receiveBacklogs()) > NEARLY_EMPTY_PACKETS && performance.now() < deadline)
+    await new Promise((resolve) => setImmediate(resolve));
 }

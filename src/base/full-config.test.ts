@@ -84,7 +84,7 @@ test('every problem is reported at once, with file, line, column, key, value and
     'full.yaml:11:14: network.ports[0].port: 70000: a port from 1 to 65535',
     'full.yaml:13:5: files[0].size: missing: a number of bytes from 0 to 9007199254740991',
     'full.yaml:21:1: writeable: unknown key: one of version, id, root, process, network, files, symlinks, directories, ' +
-      'writable; did you mean writable?',
+      'writable, mounts, limits, security; did you mean writable?',
   ]);
 });
 
@@ -253,3 +253,41 @@ test('an environment keeps a variable with any name', () => {
 test('the schema says what is allowed at every key', () => {
   assert.deepEqual(Object.keys(FULL_CONFIG_SCHEMA.shape ?? {}).slice(0, 3), ['version', 'id', 'root']);
 });
+
+test('what a sandbox may do and use is read, and its mistakes are told', () => {
+  const containment = `mounts:
+  - {kind: tmpfs, path: /var/lib/app, size: 1048576, executable: true}
+  - {kind: bind, path: /srv/data, source: /srv/data}
+limits: {memory: 1048576, pids: 10, cpuWeight: 50, cpuPercent: 150, ioWeight: 10, ioReadBytes: 1, ioWriteBytes: 2}
+security: {capabilities: [NET_RAW], systemCalls: [mbind]}
+`;
+  const config = parseFullConfig(`${GOOD}${containment}`, 'full.yaml');
+  assert.deepEqual(config.mounts?.[1], { kind: 'bind', path: '/srv/data', source: '/srv/data' });
+  assert.deepEqual(config.security, { capabilities: ['NET_RAW'], systemCalls: ['mbind'] });
+  assert.deepEqual(parseFullConfig(JSON.stringify(config), 'x.json'), config);
+
+  const process = `  workingDirectory: /srv
+  user: {uid: 33, gid: 33}
+  rlimits: {nofile: 64, core: {soft: 0, hard: 10}}
+  oomScoreAdjust: 500`;
+  const user = parseFullConfig(GOOD.replace('  workingDirectory: /srv', process), 'full.yaml').process;
+  assert.deepEqual(user.user, { uid: 33, gid: 33, groups: [] });
+  assert.deepEqual(user.rlimits, { nofile: 64, core: { soft: 0, hard: 10 } });
+
+  const bad = `mounts:
+  - {kind: tmpfs, path: /a, source: /b}
+  - {kind: bind, path: /c}
+  - {kind: bind, path: /usr/bin/node, source: /b}
+limits: {pids: 0}
+security: {capabilities: [CAP_NET_RAW], systemCalls: ["a b"]}
+`;
+  const kinds = parseProblems(`${GOOD}${bad}`);
+  assert.deepEqual(kinds, ['limits.pids', 'security.capabilities[0]', 'security.systemCalls[0]']);
+  const places = parseProblems(`${GOOD}${bad.slice(0, bad.indexOf('limits'))}`);
+  assert.deepEqual(places, ['mounts[0].source', 'mounts[1].source', 'mounts[2].path']);
+});
+
+/** The keys that are wrong, in the order of the text. */
+function parseProblems(text: string): (string | undefined)[] {
+  return problemsOf(text).map((line) => line.split(': ')[1]);
+}

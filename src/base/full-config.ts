@@ -11,6 +11,15 @@ import {
   sandboxId,
 } from './config-schemas.ts';
 import { readConfigText } from './config-text.ts';
+import {
+  limitsSpec,
+  mountProblems,
+  mounts,
+  oomScoreAdjust,
+  rlimits,
+  securitySpec,
+  userSpec,
+} from './containment-schemas.ts';
 import type { FullConfig } from './sandbox-config.ts';
 import { treeProblems } from './sandbox-tree.ts';
 import {
@@ -41,6 +50,9 @@ export const FULL_CONFIG_SCHEMA = object('a full configuration', {
       arguments: required(list(cText), []),
       environment: required(mapping(ENVIRONMENT_NAME, isEnvironmentName, cText), {}),
       workingDirectory: required(absolutePath, '/'),
+      user: optional(userSpec),
+      rlimits: optional(rlimits),
+      oomScoreAdjust: optional(oomScoreAdjust),
     }),
   ),
   network: required(networkSpec),
@@ -61,6 +73,9 @@ export const FULL_CONFIG_SCHEMA = object('a full configuration', {
   ),
   directories: required(list(object('a directory', { path: required(absolutePath), mode: required(modeBits) })), []),
   writable: required(list(absolutePath), []),
+  mounts: optional(mounts),
+  limits: optional(limitsSpec),
+  security: optional(securitySpec),
 }) satisfies Schema<FullConfig>;
 
 /**
@@ -97,5 +112,9 @@ function baseConfig(value: unknown): { is: string; hint: string } | undefined {
 
 /** What the schema alone cannot say of a full configuration. */
 export function fullConfigProblems(config: FullConfig): Problem[] {
-  return [...portProblems(config.network.ports, ['network', 'ports']), ...treeProblems(config)];
+  return [
+    ...portProblems(config.network.ports, ['network', 'ports']),
+    ...treeProblems(config),
+    ...mountProblems(config.mounts ?? []),
+  ];
 }

@@ -24,7 +24,61 @@ export type ProcessSpec = {
   readonly environment: Readonly<Record<string, string>>;
   /** Absolute path inside the sandbox. */
   readonly workingDirectory: string;
+  /** Absent: user 0, group 0, no other groups. Ids as they are inside. */
+  readonly user?: UserSpec;
+  /** By name in lower case without `RLIMIT_`; a number is both limits. Absent: jailor's, but 1024 descriptors (soft). */
+  readonly rlimits?: Readonly<Record<string, number | RlimitSpec>>;
+  /** -1000 to 1000, proc(5). Absent: 0, as the VM's own programs have. */
+  readonly oomScoreAdjust?: number;
 };
+
+export type UserSpec = { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+
+export type RlimitSpec = { readonly soft: number; readonly hard: number };
+
+/** What all processes of a sandbox may use together. What is absent has the default of jailor/limits.ts, or none. */
+export type LimitsSpec = {
+  /** Bytes, page cache and kernel memory included. */
+  readonly memory?: number;
+  /** Processes and threads. */
+  readonly pids?: number;
+  /** 1 to 10000, where 100 is everybody's. */
+  readonly cpuWeight?: number;
+  /** Per cent of one CPU: 150 is one and a half. */
+  readonly cpuPercent?: number;
+  /** 1 to 10000, where 100 is everybody's. */
+  readonly ioWeight?: number;
+  /** Bytes per second from and to the disk that the state directory is on. */
+  readonly ioReadBytes?: number;
+  readonly ioWriteBytes?: number;
+};
+
+/** What a sandbox may do beyond the default, which is as little as a server needs. */
+export type SecuritySpec = {
+  /** Names in capitals without `CAP_`: all that the root process and its children can ever have. */
+  readonly capabilities: readonly string[];
+  /** System calls beyond the default profile, by name. */
+  readonly systemCalls: readonly string[];
+};
+
+/** A writable path with particulars, or a directory or file of the VM. */
+export type MountSpec =
+  | {
+      readonly kind: 'tmpfs';
+      readonly path: string;
+      /** Bytes. Absent: 256 MiB. */
+      readonly size?: number;
+      /** Programs in it can be executed and libraries loaded; absent: not. */
+      readonly executable?: boolean;
+    }
+  | {
+      readonly kind: 'bind';
+      readonly path: string;
+      /** Absolute path on the VM. It must be there on every VM, with what the process expects: it does not move. */
+      readonly source: string;
+      readonly writable?: boolean;
+      readonly executable?: boolean;
+    };
 
 export type NetworkSpec = {
   /** IPv4 address of the sandbox, a /32 that it keeps for life. */
@@ -62,4 +116,7 @@ export type FullConfig = {
   readonly directories: readonly DirectoryEntry[];
   /** Paths inside the sandbox that are writable (an empty tmpfs each); everything else is read-only. */
   readonly writable: readonly string[];
+  readonly mounts?: readonly MountSpec[];
+  readonly limits?: LimitsSpec;
+  readonly security?: SecuritySpec;
 };

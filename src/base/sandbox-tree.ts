@@ -17,7 +17,7 @@ export function ownDirectoryOf(path: string): string | undefined {
   return OWN_OF_THE_SANDBOX.find((own) => isWithin(path, own));
 }
 
-type Tree = Pick<FullConfig, 'files' | 'symlinks' | 'directories' | 'writable' | 'process'>;
+type Tree = Pick<FullConfig, 'files' | 'symlinks' | 'directories' | 'writable' | 'mounts' | 'process'>;
 type Kind = 'file' | 'symlink' | 'directory' | 'writable';
 
 export function treeProblems(config: Tree): Problem[] {
@@ -68,6 +68,11 @@ function entriesOf(config: Tree): { readonly path: string; readonly kind: Kind; 
       at: ['directories', index, 'path'],
     })),
     ...config.writable.map((path, index) => ({ path, kind: 'writable' as const, at: ['writable', index] })),
+    ...(config.mounts ?? []).map(({ path }, index) => ({
+      path,
+      kind: 'writable' as const,
+      at: ['mounts', index, 'path'],
+    })),
   ];
 }
 

@@ -28,3 +28,24 @@ export function formatAge(milliseconds: number): string {
   if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
   return `${Math.floor(seconds / 86_400)} d`;
 }
+
+/** `plural(1, 'page')` -> `1 page`; `plural(2, 'page')` -> `2 pages`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** Two figures, from so much to so much: enough for an estimate. */
+function rough(value: number): string {
+  return value < 10 ? value.toFixed(1) : String(Number(value.toPrecision(2)));
+}
+
+/** Microseconds -> `1.4 to 12 ms`, `340 ms to 1.2 s`, each with two figures. */
+export function formatMicrosRange(least: number, most: number): string {
+  const unitOf = (micros: number): readonly [number, string] =>
+    micros < 995 ? [1, 'µs'] : micros < 995_000 ? [1000, 'ms'] : [1_000_000, 's'];
+  const text = (micros: number, [size]: readonly [number, string]): string =>
+    size === 1 ? String(Math.round(micros)) : rough(micros / size);
+  const [from, to] = [unitOf(least), unitOf(most)];
+  const [first, last] = [text(least, from), `${text(most, to)} ${to[1]}`];
+  return from[1] !== to[1] ? `${first} ${from[1]} to ${last}` : first === text(most, to) ? last : `${first} to ${last}`;
+}

@@ -120,9 +120,10 @@ export type Discarded = {
 
 export type DestinationOutcome = Owned | Discarded | Halted<DestinationPhase>;
 
-/** A failure with where it happened and what that means in front of it; its code and hint are the cause's. */
-export function withPlace(cause: unknown, place: string): ComicranError {
+/** A failure with where it happened in front of it, and behind it what that has led to; its code and hint are the cause's. */
+export function withPlace(cause: unknown, place: string, outcome?: string): ComicranError {
   const known = cause instanceof ComicranError ? cause : undefined;
   const details = known?.hint === undefined ? { cause } : { cause, hint: known.hint };
-  return new ComicranError(known?.code ?? 'migration.failed', `${place}: ${messageOf(cause)}`, details);
+  const message = `${place}: ${messageOf(cause)}${outcome === undefined ? '' : `; ${outcome}`}`;
+  return new ComicranError(known?.code ?? 'migration.failed', message, details);
 }

@@ -5,7 +5,7 @@ export const SOURCE_PHASES = {
   connect: 'reaching the destination and agreeing on what comes',
   watch: 'beginning to watch what goes into the process and comes out of it',
   copy: 'copying its memory while it runs, in rounds, until little is left',
-  freeze: 'stopping the process and capturing it; replicated: for a moment, otherwise nobody runs from here on',
+  capture: 'making ready to stop the process, and capturing it stopped; replicated: it then runs on',
   image: 'sending the process without its pages',
   pages: 'reading and sending its memory',
   restore: 'waiting for the destination to have it whole',

@@ -47,7 +47,7 @@ test('the stop does not hold the memory, and the hand-over does not wait for it'
   checkNothingLost(slow);
   const { phases, filled, stopMicros } = moved(slow);
   const names = phases.map(({ phase }) => phase);
-  assert.deepEqual(names, ['connect', 'freeze', 'image', 'pages', 'restore', 'commit', 'hand-over', 'fill', 'end']);
+  assert.deepEqual(names, ['connect', 'capture', 'image', 'pages', 'restore', 'commit', 'hand-over', 'fill', 'end']);
   const end = phases.find(({ phase }) => phase === 'fill')!;
   assert.ok(filled!.fillMicros > stopMicros, 'the memory comes behind the stop');
   assert.ok(end.durationMicros > stopMicros, 'the datagrams are handed over before it is there');

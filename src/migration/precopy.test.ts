@@ -38,7 +38,7 @@ test('the memory that was sent in rounds and what was written since make the mem
 test('it runs while the rounds are made, and the phases say so', async () => {
   const source = moved(await run());
   const names = source.phases.map(({ phase }) => phase);
-  assert.deepEqual(names, ['connect', 'copy', 'freeze', 'image', 'pages', 'restore', 'commit', 'hand-over', 'end']);
+  assert.deepEqual(names, ['connect', 'copy', 'capture', 'image', 'pages', 'restore', 'commit', 'hand-over', 'end']);
   const stop = source.phases.slice(2, 7).reduce((sum, { durationMicros }) => sum + durationMicros, 0);
   assert.equal(source.stopMicros, stop);
 });

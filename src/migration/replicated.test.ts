@@ -53,7 +53,7 @@ test('with the output rule TAKE comes when the copy has had and answered everyth
 
 test('the phases stand in the order of the protocol', async () => {
   const names = moved(await run()).phases.map(({ phase }) => phase);
-  const expected = ['connect', 'watch', 'freeze', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];
+  const expected = ['connect', 'watch', 'capture', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];
   assert.deepEqual(names, expected);
 });
 

@@ -53,7 +53,7 @@ test('the result has every phase, one after the other, and a stop that holds all
   const { source } = await run();
   assert.ok(source?.outcome === 'moved' && 'phases' in source);
   const names = source.phases.map((phase) => phase.phase);
-  assert.deepEqual(names, ['connect', 'freeze', 'image', 'pages', 'restore', 'commit', 'hand-over', 'end']);
+  assert.deepEqual(names, ['connect', 'capture', 'image', 'pages', 'restore', 'commit', 'hand-over', 'end']);
   for (const [index, phase] of source.phases.entries()) {
     const next: { readonly startMicros: number } | undefined = source.phases[index + 1];
     if (next !== undefined) assert.equal(next.startMicros, phase.startMicros + phase.durationMicros);
@@ -67,7 +67,7 @@ test('the result has every phase, one after the other, and a stop that holds all
 test('each port that fails before TAKE: the source runs on, nothing is left at the destination, nothing is lost', async () => {
   const places: readonly (readonly [string, RegExp])[] = [
     ['source journal sending', /\(connect\).*journal sending failed at vm1/],
-    ['source freeze', /\(freeze\).*freeze failed at vm1/],
+    ['source freeze', /\(capture\).*freeze failed at vm1/],
     ['source readPages', /\(pages\).*readPages failed at vm1/],
     ['source journal offered', /\(restore\).*journal offered failed/],
     ['source holdStopped', /\(commit\).*holdStopped failed/],

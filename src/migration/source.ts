@@ -175,9 +175,8 @@ class SourceRole {
       outcome: 'stayed',
       error: withPlace(
         reason,
-        ports.process.hasEnded()
-          ? `${place}, and its process has ended at ${migration.source}`
-          : `${place}; it runs on at ${migration.source}`,
+        place,
+        ports.process.hasEnded() ? `its process has ended at ${migration.source}` : `it runs on at ${migration.source}`,
       ),
       epoch,
       stopMicros,

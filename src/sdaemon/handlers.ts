@@ -44,10 +44,11 @@ type EventInit = MessageInitShape<typeof MigrationEventSchema>;
 const micros = (value: number): bigint => BigInt(Math.round(value));
 
 function progressEvent(progress: JobProgress): EventInit {
-  const { phase, atMicros, doneBytes, totalBytes, note = '', lag } = progress;
+  const { phase, atMicros, doneBytes, totalBytes, note = '', lag, missingBytes } = progress;
   const value = {
     ...{ phase, note, atUs: micros(atMicros), doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes) },
     ...(lag === undefined ? {} : { lag: lagMessage(lag) }),
+    ...(missingBytes === undefined ? {} : { missingBytes: BigInt(missingBytes) }),
   };
   return { event: { case: 'phase', value: create(PhaseEventSchema, value) } };
 }

@@ -29,7 +29,7 @@ const phase = (name: string, atUs: bigint, more: object = {}): EventInit => ({
 async function run(
   words: readonly string[],
   daemon: { events?: readonly EventInit[]; plan?: PlanInit; onMigrate?: () => void },
-  terminal = false,
+  columns?: number,
 ) {
   const asked: Record<string, unknown>[] = [];
   let [printed, progress, aborts] = ['', '', 0];
@@ -60,7 +60,7 @@ async function run(
     progress: (text) => {
       progress += text;
     },
-    progressColumns: () => (terminal ? 60 : undefined),
+    progressColumns: () => columns,
     nowUnixMs: () => 0,
     interrupted: () => interrupt.signal,
   });
@@ -110,13 +110,14 @@ test('what cannot be meant is refused before a daemon is asked', async () => {
 test('a result of a replicated migration says what was compared, and only what applies', async () => {
   const replicated = {
     ...{ freezeUs: 1_100n, cutoverUs: 400n, stopUs: 1_500n, inputsReplayed: 1234n, outputsCompared: 1230n },
-    ...{ outputsReleased: 3n, lagMax: 45n, stragglers: 2n, mode: 'replicated' },
+    ...{ outputsReleased: 3n, lagMax: 45n, stragglers: 2n, datagramsCarried: 2n, mode: 'replicated' },
   };
   const events: EventInit[] = [{ event: { case: 'result', value: { ...RESULT, ...replicated } } }];
   const { printed } = await run(['square', 'vm2'], { events });
   assert.match(printed, /mode replicated\): stopped for 1\.5 ms \(freeze 1\.1 ms, cutover 400 µs\), 120 ms in all/);
   assert.match(printed, /1234 inputs replayed, 1230 outputs compared, 3 held and let go/);
-  assert.match(printed, /45 datagrams[\s\S]*2 stragglers/);
+  assert.match(printed, /45 datagrams[\s\S]*carried +2 datagrams that came to vm1 behind the cutover/);
+  assert.doesNotMatch(printed, /straggler/, 'the same datagrams are told of once');
   assert.doesNotMatch(printed, /WARNING|waited for/);
   const json = JSON.parse((await run(['square', 'vm2', '--json'], { events })).printed);
   const { mode, freezeUs, cutoverUs, stopUs, stopMs, inputsReplayed, outputsCompared, pageFaults, reason } = json;
@@ -140,10 +141,8 @@ test('a fallback is told when it happens, and again in the result', async () => 
   ];
   const { printed, progress, thrown } = await run(['square', 'vm2'], { events });
   assert.equal(thrown, undefined);
-  assert.match(
-    progress,
-    /replicated is given up: the copy diverged at output 17 .*not touched; going on with stopcopy/,
-  );
+  assert.match(progress, /300 ms +replicated +is given up: its copy answered differently; going on with stopcopy/);
+  assert.equal(`${progress}${printed}`.split('output 17').length, 2, 'the reason is told once');
   assert.match(printed, /WARNING: moved by stopcopy instead of replicated: the copy diverged at output 17 of flow/);
 });
 
@@ -160,26 +159,69 @@ test('a divergence without a fallback says that the source was not touched, wher
 });
 
 test('progress: on a terminal one line a phase that is written again, else a line a phase and one a second', async () => {
-  const lag = { inputs: 3n, outputs: 0n };
+  const lag = { inputs: 3n, outputs: 1n };
   const events: EventInit[] = [
     phase('copy', 1000n, { doneBytes: 1n << 20n, totalBytes: 4n << 20n }),
     phase('copy', 51_000n, { doneBytes: 2n << 20n, totalBytes: 4n << 20n }),
     phase('copy', 1_101_000n, { doneBytes: 4n << 20n, totalBytes: 4n << 20n }),
-    phase('catch-up', 1_200_000n, { lag, note: 'silent' }),
-    { event: { case: 'result', value: RESULT } },
+    phase('follow', 1_200_000n, { lag }),
+    phase('follow', 1_210_000n, { lag, note: 'the sdn does not answer' }),
+    { event: { case: 'result', value: { ...RESULT, phases: [{ phase: 'follow', durationUs: 30_000n }] } } },
   ];
   const plain = (await run(['square', 'vm2'], { events })).progress;
-  assert.deepEqual(plain.trimEnd().split('\n').length, 3, plain);
-  assert.match(plain, /copy {2}1\.0 MiB of 4\.0 MiB \(25 %\)/);
-  assert.match(plain, /catch-up: silent {2}3 inputs, 0 outputs behind\n$/);
-  const onTerminal = (await run(['square', 'vm2'], { events }, true)).progress;
-  assert.equal(onTerminal.split('\r\x1b[K').length, 5);
-  assert.equal(onTerminal.split('\n').length, 3, 'two phases, each with its end');
-  const lines = onTerminal.split('\n').flatMap((line) => line.split('\r\x1b[K'));
-  assert.ok(
-    lines.every((line) => line.length < 60),
-    'none is longer than the terminal is wide',
-  );
+  assert.deepEqual(plain.trimEnd().split('\n'), [
+    '      1.1 s  copy       goes on  4.0 MiB of 4.0 MiB (100 %)',
+    '     1.0 ms  copy       took 1.2 s, 4.0 MiB',
+    '      1.2 s  follow     the sdn does not answer',
+    '      1.2 s  follow     took 30.0 ms',
+  ]);
+  for (const columns of [80, 60, 20]) {
+    const shown = screen((await run(['square', 'vm2'], { events }, columns)).progress, columns);
+    assert.equal(shown.length, 3, 'two phases and a note');
+    assert.match(shown[0]!, columns > 40 ? /copy +took 1\.2 s, 4\.0 MiB$/ : /copy/);
+  }
+  const unknown = (await run(['square', 'vm2'], { events }, 0)).progress;
+  assert.match(unknown, /3 inputs, 1 output behind/, 'a terminal without a width is one of usual width');
+});
+
+/** What is left on a terminal; every line must fit, or it could not have been written again. */
+function screen(text: string, columns: number): string[] {
+  return text.split('\n').flatMap((line) => {
+    const drawn = line.split('\r\x1b[K');
+    assert.ok(
+      drawn.every((each) => each.length < columns || each.includes('the sdn')),
+      line,
+    );
+    return drawn.at(-1) === '' ? [] : [drawn.at(-1)!];
+  });
+}
+
+test('a fill counts down, and bytes are told of where they move', async () => {
+  const bytes = { doneBytes: 5n << 20n, totalBytes: 5n << 20n };
+  const events: EventInit[] = [
+    phase('restore', 1000n, bytes),
+    phase('fill', 2000n, { ...bytes, missingBytes: 64n << 20n }),
+    phase('fill', 3000n, { ...bytes, missingBytes: 3n << 20n }),
+    { event: { case: 'result', value: RESULT } },
+  ];
+  const { progress } = await run(['square', 'vm2'], { events }, 60);
+  assert.match(progress, /64 MiB still to come[\s\S]*3\.0 MiB still to come/);
+  assert.doesNotMatch(progress, /100 %/);
+});
+
+test('after a fallback the times go on, and a failure of it says what was given up before', async () => {
+  const reason = 'the copy diverged at output 17';
+  const fallback = { fromMode: 'replicated', toMode: 'precopy', code: 'replication.diverged', reason, atUs: 300_000n };
+  const events: EventInit[] = [
+    phase('follow', 200_000n),
+    { event: { case: 'fallback', value: fallback } },
+    phase('connect', 100n),
+    phase('copy', 50_000n),
+    { event: { case: 'failure', value: { code: 'peer.died', message: 'vm2 is gone', runsOn: 'vm1' } } },
+  ];
+  const { progress, thrown } = await run(['square', 'vm2'], { events });
+  assert.match(progress, /follow +not finished\n +300 ms +replicated[^\n]*\n +300 ms +connect[^\n]*\n +350 ms +copy/);
+  assert.match(String(thrown), /vm2 is gone.*before that replicated was given up: the copy diverged at output 17/);
 });
 
 test('Ctrl-C asks for an end of the migration, whose outcome is still told', async () => {

@@ -109,7 +109,8 @@ async function migrate(context: CommandContext, name: string, options: MigrateOp
   interrupted.addEventListener('abort', abort);
   try {
     const moved = await migrateSandbox(await context.fleet(), name, options, (event) => tell(progress.show(event)));
-    tell(progress.end());
+    const last = moved.result.phases.at(-1);
+    tell(progress.end(last === undefined ? undefined : Number(last.durationUs)));
     print(asJson ? `${JSON.stringify(resultJson(name, moved), null, 2)}\n` : renderResult(name, moved.result));
   } catch (thrown) {
     tell(progress.end());

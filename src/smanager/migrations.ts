@@ -1,5 +1,11 @@
 /** Moving sandboxes, over the connections of a {@link Fleet}. */
-import type { MigrationEvent, MigrationResult, PlanMigrationResponse } from '../api/gen/comicran_pb.ts';
+import type {
+  Failure,
+  FallbackEvent,
+  MigrationEvent,
+  MigrationResult,
+  PlanMigrationResponse,
+} from '../api/gen/comicran_pb.ts';
 import { ComicranError, type ErrorCode, isErrorCode } from '../base/errors.ts';
 import type { Fleet } from './fleet.ts';
 import { machineOf } from './operations.ts';
@@ -39,6 +45,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
     "What it sends by timer can be left out with --uncompared PORT; else move it in another mode, as '--fallback precopy' would have done.",
   'replication.overrun': 'Try again, or move it in another mode: --mode precopy.',
   'replication.unsuitable': 'Move it in another mode: --mode precopy.',
+  deadline: 'Give it more time with --deadline, or try again when the machines have less to do.',
   'replication.lagging': 'Try again when less is asked of it, or move it in another mode: --mode precopy.',
 };
 
@@ -47,13 +54,14 @@ export function sayUntouched(reason: string): string {
   return reason.includes('not touched') ? reason : `${reason}; the source was not touched`;
 }
 
-function failure(code: string, message: string, hint: string, runsOn: string): ComicranError {
+function failure({ code, message, hint, runsOn }: Failure, givenUp: FallbackEvent | undefined): ComicranError {
   const known = isErrorCode(code) ? code : 'migration.failed';
   // Most messages of a migration say it themselves.
   const where = runsOn === '' || message.includes(`at ${runsOn}`) ? '' : ` (it runs on ${runsOn})`;
   const what = known.startsWith('replication.') ? sayUntouched(message) : message;
   const advice = hint === '' ? HINTS[known] : hint;
-  return new ComicranError(known, `${what}${where}`, advice === undefined ? {} : { hint: advice });
+  const before = givenUp === undefined ? '' : `; before that ${givenUp.fromMode} was given up: ${givenUp.reason}`;
+  return new ComicranError(known, `${what}${where}${before}`, advice === undefined ? {} : { hint: advice });
 }
 
 /**
@@ -72,6 +80,7 @@ export async function migrateSandbox(
   const startedUnixUs = nowUnixUs();
   const events = fleet.vm(from).migrate({ name, toEndpoint, uncomparedPorts: [...uncomparedPorts], ...rest });
   let beganUnixUs: number | undefined;
+  let givenUp: FallbackEvent | undefined;
   for await (const event of events) {
     if (event.event.case === 'phase') beganUnixUs ??= nowUnixUs() - Number(event.event.value.atUs);
     switch (event.event.case) {
@@ -80,10 +89,12 @@ export async function migrateSandbox(
           ...{ result: event.event.value, startedUnixUs, endedUnixUs: nowUnixUs() },
           beganUnixUs: beganUnixUs ?? startedUnixUs,
         };
-      case 'failure': {
-        const { code, message, hint, runsOn } = event.event.value;
-        throw failure(code, message, hint, runsOn);
-      }
+      case 'failure':
+        throw failure(event.event.value, givenUp);
+      case 'fallback':
+        givenUp = event.event.value;
+        onEvent(event);
+        break;
       default:
         onEvent(event);
     }

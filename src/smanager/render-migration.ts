@@ -1,7 +1,7 @@
 /** What an operator sees of a migration and of its dry run. Pure: values in, text out. */
 import type { MigrationResult, PlanMigrationResponse, PlannedMode } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
-import { formatBytes, formatMicros } from '../base/units.ts';
+import { formatBytes, formatMicros, plural } from '../base/units.ts';
 import { type Migrated, sayUntouched } from './migrations.ts';
 
 const micros = (value: bigint | undefined): string => (value === undefined ? '-' : formatMicros(Number(value)));
@@ -24,18 +24,21 @@ function headline(name: string, result: MigrationResult): string {
 
 /** The figures that apply, each with its name. */
 function figures(result: MigrationResult): [string, string][] {
-  const rounds = result.rounds === undefined ? '' : ` in ${result.rounds} rounds`;
+  const { rounds, inputsReplayed, outputsCompared = 0n, outputsReleased = 0n, lagMax, pageFaults } = result;
+  const inRounds = rounds === undefined ? '' : ` in ${plural(Number(rounds), 'round')}`;
   const rows: [string, string][] = [
-    ['sent', `${result.pages} pages${rounds}, ${formatBytes(Number(result.bytes))} with the image`],
+    ['sent', `${plural(Number(result.pages), 'page')}${inRounds}, ${formatBytes(Number(result.bytes))} with the image`],
   ];
-  if (result.inputsReplayed !== undefined) {
-    const compared = `${result.outputsCompared ?? 0} outputs compared, ${result.outputsReleased ?? 0} held and let go`;
-    rows.push(['copy', `${result.inputsReplayed} inputs replayed, ${compared}`]);
+  if (inputsReplayed !== undefined) {
+    const compared = `${plural(Number(outputsCompared), 'output')} compared, ${outputsReleased} held and let go`;
+    rows.push(['copy', `${plural(Number(inputsReplayed), 'input')} replayed, ${compared}`]);
   }
-  if (result.lagMax !== undefined) rows.push(['most behind', `${result.lagMax} datagrams`]);
-  if (result.pageFaults !== undefined) rows.push(['waited for', `${result.pageFaults} pages`]);
-  rows.push(['carried', `${result.datagramsCarried} datagrams that waited while nobody ran`]);
-  if (result.stragglers !== undefined) rows.push(['passed on', `${result.stragglers} stragglers`]);
+  if (lagMax !== undefined) rows.push(['most behind', plural(Number(lagMax), 'datagram')]);
+  if (pageFaults !== undefined) rows.push(['waited for', plural(Number(pageFaults), 'page')]);
+  // The same datagrams by two names: in `replicated` the server ran until the cutover, so that only what came behind it waited.
+  const whence = result.stragglers === undefined ? 'while nobody ran' : 'behind the cutover';
+  const carried = plural(Number(result.datagramsCarried), 'datagram');
+  rows.push(['carried', `${carried} that came to ${result.fromVm} ${whence}`]);
   return rows;
 }
 
@@ -55,17 +58,10 @@ function warnings(result: MigrationResult): string {
   return found.map((warning) => `WARNING: ${warning}\n`).join('');
 }
 
+/** Without the phases: whoever has seen the migration go on has seen them. */
 export function renderResult(name: string, result: MigrationResult): string {
-  const phases = formatTable(
-    [
-      { title: '  phase', cell: (row) => `  ${row.phase}` },
-      { title: 'at', cell: (row) => micros(row.startUs), align: 'right' },
-      { title: 'took', cell: (row) => micros(row.durationUs), align: 'right' },
-    ],
-    result.phases,
-  );
   const lines = figures(result).map(([title, value]) => `  ${title.padEnd(11)}  ${value}\n`);
-  return `${phases}\n${headline(name, result)}${lines.join('')}${warnings(result)}`;
+  return `${headline(name, result)}${lines.join('')}${warnings(result)}`;
 }
 
 /** Numbers instead of bigints, for --json. Null: does not apply to the mode. */

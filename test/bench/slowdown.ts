@@ -19,7 +19,7 @@ const FLOOR_PERCENT = 85;
 const CONTROL_MS = 1000;
 
 /** The modes in which the source answers while it is copied, with the phase in which it does so no more. */
-const STOPPING_PHASE: Readonly<Record<string, string>> = { replicated: 'commit', precopy: 'freeze' };
+const STOPPING_PHASE: Readonly<Record<string, string>> = { replicated: 'commit', precopy: 'capture' };
 
 type Span = { readonly fromUnixUs: number; readonly toUnixUs: number };
 type Measured = { readonly control: Span; readonly copying: Span };

@@ -1,5 +1,6 @@
 /** The image and the pages of a process on their way to the destination. */
 import { ComicranError } from '../../base/errors.ts';
+import { formatBytes } from '../../base/units.ts';
 import { type BufferRing, chunksOf } from '../chunks.ts';
 import { MAX_IMAGE_BYTES, MAX_PART_BYTES, MAX_RANGES } from '../messages.ts';
 import type { FrozenProcess, PageRange } from '../ports.ts';
@@ -48,7 +49,8 @@ export async function sendSomePages(
   let pageBytes = 0;
   for (const { ranges, bytes } of chunksOf(memory.pages, before.chunkBytes)) {
     if (signal?.aborted) throw abortedError();
-    if (budget.over) throw new ComicranError('deadline', `${pageBytes} bytes of memory were sent when time was up`);
+    if (budget.over)
+      throw new ComicranError('deadline', `time was up when ${formatBytes(pageBytes)} of its memory had been sent`);
     await between();
     await buffers.use(
       (buffer) =>

@@ -13,7 +13,7 @@ export const sendPostcopy: SourceMode['prepare'] = async (before) => {
   before.onEnd('serving no more pages', () => paging.close());
   const server = await within(ports.clock, deadlines.stepMs, 'opening the page server', paging.serve(), { signal });
   await line.send({ type: 'PAGE_SERVER', ...server }, deadlines.stepMs);
-  phases.enter('freeze');
+  phases.enter('capture');
   const frozen = await before.freeze();
   let later: readonly PageRange[] = [];
   const prepared = await sendFrozen(before, frozen, {

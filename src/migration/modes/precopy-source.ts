@@ -13,7 +13,7 @@ export const sendPrecopy: SourceMode['prepare'] = async (before) => {
   phases.enter('copy');
   try {
     const copied = await copyRounds(before, buffers, answer);
-    phases.enter('freeze');
+    phases.enter('capture');
     const frozen = await before.freeze();
     const behindImage = (): Promise<void> => sendRanges(before, 'OWN', frozen.ownPages);
     const prepared = await sendFrozen(before, frozen, { pages: () => frozen.pages, buffers, answer, behindImage });

@@ -26,7 +26,7 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
   phases.enter('watch');
   before.onEnd('watching no more', () => traffic.close());
   await step(before, 'beginning to watch', traffic.start());
-  phases.enter('freeze');
+  phases.enter('capture');
   const taking = ports.process.snapshot();
   before.onEnd('dropping the snapshot', async () => (await taking.catch(() => undefined))?.close());
   const snapshot = await step(before, 'taking the snapshot', taking);

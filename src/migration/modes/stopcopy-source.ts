@@ -6,7 +6,7 @@ import { PAGE_BUFFERS } from './pages-out.ts';
 
 export const sendStopped: SourceMode['prepare'] = async (before) => {
   const buffers = new BufferRing(PAGE_BUFFERS, before.chunkBytes);
-  before.phases.enter('freeze');
+  before.phases.enter('capture');
   const frozen = await before.freeze();
   return sendFrozen(before, frozen, { pages: () => frozen.pages, buffers });
 };

@@ -112,6 +112,8 @@ export type JobProgress = {
   readonly note?: string;
   /** How far a silent copy is behind, in datagrams. */
   readonly lag?: { readonly inputs: number; readonly outputs: number };
+  /** Of a process that runs at the destination: bytes that have not come yet. */
+  readonly missingBytes?: number;
 };
 
 /** Given to a worker thread at its start. */

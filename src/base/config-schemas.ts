@@ -28,25 +28,31 @@ export function isNormalPath(path: string): boolean {
     .every((name) => name !== '' && name !== '.' && name !== '..' && Buffer.byteLength(name) <= NAME_MAX);
 }
 
-export const absolutePath = text('an absolute path without . and .. and double slashes', isNormalPath);
+export const absolutePath = text('an absolute path without . and .. and double slashes', isNormalPath, '^/');
 
 /** Anything that a symbolic link can hold. */
-export const linkTarget = text('the target of a symbolic link: a path, absolute or relative to the link', (value) =>
-  /^[^\p{Cc}]{1,4095}$/u.test(value),
+export const linkTarget = text(
+  'the target of a symbolic link: a path, absolute or relative to the link',
+  (value) => /^[^\p{Cc}]{1,4095}$/u.test(value),
+  '.',
 );
 
-export const sandboxId = text('a name of 1 to 32 of a-z, 0-9 and -, with a letter first', (value) =>
-  /^[a-z][a-z0-9-]{0,31}$/.test(value),
+const SANDBOX_ID = '^[a-z][a-z0-9-]{0,31}$';
+export const sandboxId = text(
+  'a name of 1 to 32 of a-z, 0-9 and -, with a letter first',
+  (value) => new RegExp(SANDBOX_ID).test(value),
+  SANDBOX_ID,
 );
 
 const OCTET = '(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])';
-const DOTTED = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`);
+const DOTTED = `^${OCTET}(?:\\.${OCTET}){3}$`;
 /** Not this network, not loopback, not link-local (the gateway of every sandbox is there), not multicast or reserved. */
 const NOT_A_SANDBOX = /^(?:0|127|22[4-9]|23[0-9]|24[0-9]|25[0-5])\.|^169\.254\./;
 
 export const sandboxAddress = text(
   'an IPv4 address that can be given to a sandbox, such as 10.88.0.5',
-  (value) => DOTTED.test(value) && !NOT_A_SANDBOX.test(value),
+  (value) => new RegExp(DOTTED).test(value) && !NOT_A_SANDBOX.test(value),
+  DOTTED,
 );
 
 export const portNumber = wholeNumber(1, 65535, 'a port');
@@ -64,13 +70,18 @@ export const networkSpec = object('the network', {
 });
 
 /** Permission bits, from octal text. */
-export const octalMode = refined("permission bits in octal, such as '0755' or '0640'", octal);
+export const octalMode = refined("permission bits in octal, such as '0755' or '0640'", octal, {
+  // To other readers of YAML than ours 0755 without quotes is a number.
+  type: ['string', 'integer'],
+  pattern: '^0?[0-7]{3,4}$',
+});
 
 /** Permission bits, from octal text or as the number itself (what JSON.stringify makes of a full configuration). */
 export const modeBits = refined(
   "permission bits: octal text such as '0755', or their value as a number up to 4095",
   (value) =>
     typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0o7777 ? value : octal(value),
+  { type: ['string', 'integer'], pattern: '^0?[0-7]{3,4}$' },
 );
 
 function octal(value: unknown): number | undefined {

@@ -1,6 +1,7 @@
 /** From the text of a configuration (YAML or JSON) to a checked value; errors say file, line, column, key and value. */
 import { createRequire } from 'node:module';
 import type { Document, LineCounter, Node } from 'yaml';
+import { findExcess } from './config-text-limits.ts';
 import { ComicranError, messageOf } from './errors.ts';
 import type { Path, Problem, Schema } from './schema.ts';
 
@@ -18,8 +19,8 @@ export type ConfigTextOptions<T> = {
 };
 
 const SHOWN_PROBLEMS = 50;
-/** Aliases that resolve to more than this many nodes for each anchor are an attack, not a configuration. */
-const MAX_ALIASES = 100;
+/** So many are sorted into the order of the text; finding the place of each takes time. */
+const LOCATED_PROBLEMS = 200;
 
 /**
  * Reads a configuration. JSON is read without loading a YAML parser (20 ms), unless there is a problem to locate.
@@ -30,7 +31,7 @@ const MAX_ALIASES = 100;
 export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): T {
   const bytes = Buffer.byteLength(text);
   if (bytes > options.maxBytes) {
-    throw invalid(options, [`${options.fileName}: ${bytes} bytes: at most ${options.maxBytes} bytes are read`]);
+    throw invalid(options, [`${options.fileName}:1:1: ${bytes} bytes: at most ${options.maxBytes} bytes are read`]);
   }
   const json = tryJson(text);
   const source = json === undefined ? new YamlSource(text, options) : undefined;
@@ -47,6 +48,7 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
 
   const located = source ?? new YamlSource(text, options);
   const inOrder = problems
+    .slice(0, LOCATED_PROBLEMS)
     .map((problem) => ({ problem, offset: located.offset(problem) }))
     // Stable: of several at one place, the order of the schema.
     .toSorted((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
@@ -100,6 +102,8 @@ class YamlSource {
       lineCounter: this.#lines,
       prettyErrors: false,
       logLevel: 'error',
+      // The parser compares each key with each other one: findExcess looks for equal ones in one pass.
+      uniqueKeys: false,
       customTags: (tags) => [WRITTEN_NUMBER, ...tags.filter((tag) => typeof tag === 'string' || !isNumberTag(tag.tag))],
     });
   }
@@ -113,8 +117,10 @@ class YamlSource {
       const message = deep ? 'nested too deeply' : wrong.message.split('\n')[0];
       throw invalid(this.#options, [`${this.at(wrong.pos[0])}: ${message}`]);
     }
+    const excess = findExcess(this.#document.contents, this.#yaml);
+    if (excess !== undefined) throw invalid(this.#options, [`${this.at(excess.offset)}: ${excess.problem}`]);
     try {
-      return this.#document.toJS({ maxAliasCount: MAX_ALIASES });
+      return this.#document.toJS({ maxAliasCount: -1 }); // findExcess has counted them
     } catch (cause) {
       const message = cause instanceof RangeError ? 'nested too deeply' : messageOf(cause);
       throw invalid(this.#options, [`${this.#options.fileName}: ${message}`], cause);

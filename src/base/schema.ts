@@ -19,9 +19,14 @@ export type Problem = {
 
 export type Report = (problem: Problem) => void;
 
+/** A schema of json-schema.org, draft 7: what editors understand. It may allow more than `read` does, never less. */
+export type JsonSchema = { readonly [keyword: string]: unknown };
+
 export type Schema<T> = {
   /** What is allowed, as it stands in an error message and in the documentation. */
   readonly allowed: string;
+  /** The same for editors, of this value alone; the keys of a mapping are those of `shape`. */
+  readonly json: JsonSchema;
   /** The value in its final form, or undefined after at least one problem was reported. */
   read(value: unknown, path: Path, report: Report): T | undefined;
   /** The keys of a mapping, so that the documentation can be checked against them. */
@@ -69,31 +74,42 @@ export function describeValue(value: unknown): string {
   return JSON.stringify(shown);
 }
 
-/** Text of which `accepts` holds. */
-export function text(allowed: string, accepts: (value: string) => boolean = () => true): Schema<string> {
-  return refined(allowed, (value) => (typeof value === 'string' && accepts(value) ? value : undefined));
+/** Text of which `accepts` holds. @param pattern of all that is accepted, and perhaps more. */
+export function text(
+  allowed: string,
+  accepts: (value: string) => boolean = () => true,
+  pattern?: string,
+): Schema<string> {
+  return refined(allowed, (value) => (typeof value === 'string' && accepts(value) ? value : undefined), {
+    type: 'string',
+    ...(pattern === undefined ? {} : { pattern }),
+  });
 }
 
 export function wholeNumber(least: number, most: number, what = 'a whole number'): Schema<number> {
   const allowed = `${what} from ${least} to ${most}`;
-  return refined(allowed, (value) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most ? value : undefined,
+  return refined(
+    allowed,
+    (value) =>
+      typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most ? value : undefined,
+    { type: 'integer', minimum: least, maximum: most },
   );
 }
 
 export function flag(): Schema<boolean> {
-  return refined('true or false', (value) => (typeof value === 'boolean' ? value : undefined));
+  return refined('true or false', (value) => (typeof value === 'boolean' ? value : undefined), { type: 'boolean' });
 }
 
 export function oneOf<const T extends string | number>(...values: readonly T[]): Schema<T> {
   const allowed = values.length === 1 ? String(values[0]) : values.join(' or ');
-  return refined(allowed, (value) => values.find((known) => known === value));
+  return refined(allowed, (value) => values.find((known) => known === value), { enum: values });
 }
 
 /** A single value; `convert` gives it its final form, or undefined if it is not allowed. */
-export function refined<T>(allowed: string, convert: (value: unknown) => T | undefined): Schema<T> {
+export function refined<T>(allowed: string, convert: (value: unknown) => T | undefined, json: JsonSchema): Schema<T> {
   return {
     allowed,
+    json,
     read(value, path, report) {
       const result = convert(value);
       if (result === undefined) report({ path, at: 'value', found: describeValue(value), allowed });
@@ -106,6 +122,7 @@ export function list<T>(item: Schema<T>): Schema<readonly T[]> {
   const allowed = `a list; each item is ${item.allowed}`;
   return {
     allowed,
+    json: { type: 'array' },
     inner: [item],
     read(value, path, report) {
       if (!Array.isArray(value)) {
@@ -127,6 +144,7 @@ export function mapping<T>(keyAllowed: string, accepts: (key: string) => boolean
   const allowed = `a mapping from ${keyAllowed} to ${item.allowed}`;
   const schema: Schema<Readonly<Record<string, T>>> = {
     allowed,
+    json: { type: 'object' },
     inner: [item],
     read(value, path, report) {
       if (!isMapping(value)) {
@@ -152,6 +170,7 @@ export function object<S extends Shape>(what: string, shape: S): Schema<ObjectOf
   const allowed = `${what} (a mapping with ${known.join(', ')})`;
   return {
     allowed,
+    json: { type: 'object' },
     shape,
     read(value, path, report) {
       if (!isMapping(value)) {
@@ -191,6 +210,7 @@ export function shortOrLong<S, L>(short: Schema<S>, long: Schema<L>, expand: (sh
   const allowed = `${short.allowed}, or ${long.allowed}`;
   return {
     allowed,
+    json: { anyOf: [short.json] },
     inner: [long],
     read(value, path, report) {
       if (isMapping(value)) return long.read(value, path, report);

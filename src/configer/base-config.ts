@@ -27,20 +27,27 @@ import {
   text,
 } from '../base/schema.ts';
 
-export const MAX_BYTES = 4 * 1024 * 1024;
+/** Written by people: a thousand files are a quarter of it. A parser of YAML takes seconds for more. */
+export const MAX_BYTES = 256 * 1024;
 
 type ValueOf<S> = S extends Schema<infer T> ? T : never;
 
 const sourcePath = text(
   'a path on this machine, absolute or relative to the configuration file',
   (value) => value !== '' && isCText(value),
+  '.',
 );
 
 /** Text; a whole number stands for its digits, so that `--port 5006` needs no quotes. */
-const word = refined('text (true, false and null in quotes)', (value) => {
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value);
-  return typeof value === 'string' && isCText(value) ? value : undefined;
-});
+const word = refined(
+  'text (true, false and null in quotes)',
+  (value) => {
+    if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value);
+    return typeof value === 'string' && isCText(value) ? value : undefined;
+  },
+  // To other readers of YAML than ours 1.10 is a number.
+  { type: ['string', 'number'] },
+);
 
 const placed = object('where it comes from and where it goes', {
   source: required(sourcePath),

@@ -1,17 +1,44 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import { systemCode } from './host-files.ts';
 
-/** @throws ComicranError config.missing-file, config.invalid where it is not UTF-8. */
-export function readTextFile(path: string): string {
-  let bytes: Buffer;
+const CHUNK_BYTES = 1 << 16;
+
+/**
+ * The text of a file, a pipe or the like; never reads more than `maxBytes` and a bit.
+ *
+ * @throws ComicranError config.missing-file, config.invalid where it is not UTF-8 or longer.
+ */
+export function readTextFile(path: string, maxBytes: number): string {
+  let bytes: Buffer | undefined;
   try {
-    bytes = readFileSync(path);
+    bytes = readAtMost(path, maxBytes);
   } catch (cause) {
     const why = systemCode(cause) === 'ENOENT' ? 'does not exist' : `cannot be read: ${systemCode(cause)}`;
-    throw new ComicranError('config.missing-file', `${path} ${why}`, { hint: 'Name a base configuration.', cause });
+    throw new ComicranError('config.missing-file', `${path} ${why}`, { hint: 'Name a configuration.', cause });
   }
-  return decodeText(bytes, path);
+  if (bytes !== undefined) return decodeText(bytes, path);
+  throw new ComicranError('config.invalid', `${path}:1:1: it is longer than ${maxBytes} bytes`, {
+    hint: 'No configuration is as long as that; name another file.',
+  });
+}
+
+function readAtMost(path: string, maxBytes: number): Buffer | undefined {
+  const descriptor = openSync(path, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    for (;;) {
+      const chunk = Buffer.alloc(CHUNK_BYTES);
+      const count = readSync(descriptor, chunk, 0, chunk.length, null);
+      if (count === 0) return Buffer.concat(chunks);
+      chunks.push(chunk.subarray(0, count));
+      length += count;
+      if (length > maxBytes) return undefined;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** @param name as it stands in messages. @throws ComicranError config.invalid where it is not UTF-8. */

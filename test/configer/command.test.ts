@@ -87,6 +87,13 @@ test('a failure is one message with the next step, exit code 1, and leaves no fi
   assert.equal(readFileSync(tree.at('base.yaml'), 'utf8'), BASE);
 });
 
+test('a file without an end is read as far as a configuration can reach', () => {
+  using tree = newTree();
+  assert.match(configer('/dev/zero').stderr, /^comicran: \/dev\/zero:1:1: it is longer than 262144 bytes\n {2}next: /);
+  tree.add({ 'long.yaml': '#'.repeat(300_000) });
+  assert.match(configer(tree.at('long.yaml')).stderr, /long\.yaml:1:1: it is longer than/);
+});
+
 test('the help has examples', () => {
   const { status, stdout } = configer('--help');
   assert.equal(status, 0);

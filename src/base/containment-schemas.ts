@@ -55,6 +55,7 @@ const bothLimits = refined(
     const areLimits = [soft, hard].every((one) => Number.isSafeInteger(one) && one >= 0);
     return areLimits && soft <= hard ? { soft, hard } : undefined;
   },
+  { type: ['integer', 'object'] },
 );
 
 export const rlimits = mapping(

@@ -32,6 +32,18 @@ export const BASE_CONFIG_KEYS: Readonly<Record<string, KeyText>> = {
     example: { TZ: 'Europe/Istanbul', LANG: 'C.UTF-8' },
   },
   'process.workingDirectory': { about: 'Where it starts. Made if nothing else makes it.', example: '/srv' },
+  'process.user': {
+    about: 'Who it runs as, by numbers as they are inside. Without it: user 0, group 0.',
+    example: { uid: 1000, gid: 1000 },
+  },
+  'process.user.uid': { about: 'The user.', example: 1000 },
+  'process.user.gid': { about: 'Its group.', example: 1000 },
+  'process.user.groups': { about: 'Its other groups.', example: [1001] },
+  'process.rlimits': {
+    about: 'Limits of the process, by name without RLIMIT_; a number is both limits.',
+    example: { nofile: 65536, core: { soft: 0, hard: 0 } },
+  },
+  'process.oomScoreAdjust': { about: 'Who goes first when the machine is out of memory.', example: 500 },
   network: { about: 'The address of the sandbox and its ports.', example: { address: '10.88.0.5' } },
   'network.address': {
     about: "The sandbox's own IPv4 address, a /32 that it keeps on every machine.",
@@ -75,6 +87,39 @@ export const BASE_CONFIG_KEYS: Readonly<Record<string, KeyText>> = {
     about: 'Directories that can be written to: an empty tmpfs each. All else is read-only.',
     example: ['/var/cache/server'],
   },
+  mounts: {
+    about: 'Writable paths with particulars, and directories or files of the machine.',
+    example: [{ kind: 'tmpfs', path: '/var/cache', size: 16777216 }],
+  },
+  'mounts[].kind': { about: 'A tmpfs is empty at the start; a bind is of the machine.', example: 'tmpfs' },
+  'mounts[].path': { about: 'Where it is in the sandbox.', example: '/var/cache' },
+  'mounts[].source': {
+    about: 'Of a bind: a path of the machine. It must be there on every machine and does not move.',
+    example: '/srv/shared',
+  },
+  'mounts[].size': { about: 'Of a tmpfs. Without it: 256 MiB.', example: 16777216 },
+  'mounts[].writable': { about: 'Of a bind: whether it can be written to.', example: true },
+  'mounts[].executable': { about: 'Whether programs in it can be executed and libraries loaded.', example: true },
+  limits: {
+    about: 'What all processes of the sandbox may use together.',
+    example: { memory: 268435456, pids: 64, cpuPercent: 150 },
+  },
+  'limits.memory': { about: 'Memory, page cache and kernel memory included.', example: 268435456 },
+  'limits.pids': { about: 'Processes and threads.', example: 64 },
+  'limits.cpuWeight': { about: 'Share of the CPUs where they are short.', example: 200 },
+  'limits.cpuPercent': { about: 'At most so much CPU time: 150 is one and a half CPUs.', example: 150 },
+  'limits.ioWeight': { about: 'Share of the disk where it is short.', example: 50 },
+  'limits.ioReadBytes': { about: 'At most so many bytes per second from the disk.', example: 10485760 },
+  'limits.ioWriteBytes': { about: 'At most so many bytes per second to the disk.', example: 10485760 },
+  security: {
+    about: 'What the sandbox may do beyond the default, which is as little as a server needs.',
+    example: { capabilities: ['NET_BIND_SERVICE'] },
+  },
+  'security.capabilities': {
+    about: 'Capabilities without CAP_: all that anything in the sandbox can ever have.',
+    example: ['NET_BIND_SERVICE'],
+  },
+  'security.systemCalls': { about: 'System calls beyond the default profile.', example: ['personality'] },
   etc: {
     about: 'minimal: small passwd, group, hosts and nsswitch.conf, unless the configuration has them.',
     example: 'none',

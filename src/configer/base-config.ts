@@ -14,6 +14,15 @@ import {
 } from '../base/config-schemas.ts';
 import { readConfigText } from '../base/config-text.ts';
 import {
+  limitsSpec,
+  mountProblems,
+  mounts,
+  oomScoreAdjust,
+  rlimits,
+  securitySpec,
+  userSpec,
+} from '../base/containment-schemas.ts';
+import {
   list,
   mapping,
   object,
@@ -75,6 +84,9 @@ export const BASE_CONFIG_SCHEMA = object('a base configuration', {
       arguments: required(list(word), []),
       environment: required(mapping(ENVIRONMENT_NAME, isEnvironmentName, word), {}),
       workingDirectory: required(absolutePath, '/'),
+      user: optional(userSpec),
+      rlimits: optional(rlimits),
+      oomScoreAdjust: optional(oomScoreAdjust),
     }),
   ),
   network: required(networkSpec),
@@ -86,6 +98,9 @@ export const BASE_CONFIG_SCHEMA = object('a base configuration', {
     [],
   ),
   writable: required(list(absolutePath), []),
+  mounts: optional(mounts),
+  limits: optional(limitsSpec),
+  security: optional(securitySpec),
   etc: required(oneOf('minimal', 'none'), 'minimal'),
 });
 
@@ -108,7 +123,7 @@ export function parseBaseConfig(text: string, fileName: string): BaseConfig {
 }
 
 function baseConfigProblems(config: BaseConfig): Problem[] {
-  const problems = portProblems(config.network.ports, ['network', 'ports']);
+  const problems = [...portProblems(config.network.ports, ['network', 'ports']), ...mountProblems(config.mounts ?? [])];
   const files: [Placed, (string | number)[]][] = [
     [config.process.executable, ['process', 'executable']],
     ...config.executables.map((file, index): [Placed, (string | number)[]] => [file, ['executables', index]]),

@@ -27,7 +27,8 @@ type Written = Omit<FullConfig, 'files' | 'directories'> & {
 
 /** Keys in one order, modes as people read them. */
 function written(config: FullConfig): Written {
-  const { version, id, root, process, network, files, symlinks, directories, writable } = config;
+  const { version, id, root, process, network, files, symlinks, directories, writable, mounts, limits, security } =
+    config;
   return {
     version,
     id,
@@ -38,6 +39,9 @@ function written(config: FullConfig): Written {
     symlinks,
     directories: directories.map(({ path, mode }) => ({ path, mode: octal(mode) })),
     writable,
+    ...(mounts === undefined ? {} : { mounts }),
+    ...(limits === undefined ? {} : { limits }),
+    ...(security === undefined ? {} : { security }),
   };
 }
 

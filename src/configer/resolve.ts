@@ -63,6 +63,9 @@ export async function resolveConfig(base: BaseConfig, options: ResolveOptions): 
       entry.kind === 'directory' ? [{ path: entry.path, mode: entry.mode }] : [],
     ),
     writable: base.writable,
+    ...(base.mounts === undefined ? {} : { mounts: base.mounts }),
+    ...(base.limits === undefined ? {} : { limits: base.limits }),
+    ...(base.security === undefined ? {} : { security: base.security }),
   };
   refuseContradictions(config);
   return config;

@@ -89,26 +89,32 @@ test('the input of a copy is what its sockets had not read, and everything since
       at: fc.nat(list.length),
       /** How many of those that waited each socket has read. */
       read: fc.tuple(fc.nat(10), fc.nat(10), fc.nat(10)),
+      /** Frames that came while the sockets were looked at, and how many of them before each one's turn. */
+      during: fc.nat(6),
+      turn: fc.tuple(fc.nat(6), fc.nat(6), fc.nat(6)),
       batch: fc.integer({ min: 1, max: 7 }),
       /** Frames that are read from the tap before the mark is made. */
       early: fc.nat(list.length),
     }),
   );
   fc.assert(
-    fc.property(cases, ({ list, at, read, batch, early }) => {
+    fc.property(cases, ({ list, at, read, during, turn, batch, early }) => {
       const before = list.slice(0, at);
+      const lookedUntil = Math.min(list.length, at + during);
       const heads = new Map<number, SocketHead>();
       const unread: Arrival[] = [];
       for (const [place, port] of PORTS.entries()) {
         const queue = before.filter((one) => !one.outgoing && one.localPort === port && isForSocket(one));
         const rest = queue.slice(read[place]!);
-        if (rest[0] !== undefined) heads.set(port, headOf(rest[0]));
         unread.push(...rest);
+        const meanwhile = list.slice(at, Math.min(lookedUntil, at + turn[place]!));
+        const head = rest[0] ?? meanwhile.find((one) => !one.outgoing && one.localPort === port && isForSocket(one));
+        if (head !== undefined) heads.set(port, headOf(head));
       }
       const sequencer = new Sequencer(address(OWN));
       const readEarly = Math.min(early, at);
       for (const one of list.slice(0, readEarly)) sequencer.add(frameOf(one));
-      sequencer.mark({ frames: at, sockets: socketsWith(heads) });
+      sequencer.mark({ frames: at, lookedUntil, sockets: socketsWith(heads) });
       const log: LogEntry[] = [];
       for (const one of list.slice(readEarly)) {
         sequencer.add(frameOf(one));
@@ -157,7 +163,11 @@ test('the head is found among thousands of equal payloads, by its stamp, also wh
     const sequencer = new Sequencer(address(OWN));
     for (const stamp of stamps) sequencer.add(frameOf({ ...ARRIVAL, stamp }));
     const found = headOf({ ...ARRIVAL, stamp: stamps[head]! });
-    sequencer.mark({ frames: stamps.length, sockets: socketsWith(new Map([[7000, found]])) });
+    sequencer.mark({
+      frames: stamps.length,
+      lookedUntil: stamps.length,
+      sockets: socketsWith(new Map([[7000, found]])),
+    });
     assert.equal(sequencer.take(10_000).length, stamps.length - head);
   }
 });
@@ -171,7 +181,7 @@ test('of equal stamps the digest decides, and the sender', () => {
   for (const [head, one] of frames.entries()) {
     const sequencer = new Sequencer(address(OWN));
     for (const frame of frames) sequencer.add(frameOf(frame));
-    sequencer.mark({ frames: 4, sockets: socketsWith(new Map([[7000, headOf(one)]])) });
+    sequencer.mark({ frames: 4, lookedUntil: 4, sockets: socketsWith(new Map([[7000, headOf(one)]])) });
     assert.equal(sequencer.take(10).length, 4 - head);
   }
 });
@@ -180,9 +190,26 @@ test('a head that was not seen, or was seen twice, is no position', () => {
   for (const frames of [[], [ARRIVAL, ARRIVAL], [{ ...ARRIVAL, stamp: 999 }], [{ ...ARRIVAL, localPort: 7001 }]]) {
     const sequencer = new Sequencer(address(OWN));
     for (const frame of frames) sequencer.add(frameOf(frame));
-    sequencer.mark({ frames: frames.length, sockets: socketsWith(new Map([[7000, headOf(ARRIVAL)]])) });
+    sequencer.mark({
+      frames: frames.length,
+      lookedUntil: frames.length,
+      sockets: socketsWith(new Map([[7000, headOf(ARRIVAL)]])),
+    });
     assert.throws(() => sequencer.take(10), { code: 'replication.overrun' });
   }
+});
+
+test('where the head was not seen it is said what was compared', () => {
+  const sequencer = new Sequencer(address(OWN));
+  for (const stamp of [5, 999, 1_002]) sequencer.add(frameOf({ ...ARRIVAL, stamp }));
+  sequencer.mark({ frames: 3, lookedUntil: 3, sockets: socketsWith(new Map([[7000, headOf(ARRIVAL)]])) });
+  assert.throws(() => sequencer.take(10), {
+    message:
+      'what waits at port 7000 came before the migration began to watch, or was not seen: ' +
+      '4 bytes from 192.0.2.7:9, received at 0.000001000 s; ' +
+      '3 frames were watched, 3 of them kept from 0.000000005 s to 0.000001002 s; ' +
+      'of the same sender and contents: 3, received at 0.000000999 s, 0.000001002 s, 0.000000005 s',
+  });
 });
 
 test('a datagram in fragments has one index, the position of its last one, and all of its packets', () => {
@@ -205,7 +232,7 @@ test('a datagram in fragments has one index, the position of its last one, and a
   for (const frame of [fragment(a, 1), fragment(c, 2), frameOf({ ...ARRIVAL, stamp: 3 }), fragment(b, 4)])
     sequencer.add(frame);
   const head = headOf({ ...ARRIVAL, stamp: 4, payload: datagram.payload });
-  sequencer.mark({ frames: 4, sockets: socketsWith(new Map([[7000, head]])) });
+  sequencer.mark({ frames: 4, lookedUntil: 4, sockets: socketsWith(new Map([[7000, head]])) });
   const log = inputs(sequencer.take(10));
   assert.equal(log.length, 1);
   assert.deepEqual(log[0]!.frames, [a, c, b]);
@@ -214,14 +241,14 @@ test('a datagram in fragments has one index, the position of its last one, and a
   const across = new Sequencer(address(OWN));
   across.add(fragment(a, 1));
   across.add(fragment(b, 2));
-  across.mark({ frames: 2, sockets: socketsWith(new Map()) });
+  across.mark({ frames: 2, lookedUntil: 2, sockets: socketsWith(new Map()) });
   across.add(fragment(c, 3));
   assert.deepEqual(inputs(across.take(10))[0]?.frames, [a, b, c]);
 });
 
 test('frames of no use count for the position', () => {
   const sequencer = new Sequencer(address(OWN));
-  sequencer.mark({ frames: 3, sockets: socketsWith(new Map()) });
+  sequencer.mark({ frames: 3, lookedUntil: 3, sockets: socketsWith(new Map()) });
   sequencer.add(null);
   sequencer.add(frameOf({ ...ARRIVAL, outgoing: true }));
   sequencer.add(frameOf(ARRIVAL));
@@ -238,6 +265,6 @@ test('what is kept from before a mark is bounded', () => {
   const sequencer = new Sequencer(address(OWN));
   for (let n = 0; n < 200_000; n++) sequencer.add(frameOf({ ...ARRIVAL, stamp: n }));
   const of = (stamp: number): SocketHead => headOf({ ...ARRIVAL, stamp });
-  sequencer.mark({ frames: 200_000, sockets: socketsWith(new Map([[7000, of(190_000)]])) });
+  sequencer.mark({ frames: 200_000, lookedUntil: 200_000, sockets: socketsWith(new Map([[7000, of(190_000)]])) });
   assert.equal(sequencer.take(100_000).length, 10_000);
 });

@@ -127,13 +127,15 @@ export class TrafficTap {
     this.#markFailure = undefined;
     const affinity = getAffinity(0);
     try {
-      // On the CPU that receives for the sandbox no packet is half way between the tap and its socket now.
+      // On the CPU that receives for the sandbox no packet is half way between the tap and its socket when this thread runs.
       if (!setAffinity(0, singleCpu(this.#cpu))) throw elsewhere(this.#cpu);
       const { queued, dropped } = this.#tap.count();
       const marked = this.#marks.mark(sockets);
+      // Between two looks packets come in: what a look has found may have come behind the first count.
+      const { queued: lookedUntil } = this.#tap.count();
       if (dropped > 0 && marked.some(({ head }) => head !== undefined)) this.#markFailure = lostFrames(dropped);
       this.#dropsAtMark = dropped;
-      this.#sequencer.mark({ frames: queued, sockets: marked });
+      this.#sequencer.mark({ frames: queued, lookedUntil, sockets: marked });
     } catch (thrown) {
       this.#markFailure ??= thrown;
     } finally {
@@ -199,7 +201,10 @@ export class TrafficTap {
       const { queued, dropped } = this.#tap.count();
       if (dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
       // After this nobody would notice that an output is missing: the kernel's count has to agree.
-      if (queued === this.#sequencer.seen) return;
+      if (queued === this.#sequencer.seen) {
+        this.#sequencer.begin();
+        return;
+      }
       if (queued < this.#sequencer.seen) break;
     }
     throw new ComicranError('replication.overrun', 'the frames that were read are not those that the kernel counted');

@@ -112,6 +112,63 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
         assert.equal(sockets[0]!.take()?.toString(), 'all alike', 'all is in place');
     });
 
+  /** Something happens when this socket is looked at, before it is. */
+  const beforeLook = (socket: OwnSocket, happens: () => void): OwnSocket => ({
+    ...socket,
+    get descriptor() {
+      happens();
+      return socket.descriptor;
+    },
+  });
+
+  test('packets do not stand still with the process: what comes while its queues are looked at is input, once', async () => {
+    const { tap, sockets, inject } = watched([{ port: 7000 }, { port: 7001 }, { port: 7002 }]);
+    inject(Buffer.from('read'), { to: 7001 });
+    await arrived(sockets[1]!);
+    sockets[1]!.take();
+    inject(Buffer.from('waited'), { to: 7000 });
+    await arrived(sockets[0]!);
+    const all = [7000, 7001, 7002];
+    tap.mark([
+      sockets[0]!,
+      beforeLook(sockets[1]!, () => {
+        for (const to of all) inject(Buffer.from('between'), { to });
+      }),
+      sockets[2]!,
+    ]);
+    for (const to of all) inject(Buffer.from('behind'), { to });
+    const told = inputsOf(await logOf(tap, 7)).map(({ frames }) => decodePacket(Buffer.from(frames[0]!))!);
+    const ofPort = (port: number) =>
+      told.flatMap((part) => {
+        const { destinationPort, payload } = decodeDatagram([part])!;
+        return destinationPort === port ? [Buffer.from(payload).toString()] : [];
+      });
+    assert.deepEqual(all.map(ofPort), [
+      ['waited', 'between', 'behind'],
+      ['between', 'behind'],
+      ['between', 'behind'],
+    ]);
+  });
+
+  test('under traffic a position is always found', async () => {
+    const { vm, pid, sockets, tap: first } = watched();
+    first.close();
+    vm.routes.apply(addAddress({ link: getLink(vm.routes, LINK_NAME).index, address: '192.0.2.1', prefixLength: 32 }));
+    for (const name of [0, 1]) startSender(undo, vm.netns, name, 1e9, { burst: 1, pauseMs: 1 });
+    await arrived(sockets[0]!);
+    for (let round = 0; round < 100; round++) {
+      using tap = openTap(pid, sockets, 8 << 20);
+      // Where the queue is empty is where a datagram can come between the count and the look.
+      for (let turns = 0; turns < 3; turns++) {
+        while (sockets[0]!.take() !== undefined);
+        await sleep(1);
+      }
+      while (sockets[0]!.take() !== undefined);
+      tap.mark(sockets);
+      await until('the log begins', () => tap.read(10).length > 0);
+    }
+  });
+
   test('each socket has a position of its own: bound to any address, to one, connected', async () => {
     const { tap, sockets, inject } = watched([
       { port: 7000 },

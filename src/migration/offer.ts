@@ -96,8 +96,6 @@ async function takeBack(context: SourceAfter, entry: SourceEntry, reason: unknow
 async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): Promise<Verdict> {
   const { deadlines, migration, phases, ports } = context;
   const isCopy = migration.mode === 'replicated';
-  // Its copy was heard to run, and what was left to be handed over has died with the daemon that watched.
-  if (isCopy && entry.stage === 'given') return { kind: 'given', epoch, line: undefined, first: 0, owned: undefined };
   const deadline = new Deadline(ports.clock, patienceMs(entry, deadlines));
   for (let pauseMs = deadlines.retryMs / 64; !deadline.over; pauseMs *= 2) {
     const line = await reconnect(context, deadline).catch((error: unknown) => phases.note(messageOf(error)));
@@ -127,7 +125,7 @@ async function rejoin(context: SourceAfter, entry: SourceEntry, epoch: bigint): 
 
 /** How long the destination is waited for; after that the process goes, or, where its memory is needed, is kept for an operator. */
 function patienceMs({ migration, stage }: SourceEntry, { confirmMs, fillMs, handOverMs }: Deadlines): number {
-  // At `given` it was heard to run; what was left to be handed over has died with the daemon that watched.
+  // At `given` it was heard to run. It waits for the word that there is no more, and cannot be moved on meanwhile.
   if (migration.mode === 'replicated') return stage === 'given' ? handOverMs : confirmMs;
   return migration.mode === 'postcopy' && stage !== 'filled' ? fillMs : handOverMs;
 }

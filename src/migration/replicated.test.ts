@@ -183,6 +183,20 @@ test('a daemon that dies before TAKE costs no request', async () => {
   }
 });
 
+test('a source that dies in the hand-over comes back to say that there is no more: the destination does not wait for it', async () => {
+  const given = good.calls.source.lastIndexOf('journal.write') + 1;
+  const cleared = good.calls.source.lastIndexOf('journal.clear') + 1;
+  assert.ok(given > 0 && cleared > given);
+  for (let call = given; call < cleared; call++)
+    for (const moment of MOMENTS) {
+      const { source, destination } = await run({ ...small, deaths: { source: [{ call, moment }] } });
+      const where = `dies ${moment} ${good.calls.source[call - 1]}`;
+      assert.equal(source?.outcome, 'moved', where);
+      assert.ok(destination?.outcome === 'owned' && 'datagrams' in destination, where);
+      assert.ok(destination.datagrams.complete, where);
+    }
+});
+
 for (const how of ['cut', 'stall'] as const)
   for (const direction of ['to-source', 'to-destination'] as const)
     test(`${how} behind every byte ${direction}: one instance, nothing lost, nothing doubled`, async () => {

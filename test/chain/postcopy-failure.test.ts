@@ -1,9 +1,8 @@
 /** A daemon that is killed in a `postcopy` migration: its next run goes on, and no page of the memory is lost or false. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { restartDaemon } from '../support/daemons.ts';
+import { daemonLives, restartDaemon } from '../support/daemons.ts';
 import { client, find, migrate } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 import { startServer } from '../support/server-config.ts';
@@ -11,18 +10,6 @@ import { startServer } from '../support/server-config.ts';
 const skip = needs('root');
 const NAME = 'kept';
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-type LabRecord = { readonly daemons: Readonly<Record<string, { readonly pid: number }>> };
-
-function lives(node: string): boolean {
-  const record = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as LabRecord;
-  try {
-    const stat = readFileSync(`/proc/${record.daemons[node]!.pid}/stat`, 'utf8');
-    return !stat.includes(') Z ');
-  } catch {
-    return false;
-  }
-}
 
 /** It answers, at one place, and has found no page of its memory changed. */
 async function assertWhole(where: string): Promise<void> {
@@ -64,7 +51,7 @@ test('in a lab', { skip }, async (t) => {
         () => 'moved',
         (thrown: unknown) => String(thrown),
       );
-      while (lives(node)) await pause(20);
+      while (daemonLives(node)) await pause(20);
       await restartDaemon(node, undefined);
       const outcome = await moving;
       // A source that lives waits for the destination's next run.

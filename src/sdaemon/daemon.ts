@@ -1,5 +1,6 @@
 /** A virtual machine's daemon, put together. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { connect } from '../api/client.ts';
 import { Sdaemon, Sdn } from '../api/gen/comicran_pb.ts';
 import { loadIdentity } from '../api/identity.ts';
@@ -13,6 +14,7 @@ import { raiseReceiveBuffers } from './dataplane/receive-buffers.ts';
 import { describeBug, sdaemonRoutes } from './handlers.ts';
 import type { Log } from './log.ts';
 import { Engine } from './migration/engine.ts';
+import { History } from './migration/history.ts';
 import { Incoming } from './migration/incoming.ts';
 import { Outgoing } from './migration/outgoing.ts';
 import { Peers } from './migration/peers.ts';
@@ -75,6 +77,7 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
     sdn,
     sdnEndpoint: options.sdn,
     log,
+    history: new History(join(stateDirectory, 'migration-history.json'), log, () => Date.now()),
   };
   const lifecycle = new Lifecycle({
     ...world,
@@ -105,7 +108,7 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
         },
       },
     );
-    const handlers = { vm, address, version: ownVersion(), stateDirectory, registry, lifecycle, outgoing, incoming };
+    const handlers = { ...world, version: ownVersion(), lifecycle, outgoing, incoming };
     const server = await serve({
       listen: options.listen,
       identity,

@@ -17,10 +17,12 @@ import { ComicranError, messageOf } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import { sandboxPaths } from '../jailor/index.ts';
 import { keepCarriedLog, readLog } from './logs.ts';
+import type { History } from './migration/history.ts';
 import type { Incoming } from './migration/incoming.ts';
 import type { JobProgress } from './migration/job.ts';
 import { lagMessage } from './migration/lag-message.ts';
 import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
+import { pastMigrationMessage } from './migration/past-migration-message.ts';
 import { checkName, type Lifecycle } from './sandboxes/lifecycle.ts';
 import type { Registry } from './sandboxes/registry.ts';
 import { sandboxMessage } from './sandboxes/sandbox-message.ts';
@@ -34,6 +36,7 @@ export type HandlerWorld = {
   readonly lifecycle: Lifecycle;
   readonly outgoing: Outgoing;
   readonly incoming: Incoming;
+  readonly history: History;
 };
 
 const DEFAULT_GRACE_MS = 5_000;
@@ -150,7 +153,7 @@ async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGene
 }
 
 export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void {
-  const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming } = world;
+  const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming, history } = world;
   const message = (name: string) => sandboxMessage(name, registry.get(name), outgoing.underWay(name));
   router.service(Sdaemon, {
     info: () => ({ vm, address, version, kernel: release(), sandboxes: registry.all().length }),
@@ -193,6 +196,10 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
     async planMigration(request) {
       checkName(request.name);
       return await outgoing.plan(request);
+    },
+    listMigrations({ name }) {
+      const asked = history.all().filter(({ sandbox }) => name === '' || sandbox === name);
+      return { migrations: asked.map((one) => pastMigrationMessage(one, vm, outgoing)) };
     },
     abortMigration({ name }) {
       checkName(name);

@@ -1,5 +1,5 @@
 import { ComicranError } from '../base/errors.ts';
-import type { Fault } from './migration/faults.ts';
+import type { FaultSource } from './migration/faults.ts';
 
 export type DaemonOptions = {
   /** Name of this virtual machine. */
@@ -13,7 +13,7 @@ export type DaemonOptions = {
   /** `IP:PORT` of the sdn. */
   readonly sdn: string;
   /** For tests. */
-  readonly fault: Fault | undefined;
+  readonly fault: FaultSource | undefined;
 };
 
 const NEEDED = ['name', 'address', 'pki', 'sdn'] as const;

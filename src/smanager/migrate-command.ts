@@ -4,7 +4,16 @@ import { ComicranError, messageOf } from '../base/errors.ts';
 import { parseDuration, parsePorts } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import { MigrationProgress } from './migration-progress.ts';
-import { abortMigration, FALLBACKS, type MigrateOptions, MODES, migrateSandbox, planMigration } from './migrations.ts';
+import {
+  abortMigration,
+  FALLBACKS,
+  listMigrations,
+  type MigrateOptions,
+  MODES,
+  migrateSandbox,
+  planMigration,
+} from './migrations.ts';
+import { migrationRecordJson, renderMigrations } from './render-history.ts';
 import { choiceOf, planJson, renderPlan, renderResult, resultJson } from './render-migration.ts';
 
 type RawOptions = {
@@ -146,6 +155,22 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .action(async (name: string, vm: string | undefined, raw: RawOptions) => {
       const options = checkedOptions(vm, raw);
       await (raw.dryRun === true ? dryRun : migrate)(context, name, options, raw.json === true);
+    });
+
+  program
+    .command('migrations')
+    .description('list the migrations that are under way and the last ones that were, with what became of them')
+    .argument('[name]', 'of this sandbox only')
+    .option('--json', 'as a JSON array')
+    .addHelpText('after', '\nIt is known to the machines, also of a migration whose smanager was killed.')
+    .action(async (name: string | undefined, { json }: { json?: boolean }) => {
+      const { migrations, silent } = await listMigrations(await context.fleet(), name ?? '');
+      context.print(
+        json === true
+          ? `${JSON.stringify(migrations.map(migrationRecordJson), null, 2)}\n`
+          : renderMigrations(migrations, context.nowUnixMs()),
+      );
+      for (const vm of silent) context.progress(`${vm} does not answer: migrations away from it are not listed\n`);
     });
 
   program

@@ -3,6 +3,7 @@ import type {
   Failure,
   FallbackEvent,
   MigrationEvent,
+  MigrationRecord,
   MigrationResult,
   PlanMigrationResponse,
 } from '../api/gen/comicran_pb.ts';
@@ -112,6 +113,31 @@ export async function planMigration(
 ): Promise<PlanMigrationResponse> {
   const toEndpoint = fleet.endpointOf(toVm);
   return await fleet.vm(await machineOf(fleet, name)).planMigration({ name, toVm, toEndpoint, mode });
+}
+
+export type KnownMigrations = {
+  /** Oldest first. */
+  readonly migrations: readonly MigrationRecord[];
+  /** Machines that do not answer: what they know is not among these. */
+  readonly silent: readonly string[];
+};
+
+/** The migrations that the machines know of, under way or over, whoever asked for them. @param name empty: all */
+export async function listMigrations(fleet: Fleet, name: string): Promise<KnownMigrations> {
+  const silent: string[] = [];
+  const answers = await Promise.all(
+    fleet.vmNames().map(async (vm) => {
+      try {
+        return (await fleet.vm(vm).listMigrations({ name })).migrations;
+      } catch (thrown) {
+        if (!(thrown instanceof ComicranError) || thrown.code !== 'vm.unreachable') throw thrown;
+        silent.push(vm);
+        return [];
+      }
+    }),
+  );
+  const migrations = answers.flat().toSorted((a, b) => Number(a.startedUnixMs - b.startedUnixMs));
+  return { migrations, silent };
 }
 
 /** Asks for an end of the migration that is under way; the sandbox then runs on where it is. */

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file comicran.proto.
  */
 export const file_comicran: GenFile = /*@__PURE__*/
-  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIjQKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCRIPCgd3YWl0X21zGAIgASgNIjYKDVN0YXJ0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3giQgoQVGVybWluYXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnNpZ25hbBgCIAEoDRIQCghncmFjZV9tcxgDIAEoDSJjChFUZXJtaW5hdGVSZXNwb25zZRIWCglleGl0X2NvZGUYASABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgCIAEoCUgBiAEBQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIhYKFExpc3RTYW5kYm94ZXNSZXF1ZXN0IkAKFUxpc3RTYW5kYm94ZXNSZXNwb25zZRInCglzYW5kYm94ZXMYASADKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IqkCCgdTYW5kYm94EgwKBG5hbWUYASABKAkSDQoFc3RhdGUYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIgCgVwb3J0cxgEIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQSEAoIcm9vdF9waWQYBSABKA0SFwoPc3RhcnRlZF91bml4X21zGAYgASgEEhYKCWV4aXRfY29kZRgHIAEoBUgAiAEBEhgKC2V4aXRfc2lnbmFsGAggASgJSAGIAQESDQoFZXBvY2gYCSABKAQSMQoJdW5kZXJfd2F5GAogASgLMh4uY29taWNyYW4udjEuTWlncmF0aW9uVW5kZXJXYXkSEQoJaW5uZXJfcGlkGAsgASgNQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIm0KEU1pZ3JhdGlvblVuZGVyV2F5EgwKBG1vZGUYASABKAkSDQoFdG9fdm0YAiABKAkSDQoFcGhhc2UYAyABKAkSDQoFYXRfdXMYBCABKAQSHQoDbGFnGAUgASgLMhAuY29taWNyYW4udjEuTGFnIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSKmAQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0izAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIq4BCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWcSGgoNbWlzc2luZ19ieXRlcxgHIAEoBEgAiAEBQhAKDl9taXNzaW5nX2J5dGVzImAKDUZhbGxiYWNrRXZlbnQSEQoJZnJvbV9tb2RlGAEgASgJEg8KB3RvX21vZGUYAiABKAkSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDQoFYXRfdXMYBSABKAQiQQoJUGhhc2VUaW1lEg0KBXBoYXNlGAEgASgJEhAKCHN0YXJ0X3VzGAIgASgEEhMKC2R1cmF0aW9uX3VzGAMgASgEItQFCg9NaWdyYXRpb25SZXN1bHQSDAoEbW9kZRgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEg0KBXRvX3ZtGAMgASgJEhAKCHRvdGFsX3VzGAQgASgEEg8KB3N0b3BfdXMYBSABKAQSDQoFcGFnZXMYBiABKAQSDQoFYnl0ZXMYByABKAQSGQoRZGF0YWdyYW1zX2NhcnJpZWQYCCABKAQSGQoRZGF0YWdyYW1zX2Ryb3BwZWQYCSABKAQSDQoFZXBvY2gYCiABKAQSJgoGcGhhc2VzGAsgAygLMhYuY29taWNyYW4udjEuUGhhc2VUaW1lEhsKE2RhdGFncmFtc19jb25maXJtZWQYDCABKAgSFgoOcmVxdWVzdGVkX21vZGUYDSABKAkSEwoLcmVhc29uX2NvZGUYDiABKAkSDgoGcmVhc29uGA8gASgJEhYKCWZyZWV6ZV91cxgQIAEoBEgAiAEBEhcKCmN1dG92ZXJfdXMYESABKARIAYgBARIcCg9pbnB1dHNfcmVwbGF5ZWQYEiABKARIAogBARIdChBvdXRwdXRzX2NvbXBhcmVkGBMgASgESAOIAQESHQoQb3V0cHV0c19yZWxlYXNlZBgUIAEoBEgEiAEBEhcKCnN0cmFnZ2xlcnMYFSABKARIBYgBARIYCgtwYWdlX2ZhdWx0cxgWIAEoBEgGiAEBEhMKBnJvdW5kcxgXIAEoBEgHiAEBEhQKB2xhZ19tYXgYGCABKARICIgBARIPCgdhdF9yaXNrGBkgASgEQgwKCl9mcmVlemVfdXNCDQoLX2N1dG92ZXJfdXNCEgoQX2lucHV0c19yZXBsYXllZEITChFfb3V0cHV0c19jb21wYXJlZEITChFfb3V0cHV0c19yZWxlYXNlZEINCgtfc3RyYWdnbGVyc0IOCgxfcGFnZV9mYXVsdHNCCQoHX3JvdW5kc0IKCghfbGFnX21heCJXCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJEg8KB3J1bnNfb24YBCABKAkSDgoGY2F1c2VzGAUgAygJIlYKFFBsYW5NaWdyYXRpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFdG9fdm0YAiABKAkSEwoLdG9fZW5kcG9pbnQYAyABKAkSDAoEbW9kZRgEIAEoCSKSAQoVUGxhbk1pZ3JhdGlvblJlc3BvbnNlEicKBW1vZGVzGAEgAygLMhguY29taWNyYW4udjEuUGxhbm5lZE1vZGUSFAoMbWVtb3J5X2J5dGVzGAIgASgEEg8KB3RocmVhZHMYAyABKA0SEwoLZGVzY3JpcHRvcnMYBCABKA0SFAoMbG9hZF9wZXJfY3B1GAUgASgBIugCCgtQbGFubmVkTW9kZRIMCgRtb2RlGAEgASgJEhAKCHBvc3NpYmxlGAIgASgIEgwKBGNvZGUYAyABKAkSDwoHd2h5X25vdBgEIAEoCRIMCgRoaW50GAUgASgJEhYKCWZyZWV6ZV91cxgGIAEoBEgAiAEBEhQKB3N0b3BfdXMYByABKARIAYgBARIVCgh0b3RhbF91cxgIIAEoBEgCiAEBEhoKDWZyZWV6ZV9tYXhfdXMYCSABKARIA4gBARIYCgtzdG9wX21heF91cxgKIAEoBEgEiAEBEhkKDHRvdGFsX21heF91cxgLIAEoBEgFiAEBEgsKA3dheRgMIAEoCRIPCgd3aHlfd2F5GA0gASgJQgwKCl9mcmVlemVfdXNCCgoIX3N0b3BfdXNCCwoJX3RvdGFsX3VzQhAKDl9mcmVlemVfbWF4X3VzQg4KDF9zdG9wX21heF91c0IPCg1fdG90YWxfbWF4X3VzIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2Ui0gEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkSGAoQdW5jb21wYXJlZF9wb3J0cxgIIAMoDRIXCg9zdGFydGVkX3VuaXhfbXMYCSABKAQiRgoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSIrCg5LZWVwTG9nUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2xvZxgCIAEoDCIRCg9LZWVwTG9nUmVzcG9uc2UiWwoITG9jYXRpb24SDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSDQoFZXBvY2gYBSABKAQimgEKB1NlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCHByb3RvY29sGAMgASgJEg8KB3NhbmRib3gYBCABKAkSFwoPc2FuZGJveF9hZGRyZXNzGAUgASgJEhQKDHNhbmRib3hfcG9ydBgGIAEoDRIPCgdwYWNrZXRzGAcgASgEEg0KBWJ5dGVzGAggASgEInIKDENsYWltUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIgCgVwb3J0cxgFIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQiYAoNQ2xhaW1SZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uEiYKCHNlcnZpY2VzGAIgAygLMhQuY29taWNyYW4udjEuU2VydmljZSJ/Cg9TZXRPd25lclJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgCIAEoBBIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEhQKDG1pZ3JhdGlvbl9pZBgFIAEoCRINCgVieV92bRgGIAEoCSJMChBTZXRPd25lclJlc3BvbnNlEg8KB2NoYW5nZWQYASABKAgSJwoIbG9jYXRpb24YAiABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiKZAQoYQW5ub3VuY2VNaWdyYXRpb25SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEg8KB2Zyb21fdm0YBCABKAkSDQoFdG9fdm0YBSABKAkSEwoLZGVhZGxpbmVfbXMYBiABKA0SEgoKbGF0ZV9yb3V0ZRgHIAEoCCIbChlBbm5vdW5jZU1pZ3JhdGlvblJlc3BvbnNlIkcKEkxlYWRQYWNrZXRzUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIKCgJ2bRgDIAEoCSIVChNMZWFkUGFja2V0c1Jlc3BvbnNlIkgKE0VuZE1pZ3JhdGlvblJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSCgoCdm0YAyABKAkiFgoURW5kTWlncmF0aW9uUmVzcG9uc2UieQoYT3BlblJlY29yZENoYW5uZWxSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEhYKDmV4cGVjdGVkX2Vwb2NoGAMgASgEEgoKAnZtGAQgASgJEhIKCnZtX2FkZHJlc3MYBSABKAkiNgoZT3BlblJlY29yZENoYW5uZWxSZXNwb25zZRIMCgRwb3J0GAEgASgNEgsKA2tleRgCIAEoDCI8Cg5SZWxlYXNlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEgoKAnZtGAIgASgJEg0KBWVwb2NoGAMgASgEIhEKD1JlbGVhc2VSZXNwb25zZSIgCg1Mb2NhdGVSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkiOQoOTG9jYXRlUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIWChRMaXN0TG9jYXRpb25zUmVxdWVzdCJBChVMaXN0TG9jYXRpb25zUmVzcG9uc2USKAoJbG9jYXRpb25zGAEgAygLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFQoTTGlzdFNlcnZpY2VzUmVxdWVzdCI+ChRMaXN0U2VydmljZXNSZXNwb25zZRImCghzZXJ2aWNlcxgBIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOgoRU2V0U2VydmljZVJlcXVlc3QSJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOwoSU2V0U2VydmljZVJlc3BvbnNlEiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjUKE1Vuc2V0U2VydmljZVJlcXVlc3QSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCSIWChRVbnNldFNlcnZpY2VSZXNwb25zZTKjBwoHU2RhZW1vbhI7CgRJbmZvEhguY29taWNyYW4udjEuSW5mb1JlcXVlc3QaGS5jb21pY3Jhbi52MS5JbmZvUmVzcG9uc2USPgoFU3RhcnQSGS5jb21pY3Jhbi52MS5TdGFydFJlcXVlc3QaGi5jb21pY3Jhbi52MS5TdGFydFJlc3BvbnNlEkoKCVRlcm1pbmF0ZRIdLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlcXVlc3QaHi5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXNwb25zZRJNCgRMaXN0EiEuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1JlcXVlc3QaIi5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVzcG9uc2USRAoHSW5zcGVjdBIbLmNvbWljcmFuLnYxLkluc3BlY3RSZXF1ZXN0GhwuY29taWNyYW4udjEuSW5zcGVjdFJlc3BvbnNlEjgKBExvZ3MSGC5jb21pY3Jhbi52MS5Mb2dzUmVxdWVzdBoULmNvbWljcmFuLnYxLkxvZ0xpbmUwARJFCgdNaWdyYXRlEhsuY29taWNyYW4udjEuTWlncmF0ZVJlcXVlc3QaGy5jb21pY3Jhbi52MS5NaWdyYXRpb25FdmVudDABElYKDVBsYW5NaWdyYXRpb24SIS5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVxdWVzdBoiLmNvbWljcmFuLnYxLlBsYW5NaWdyYXRpb25SZXNwb25zZRJZCg5BYm9ydE1pZ3JhdGlvbhIiLmNvbWljcmFuLnYxLkFib3J0TWlncmF0aW9uUmVxdWVzdBojLmNvbWljcmFuLnYxLkFib3J0TWlncmF0aW9uUmVzcG9uc2USXwoQUHJlcGFyZU1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEl8KEERpc2NhcmRNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXNwb25zZRJECgdLZWVwTG9nEhsuY29taWNyYW4udjEuS2VlcExvZ1JlcXVlc3QaHC5jb21pY3Jhbi52MS5LZWVwTG9nUmVzcG9uc2Uy1wcKA1NkbhI+CgVDbGFpbRIZLmNvbWljcmFuLnYxLkNsYWltUmVxdWVzdBoaLmNvbWljcmFuLnYxLkNsYWltUmVzcG9uc2USRwoIU2V0T3duZXISHC5jb21pY3Jhbi52MS5TZXRPd25lclJlcXVlc3QaHS5jb21pY3Jhbi52MS5TZXRPd25lclJlc3BvbnNlEmIKEUFubm91bmNlTWlncmF0aW9uEiUuY29taWNyYW4udjEuQW5ub3VuY2VNaWdyYXRpb25SZXF1ZXN0GiYuY29taWNyYW4udjEuQW5ub3VuY2VNaWdyYXRpb25SZXNwb25zZRJQCgtMZWFkUGFja2V0cxIfLmNvbWljcmFuLnYxLkxlYWRQYWNrZXRzUmVxdWVzdBogLmNvbWljcmFuLnYxLkxlYWRQYWNrZXRzUmVzcG9uc2USUwoMRW5kTWlncmF0aW9uEiAuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVxdWVzdBohLmNvbWljcmFuLnYxLkVuZE1pZ3JhdGlvblJlc3BvbnNlEmIKEU9wZW5SZWNvcmRDaGFubmVsEiUuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXF1ZXN0GiYuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXNwb25zZRJECgdSZWxlYXNlEhsuY29taWNyYW4udjEuUmVsZWFzZVJlcXVlc3QaHC5jb21pY3Jhbi52MS5SZWxlYXNlUmVzcG9uc2USQQoGTG9jYXRlEhouY29taWNyYW4udjEuTG9jYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLkxvY2F0ZVJlc3BvbnNlElYKDUxpc3RMb2NhdGlvbnMSIS5jb21pY3Jhbi52MS5MaXN0TG9jYXRpb25zUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXNwb25zZRJTCgxMaXN0U2VydmljZXMSIC5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXF1ZXN0GiEuY29taWNyYW4udjEuTGlzdFNlcnZpY2VzUmVzcG9uc2USTQoKU2V0U2VydmljZRIeLmNvbWljcmFuLnYxLlNldFNlcnZpY2VSZXF1ZXN0Gh8uY29taWNyYW4udjEuU2V0U2VydmljZVJlc3BvbnNlElMKDFVuc2V0U2VydmljZRIgLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlcXVlc3QaIS5jb21pY3Jhbi52MS5VbnNldFNlcnZpY2VSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIjQKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCRIPCgd3YWl0X21zGAIgASgNIjYKDVN0YXJ0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3giQgoQVGVybWluYXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnNpZ25hbBgCIAEoDRIQCghncmFjZV9tcxgDIAEoDSJjChFUZXJtaW5hdGVSZXNwb25zZRIWCglleGl0X2NvZGUYASABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgCIAEoCUgBiAEBQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIhYKFExpc3RTYW5kYm94ZXNSZXF1ZXN0IkAKFUxpc3RTYW5kYm94ZXNSZXNwb25zZRInCglzYW5kYm94ZXMYASADKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IqkCCgdTYW5kYm94EgwKBG5hbWUYASABKAkSDQoFc3RhdGUYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIgCgVwb3J0cxgEIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQSEAoIcm9vdF9waWQYBSABKA0SFwoPc3RhcnRlZF91bml4X21zGAYgASgEEhYKCWV4aXRfY29kZRgHIAEoBUgAiAEBEhgKC2V4aXRfc2lnbmFsGAggASgJSAGIAQESDQoFZXBvY2gYCSABKAQSMQoJdW5kZXJfd2F5GAogASgLMh4uY29taWNyYW4udjEuTWlncmF0aW9uVW5kZXJXYXkSEQoJaW5uZXJfcGlkGAsgASgNQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIm0KEU1pZ3JhdGlvblVuZGVyV2F5EgwKBG1vZGUYASABKAkSDQoFdG9fdm0YAiABKAkSDQoFcGhhc2UYAyABKAkSDQoFYXRfdXMYBCABKAQSHQoDbGFnGAUgASgLMhAuY29taWNyYW4udjEuTGFnIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSKmAQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0izAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIq4BCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWcSGgoNbWlzc2luZ19ieXRlcxgHIAEoBEgAiAEBQhAKDl9taXNzaW5nX2J5dGVzImAKDUZhbGxiYWNrRXZlbnQSEQoJZnJvbV9tb2RlGAEgASgJEg8KB3RvX21vZGUYAiABKAkSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDQoFYXRfdXMYBSABKAQiQQoJUGhhc2VUaW1lEg0KBXBoYXNlGAEgASgJEhAKCHN0YXJ0X3VzGAIgASgEEhMKC2R1cmF0aW9uX3VzGAMgASgEItQFCg9NaWdyYXRpb25SZXN1bHQSDAoEbW9kZRgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEg0KBXRvX3ZtGAMgASgJEhAKCHRvdGFsX3VzGAQgASgEEg8KB3N0b3BfdXMYBSABKAQSDQoFcGFnZXMYBiABKAQSDQoFYnl0ZXMYByABKAQSGQoRZGF0YWdyYW1zX2NhcnJpZWQYCCABKAQSGQoRZGF0YWdyYW1zX2Ryb3BwZWQYCSABKAQSDQoFZXBvY2gYCiABKAQSJgoGcGhhc2VzGAsgAygLMhYuY29taWNyYW4udjEuUGhhc2VUaW1lEhsKE2RhdGFncmFtc19jb25maXJtZWQYDCABKAgSFgoOcmVxdWVzdGVkX21vZGUYDSABKAkSEwoLcmVhc29uX2NvZGUYDiABKAkSDgoGcmVhc29uGA8gASgJEhYKCWZyZWV6ZV91cxgQIAEoBEgAiAEBEhcKCmN1dG92ZXJfdXMYESABKARIAYgBARIcCg9pbnB1dHNfcmVwbGF5ZWQYEiABKARIAogBARIdChBvdXRwdXRzX2NvbXBhcmVkGBMgASgESAOIAQESHQoQb3V0cHV0c19yZWxlYXNlZBgUIAEoBEgEiAEBEhcKCnN0cmFnZ2xlcnMYFSABKARIBYgBARIYCgtwYWdlX2ZhdWx0cxgWIAEoBEgGiAEBEhMKBnJvdW5kcxgXIAEoBEgHiAEBEhQKB2xhZ19tYXgYGCABKARICIgBARIPCgdhdF9yaXNrGBkgASgEQgwKCl9mcmVlemVfdXNCDQoLX2N1dG92ZXJfdXNCEgoQX2lucHV0c19yZXBsYXllZEITChFfb3V0cHV0c19jb21wYXJlZEITChFfb3V0cHV0c19yZWxlYXNlZEINCgtfc3RyYWdnbGVyc0IOCgxfcGFnZV9mYXVsdHNCCQoHX3JvdW5kc0IKCghfbGFnX21heCJXCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJEg8KB3J1bnNfb24YBCABKAkSDgoGY2F1c2VzGAUgAygJIlYKFFBsYW5NaWdyYXRpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFdG9fdm0YAiABKAkSEwoLdG9fZW5kcG9pbnQYAyABKAkSDAoEbW9kZRgEIAEoCSKSAQoVUGxhbk1pZ3JhdGlvblJlc3BvbnNlEicKBW1vZGVzGAEgAygLMhguY29taWNyYW4udjEuUGxhbm5lZE1vZGUSFAoMbWVtb3J5X2J5dGVzGAIgASgEEg8KB3RocmVhZHMYAyABKA0SEwoLZGVzY3JpcHRvcnMYBCABKA0SFAoMbG9hZF9wZXJfY3B1GAUgASgBIugCCgtQbGFubmVkTW9kZRIMCgRtb2RlGAEgASgJEhAKCHBvc3NpYmxlGAIgASgIEgwKBGNvZGUYAyABKAkSDwoHd2h5X25vdBgEIAEoCRIMCgRoaW50GAUgASgJEhYKCWZyZWV6ZV91cxgGIAEoBEgAiAEBEhQKB3N0b3BfdXMYByABKARIAYgBARIVCgh0b3RhbF91cxgIIAEoBEgCiAEBEhoKDWZyZWV6ZV9tYXhfdXMYCSABKARIA4gBARIYCgtzdG9wX21heF91cxgKIAEoBEgEiAEBEhkKDHRvdGFsX21heF91cxgLIAEoBEgFiAEBEgsKA3dheRgMIAEoCRIPCgd3aHlfd2F5GA0gASgJQgwKCl9mcmVlemVfdXNCCgoIX3N0b3BfdXNCCwoJX3RvdGFsX3VzQhAKDl9mcmVlemVfbWF4X3VzQg4KDF9zdG9wX21heF91c0IPCg1fdG90YWxfbWF4X3VzIiUKFUFib3J0TWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIhgKFkFib3J0TWlncmF0aW9uUmVzcG9uc2UiJQoVTGlzdE1pZ3JhdGlvbnNSZXF1ZXN0EgwKBG5hbWUYASABKAkiSgoWTGlzdE1pZ3JhdGlvbnNSZXNwb25zZRIwCgptaWdyYXRpb25zGAEgAygLMhwuY29taWNyYW4udjEuTWlncmF0aW9uUmVjb3JkIvQBCg9NaWdyYXRpb25SZWNvcmQSDAoEbmFtZRgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEg0KBXRvX3ZtGAMgASgJEhYKDnJlcXVlc3RlZF9tb2RlGAQgASgJEgwKBG1vZGUYBSABKAkSFwoPc3RhcnRlZF91bml4X21zGAYgASgEEhUKDWVuZGVkX3VuaXhfbXMYByABKAQSCwoDZW5kGAggASgJEgwKBGNvZGUYCSABKAkSDwoHbWVzc2FnZRgKIAEoCRIxCgl1bmRlcl93YXkYCyABKAsyHi5jb21pY3Jhbi52MS5NaWdyYXRpb25VbmRlcldheSLSAQoXUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSEwoLY29uZmlnX2pzb24YAyABKAkSDAoEbW9kZRgEIAEoCRINCgVlcG9jaBgFIAEoBBIUCgxtZW1vcnlfYnl0ZXMYBiABKAQSFQoNcGxhdGZvcm1fanNvbhgHIAEoCRIYChB1bmNvbXBhcmVkX3BvcnRzGAggAygNEhcKD3N0YXJ0ZWRfdW5peF9tcxgJIAEoBCJGChhQcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEgsKA2tleRgDIAEoDCIvChdEaXNjYXJkTWlncmF0aW9uUmVxdWVzdBIUCgxtaWdyYXRpb25faWQYASABKAkiGgoYRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlIisKDktlZXBMb2dSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDbG9nGAIgASgMIhEKD0tlZXBMb2dSZXNwb25zZSJbCghMb2NhdGlvbhIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRINCgVlcG9jaBgFIAEoBCKaAQoHU2VydmljZRIPCgdhZGRyZXNzGAEgASgJEgwKBHBvcnQYAiABKA0SEAoIcHJvdG9jb2wYAyABKAkSDwoHc2FuZGJveBgEIAEoCRIXCg9zYW5kYm94X2FkZHJlc3MYBSABKAkSFAoMc2FuZGJveF9wb3J0GAYgASgNEg8KB3BhY2tldHMYByABKAQSDQoFYnl0ZXMYCCABKAQicgoMQ2xhaW1SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEiAKBXBvcnRzGAUgAygLMhEuY29taWNyYW4udjEuUG9ydCJgCg1DbGFpbVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24SJgoIc2VydmljZXMYAiADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIn8KD1NldE93bmVyUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhYKDmV4cGVjdGVkX2Vwb2NoGAIgASgEEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSFAoMbWlncmF0aW9uX2lkGAUgASgJEg0KBWJ5X3ZtGAYgASgJIkwKEFNldE93bmVyUmVzcG9uc2USDwoHY2hhbmdlZBgBIAEoCBInCghsb2NhdGlvbhgCIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIpkBChhBbm5vdW5jZU1pZ3JhdGlvblJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSDQoFZXBvY2gYAyABKAQSDwoHZnJvbV92bRgEIAEoCRINCgV0b192bRgFIAEoCRITCgtkZWFkbGluZV9tcxgGIAEoDRISCgpsYXRlX3JvdXRlGAcgASgIIhsKGUFubm91bmNlTWlncmF0aW9uUmVzcG9uc2UiRwoSTGVhZFBhY2tldHNSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEgoKAnZtGAMgASgJIhUKE0xlYWRQYWNrZXRzUmVzcG9uc2UiSAoTRW5kTWlncmF0aW9uUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIKCgJ2bRgDIAEoCSIWChRFbmRNaWdyYXRpb25SZXNwb25zZSJ5ChhPcGVuUmVjb3JkQ2hhbm5lbFJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSFgoOZXhwZWN0ZWRfZXBvY2gYAyABKAQSCgoCdm0YBCABKAkSEgoKdm1fYWRkcmVzcxgFIAEoCSI2ChlPcGVuUmVjb3JkQ2hhbm5lbFJlc3BvbnNlEgwKBHBvcnQYASABKA0SCwoDa2V5GAIgASgMIjwKDlJlbGVhc2VSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSCgoCdm0YAiABKAkSDQoFZXBvY2gYAyABKAQiEQoPUmVsZWFzZVJlc3BvbnNlIiAKDUxvY2F0ZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCSI5Cg5Mb2NhdGVSZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhYKFExpc3RMb2NhdGlvbnNSZXF1ZXN0IkEKFUxpc3RMb2NhdGlvbnNSZXNwb25zZRIoCglsb2NhdGlvbnMYASADKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIVChNMaXN0U2VydmljZXNSZXF1ZXN0Ij4KFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEiYKCHNlcnZpY2VzGAEgAygLMhQuY29taWNyYW4udjEuU2VydmljZSI6ChFTZXRTZXJ2aWNlUmVxdWVzdBIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI7ChJTZXRTZXJ2aWNlUmVzcG9uc2USJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiNQoTVW5zZXRTZXJ2aWNlUmVxdWVzdBIMCgRwb3J0GAEgASgNEhAKCHByb3RvY29sGAIgASgJIhYKFFVuc2V0U2VydmljZVJlc3BvbnNlMv4HCgdTZGFlbW9uEjsKBEluZm8SGC5jb21pY3Jhbi52MS5JbmZvUmVxdWVzdBoZLmNvbWljcmFuLnYxLkluZm9SZXNwb25zZRI+CgVTdGFydBIZLmNvbWljcmFuLnYxLlN0YXJ0UmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0YXJ0UmVzcG9uc2USSgoJVGVybWluYXRlEh0uY29taWNyYW4udjEuVGVybWluYXRlUmVxdWVzdBoeLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlc3BvbnNlEk0KBExpc3QSIS5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZRJECgdJbnNwZWN0EhsuY29taWNyYW4udjEuSW5zcGVjdFJlcXVlc3QaHC5jb21pY3Jhbi52MS5JbnNwZWN0UmVzcG9uc2USOAoETG9ncxIYLmNvbWljcmFuLnYxLkxvZ3NSZXF1ZXN0GhQuY29taWNyYW4udjEuTG9nTGluZTABEkUKB01pZ3JhdGUSGy5jb21pY3Jhbi52MS5NaWdyYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLk1pZ3JhdGlvbkV2ZW50MAESVgoNUGxhbk1pZ3JhdGlvbhIhLmNvbWljcmFuLnYxLlBsYW5NaWdyYXRpb25SZXF1ZXN0GiIuY29taWNyYW4udjEuUGxhbk1pZ3JhdGlvblJlc3BvbnNlElkKDkFib3J0TWlncmF0aW9uEiIuY29taWNyYW4udjEuQWJvcnRNaWdyYXRpb25SZXF1ZXN0GiMuY29taWNyYW4udjEuQWJvcnRNaWdyYXRpb25SZXNwb25zZRJZCg5MaXN0TWlncmF0aW9ucxIiLmNvbWljcmFuLnYxLkxpc3RNaWdyYXRpb25zUmVxdWVzdBojLmNvbWljcmFuLnYxLkxpc3RNaWdyYXRpb25zUmVzcG9uc2USXwoQUHJlcGFyZU1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEl8KEERpc2NhcmRNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXNwb25zZRJECgdLZWVwTG9nEhsuY29taWNyYW4udjEuS2VlcExvZ1JlcXVlc3QaHC5jb21pY3Jhbi52MS5LZWVwTG9nUmVzcG9uc2Uy1wcKA1NkbhI+CgVDbGFpbRIZLmNvbWljcmFuLnYxLkNsYWltUmVxdWVzdBoaLmNvbWljcmFuLnYxLkNsYWltUmVzcG9uc2USRwoIU2V0T3duZXISHC5jb21pY3Jhbi52MS5TZXRPd25lclJlcXVlc3QaHS5jb21pY3Jhbi52MS5TZXRPd25lclJlc3BvbnNlEmIKEUFubm91bmNlTWlncmF0aW9uEiUuY29taWNyYW4udjEuQW5ub3VuY2VNaWdyYXRpb25SZXF1ZXN0GiYuY29taWNyYW4udjEuQW5ub3VuY2VNaWdyYXRpb25SZXNwb25zZRJQCgtMZWFkUGFja2V0cxIfLmNvbWljcmFuLnYxLkxlYWRQYWNrZXRzUmVxdWVzdBogLmNvbWljcmFuLnYxLkxlYWRQYWNrZXRzUmVzcG9uc2USUwoMRW5kTWlncmF0aW9uEiAuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVxdWVzdBohLmNvbWljcmFuLnYxLkVuZE1pZ3JhdGlvblJlc3BvbnNlEmIKEU9wZW5SZWNvcmRDaGFubmVsEiUuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXF1ZXN0GiYuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXNwb25zZRJECgdSZWxlYXNlEhsuY29taWNyYW4udjEuUmVsZWFzZVJlcXVlc3QaHC5jb21pY3Jhbi52MS5SZWxlYXNlUmVzcG9uc2USQQoGTG9jYXRlEhouY29taWNyYW4udjEuTG9jYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLkxvY2F0ZVJlc3BvbnNlElYKDUxpc3RMb2NhdGlvbnMSIS5jb21pY3Jhbi52MS5MaXN0TG9jYXRpb25zUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXNwb25zZRJTCgxMaXN0U2VydmljZXMSIC5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXF1ZXN0GiEuY29taWNyYW4udjEuTGlzdFNlcnZpY2VzUmVzcG9uc2USTQoKU2V0U2VydmljZRIeLmNvbWljcmFuLnYxLlNldFNlcnZpY2VSZXF1ZXN0Gh8uY29taWNyYW4udjEuU2V0U2VydmljZVJlc3BvbnNlElMKDFVuc2V0U2VydmljZRIgLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlcXVlc3QaIS5jb21pY3Jhbi52MS5VbnNldFNlcnZpY2VSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message comicran.v1.InfoRequest
@@ -1119,6 +1119,124 @@ export const AbortMigrationResponseSchema: GenMessage<AbortMigrationResponse> = 
   messageDesc(file_comicran, 27);
 
 /**
+ * @generated from message comicran.v1.ListMigrationsRequest
+ */
+export type ListMigrationsRequest = Message<"comicran.v1.ListMigrationsRequest"> & {
+  /**
+   * Empty: of all sandboxes.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message comicran.v1.ListMigrationsRequest.
+ * Use `create(ListMigrationsRequestSchema)` to create a new message.
+ */
+export const ListMigrationsRequestSchema: GenMessage<ListMigrationsRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 28);
+
+/**
+ * @generated from message comicran.v1.ListMigrationsResponse
+ */
+export type ListMigrationsResponse = Message<"comicran.v1.ListMigrationsResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated comicran.v1.MigrationRecord migrations = 1;
+   */
+  migrations: MigrationRecord[];
+};
+
+/**
+ * Describes the message comicran.v1.ListMigrationsResponse.
+ * Use `create(ListMigrationsResponseSchema)` to create a new message.
+ */
+export const ListMigrationsResponseSchema: GenMessage<ListMigrationsResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 29);
+
+/**
+ * @generated from message comicran.v1.MigrationRecord
+ */
+export type MigrationRecord = Message<"comicran.v1.MigrationRecord"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string from_vm = 2;
+   */
+  fromVm: string;
+
+  /**
+   * @generated from field: string to_vm = 3;
+   */
+  toVm: string;
+
+  /**
+   * As it was asked for; empty: the default.
+   *
+   * @generated from field: string requested_mode = 4;
+   */
+  requestedMode: string;
+
+  /**
+   * The one that it was moved with, or is being moved in; empty: it was not moved.
+   *
+   * @generated from field: string mode = 5;
+   */
+  mode: string;
+
+  /**
+   * @generated from field: uint64 started_unix_ms = 6;
+   */
+  startedUnixMs: bigint;
+
+  /**
+   * 0: it is under way.
+   *
+   * @generated from field: uint64 ended_unix_ms = 7;
+   */
+  endedUnixMs: bigint;
+
+  /**
+   * moved: it ran at the destination. stayed: it ran on where it was. halted: it stands still, an operator is needed.
+   * Empty: it is under way.
+   *
+   * @generated from field: string end = 8;
+   */
+  end: string;
+
+  /**
+   * Why it was not moved, or in another mode: a code of base/errors.ts, and a sentence. Empty: there is no more to say.
+   *
+   * @generated from field: string code = 9;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string message = 10;
+   */
+  message: string;
+
+  /**
+   * While it is under way and has got so far.
+   *
+   * @generated from field: comicran.v1.MigrationUnderWay under_way = 11;
+   */
+  underWay?: MigrationUnderWay | undefined;
+};
+
+/**
+ * Describes the message comicran.v1.MigrationRecord.
+ * Use `create(MigrationRecordSchema)` to create a new message.
+ */
+export const MigrationRecordSchema: GenMessage<MigrationRecord> = /*@__PURE__*/
+  messageDesc(file_comicran, 30);
+
+/**
  * @generated from message comicran.v1.PrepareMigrationRequest
  */
 export type PrepareMigrationRequest = Message<"comicran.v1.PrepareMigrationRequest"> & {
@@ -1181,7 +1299,7 @@ export type PrepareMigrationRequest = Message<"comicran.v1.PrepareMigrationReque
  * Use `create(PrepareMigrationRequestSchema)` to create a new message.
  */
 export const PrepareMigrationRequestSchema: GenMessage<PrepareMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 28);
+  messageDesc(file_comicran, 31);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationResponse
@@ -1210,7 +1328,7 @@ export type PrepareMigrationResponse = Message<"comicran.v1.PrepareMigrationResp
  * Use `create(PrepareMigrationResponseSchema)` to create a new message.
  */
 export const PrepareMigrationResponseSchema: GenMessage<PrepareMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 29);
+  messageDesc(file_comicran, 32);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationRequest
@@ -1227,7 +1345,7 @@ export type DiscardMigrationRequest = Message<"comicran.v1.DiscardMigrationReque
  * Use `create(DiscardMigrationRequestSchema)` to create a new message.
  */
 export const DiscardMigrationRequestSchema: GenMessage<DiscardMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 30);
+  messageDesc(file_comicran, 33);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationResponse
@@ -1240,7 +1358,7 @@ export type DiscardMigrationResponse = Message<"comicran.v1.DiscardMigrationResp
  * Use `create(DiscardMigrationResponseSchema)` to create a new message.
  */
 export const DiscardMigrationResponseSchema: GenMessage<DiscardMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 31);
+  messageDesc(file_comicran, 34);
 
 /**
  * @generated from message comicran.v1.KeepLogRequest
@@ -1264,7 +1382,7 @@ export type KeepLogRequest = Message<"comicran.v1.KeepLogRequest"> & {
  * Use `create(KeepLogRequestSchema)` to create a new message.
  */
 export const KeepLogRequestSchema: GenMessage<KeepLogRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 32);
+  messageDesc(file_comicran, 35);
 
 /**
  * @generated from message comicran.v1.KeepLogResponse
@@ -1277,7 +1395,7 @@ export type KeepLogResponse = Message<"comicran.v1.KeepLogResponse"> & {
  * Use `create(KeepLogResponseSchema)` to create a new message.
  */
 export const KeepLogResponseSchema: GenMessage<KeepLogResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 33);
+  messageDesc(file_comicran, 36);
 
 /**
  * @generated from message comicran.v1.Location
@@ -1316,7 +1434,7 @@ export type Location = Message<"comicran.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_comicran, 34);
+  messageDesc(file_comicran, 37);
 
 /**
  * @generated from message comicran.v1.Service
@@ -1370,7 +1488,7 @@ export type Service = Message<"comicran.v1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_comicran, 35);
+  messageDesc(file_comicran, 38);
 
 /**
  * @generated from message comicran.v1.ClaimRequest
@@ -1407,7 +1525,7 @@ export type ClaimRequest = Message<"comicran.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 36);
+  messageDesc(file_comicran, 39);
 
 /**
  * @generated from message comicran.v1.ClaimResponse
@@ -1429,7 +1547,7 @@ export type ClaimResponse = Message<"comicran.v1.ClaimResponse"> & {
  * Use `create(ClaimResponseSchema)` to create a new message.
  */
 export const ClaimResponseSchema: GenMessage<ClaimResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 37);
+  messageDesc(file_comicran, 40);
 
 /**
  * @generated from message comicran.v1.SetOwnerRequest
@@ -1477,7 +1595,7 @@ export type SetOwnerRequest = Message<"comicran.v1.SetOwnerRequest"> & {
  * Use `create(SetOwnerRequestSchema)` to create a new message.
  */
 export const SetOwnerRequestSchema: GenMessage<SetOwnerRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 38);
+  messageDesc(file_comicran, 41);
 
 /**
  * @generated from message comicran.v1.SetOwnerResponse
@@ -1501,7 +1619,7 @@ export type SetOwnerResponse = Message<"comicran.v1.SetOwnerResponse"> & {
  * Use `create(SetOwnerResponseSchema)` to create a new message.
  */
 export const SetOwnerResponseSchema: GenMessage<SetOwnerResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 39);
+  messageDesc(file_comicran, 42);
 
 /**
  * @generated from message comicran.v1.AnnounceMigrationRequest
@@ -1555,7 +1673,7 @@ export type AnnounceMigrationRequest = Message<"comicran.v1.AnnounceMigrationReq
  * Use `create(AnnounceMigrationRequestSchema)` to create a new message.
  */
 export const AnnounceMigrationRequestSchema: GenMessage<AnnounceMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 40);
+  messageDesc(file_comicran, 43);
 
 /**
  * @generated from message comicran.v1.AnnounceMigrationResponse
@@ -1568,7 +1686,7 @@ export type AnnounceMigrationResponse = Message<"comicran.v1.AnnounceMigrationRe
  * Use `create(AnnounceMigrationResponseSchema)` to create a new message.
  */
 export const AnnounceMigrationResponseSchema: GenMessage<AnnounceMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 41);
+  messageDesc(file_comicran, 44);
 
 /**
  * @generated from message comicran.v1.LeadPacketsRequest
@@ -1597,7 +1715,7 @@ export type LeadPacketsRequest = Message<"comicran.v1.LeadPacketsRequest"> & {
  * Use `create(LeadPacketsRequestSchema)` to create a new message.
  */
 export const LeadPacketsRequestSchema: GenMessage<LeadPacketsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 42);
+  messageDesc(file_comicran, 45);
 
 /**
  * @generated from message comicran.v1.LeadPacketsResponse
@@ -1610,7 +1728,7 @@ export type LeadPacketsResponse = Message<"comicran.v1.LeadPacketsResponse"> & {
  * Use `create(LeadPacketsResponseSchema)` to create a new message.
  */
 export const LeadPacketsResponseSchema: GenMessage<LeadPacketsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 43);
+  messageDesc(file_comicran, 46);
 
 /**
  * @generated from message comicran.v1.EndMigrationRequest
@@ -1639,7 +1757,7 @@ export type EndMigrationRequest = Message<"comicran.v1.EndMigrationRequest"> & {
  * Use `create(EndMigrationRequestSchema)` to create a new message.
  */
 export const EndMigrationRequestSchema: GenMessage<EndMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 44);
+  messageDesc(file_comicran, 47);
 
 /**
  * @generated from message comicran.v1.EndMigrationResponse
@@ -1652,7 +1770,7 @@ export type EndMigrationResponse = Message<"comicran.v1.EndMigrationResponse"> &
  * Use `create(EndMigrationResponseSchema)` to create a new message.
  */
 export const EndMigrationResponseSchema: GenMessage<EndMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 45);
+  messageDesc(file_comicran, 48);
 
 /**
  * @generated from message comicran.v1.OpenRecordChannelRequest
@@ -1689,7 +1807,7 @@ export type OpenRecordChannelRequest = Message<"comicran.v1.OpenRecordChannelReq
  * Use `create(OpenRecordChannelRequestSchema)` to create a new message.
  */
 export const OpenRecordChannelRequestSchema: GenMessage<OpenRecordChannelRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 46);
+  messageDesc(file_comicran, 49);
 
 /**
  * @generated from message comicran.v1.OpenRecordChannelResponse
@@ -1713,7 +1831,7 @@ export type OpenRecordChannelResponse = Message<"comicran.v1.OpenRecordChannelRe
  * Use `create(OpenRecordChannelResponseSchema)` to create a new message.
  */
 export const OpenRecordChannelResponseSchema: GenMessage<OpenRecordChannelResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 47);
+  messageDesc(file_comicran, 50);
 
 /**
  * @generated from message comicran.v1.ReleaseRequest
@@ -1740,7 +1858,7 @@ export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 48);
+  messageDesc(file_comicran, 51);
 
 /**
  * @generated from message comicran.v1.ReleaseResponse
@@ -1753,7 +1871,7 @@ export type ReleaseResponse = Message<"comicran.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 49);
+  messageDesc(file_comicran, 52);
 
 /**
  * @generated from message comicran.v1.LocateRequest
@@ -1770,7 +1888,7 @@ export type LocateRequest = Message<"comicran.v1.LocateRequest"> & {
  * Use `create(LocateRequestSchema)` to create a new message.
  */
 export const LocateRequestSchema: GenMessage<LocateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 50);
+  messageDesc(file_comicran, 53);
 
 /**
  * @generated from message comicran.v1.LocateResponse
@@ -1789,7 +1907,7 @@ export type LocateResponse = Message<"comicran.v1.LocateResponse"> & {
  * Use `create(LocateResponseSchema)` to create a new message.
  */
 export const LocateResponseSchema: GenMessage<LocateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 51);
+  messageDesc(file_comicran, 54);
 
 /**
  * @generated from message comicran.v1.ListLocationsRequest
@@ -1802,7 +1920,7 @@ export type ListLocationsRequest = Message<"comicran.v1.ListLocationsRequest"> &
  * Use `create(ListLocationsRequestSchema)` to create a new message.
  */
 export const ListLocationsRequestSchema: GenMessage<ListLocationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 52);
+  messageDesc(file_comicran, 55);
 
 /**
  * @generated from message comicran.v1.ListLocationsResponse
@@ -1819,7 +1937,7 @@ export type ListLocationsResponse = Message<"comicran.v1.ListLocationsResponse">
  * Use `create(ListLocationsResponseSchema)` to create a new message.
  */
 export const ListLocationsResponseSchema: GenMessage<ListLocationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 53);
+  messageDesc(file_comicran, 56);
 
 /**
  * @generated from message comicran.v1.ListServicesRequest
@@ -1832,7 +1950,7 @@ export type ListServicesRequest = Message<"comicran.v1.ListServicesRequest"> & {
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 54);
+  messageDesc(file_comicran, 57);
 
 /**
  * @generated from message comicran.v1.ListServicesResponse
@@ -1849,7 +1967,7 @@ export type ListServicesResponse = Message<"comicran.v1.ListServicesResponse"> &
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 55);
+  messageDesc(file_comicran, 58);
 
 /**
  * @generated from message comicran.v1.SetServiceRequest
@@ -1866,7 +1984,7 @@ export type SetServiceRequest = Message<"comicran.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 56);
+  messageDesc(file_comicran, 59);
 
 /**
  * @generated from message comicran.v1.SetServiceResponse
@@ -1883,7 +2001,7 @@ export type SetServiceResponse = Message<"comicran.v1.SetServiceResponse"> & {
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 57);
+  messageDesc(file_comicran, 60);
 
 /**
  * @generated from message comicran.v1.UnsetServiceRequest
@@ -1905,7 +2023,7 @@ export type UnsetServiceRequest = Message<"comicran.v1.UnsetServiceRequest"> & {
  * Use `create(UnsetServiceRequestSchema)` to create a new message.
  */
 export const UnsetServiceRequestSchema: GenMessage<UnsetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 58);
+  messageDesc(file_comicran, 61);
 
 /**
  * @generated from message comicran.v1.UnsetServiceResponse
@@ -1918,7 +2036,7 @@ export type UnsetServiceResponse = Message<"comicran.v1.UnsetServiceResponse"> &
  * Use `create(UnsetServiceResponseSchema)` to create a new message.
  */
 export const UnsetServiceResponseSchema: GenMessage<UnsetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 59);
+  messageDesc(file_comicran, 62);
 
 /**
  * The daemon of one virtual machine.
@@ -2004,6 +2122,16 @@ export const Sdaemon: GenService<{
     methodKind: "unary";
     input: typeof AbortMigrationRequestSchema;
     output: typeof AbortMigrationResponseSchema;
+  },
+  /**
+   * The migrations away from this machine that are under way, and the last ones that were, whoever asked for them.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.ListMigrations
+   */
+  listMigrations: {
+    methodKind: "unary";
+    input: typeof ListMigrationsRequestSchema;
+    output: typeof ListMigrationsResponseSchema;
   },
   /**
    * From the source's daemon to the destination's: makes the sandbox's skeleton and opens the state channel.

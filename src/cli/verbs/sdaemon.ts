@@ -18,9 +18,9 @@ export function register(command: Command): void {
     )
     .action(async (options: Options) => {
       const { checkOptions } = await import('../../sdaemon/options.ts');
-      const { parseFault } = await import('../../sdaemon/migration/faults.ts');
+      const { parseFaultSource } = await import('../../sdaemon/migration/faults.ts');
       const fault = process.env['COMICRAN_FAULT'];
-      const checked = checkOptions({ ...options, ...(fault ? { fault: parseFault(fault) } : {}) });
+      const checked = checkOptions({ ...options, ...(fault ? { fault: parseFaultSource(fault) } : {}) });
       needRoot('sdaemon makes sandboxes and moves processes, which needs root');
       const { startDaemon } = await import('../../sdaemon/daemon.ts');
       const { stderrLog } = await import('../../sdaemon/log.ts');

@@ -7,7 +7,7 @@ import type { OwnershipRecord } from '../../migration/ports.ts';
 import type { Keeper } from '../paging/keeper.ts';
 import type { PagingPort, PagingThread } from '../paging/paging.ts';
 import { carry, uncarry } from './carried-error.ts';
-import type { Fault } from './faults.ts';
+import type { FaultSource } from './faults.ts';
 import type { FromWorker, Job, JobOutcome, JobProgress, ToWorker, WorkerData } from './job.ts';
 
 /** What a job needs from the main thread while it runs. */
@@ -32,7 +32,7 @@ class MigrationWorker {
   readonly thread: Worker;
   #wake = -1;
 
-  constructor(fault: Fault | undefined, paging: PagingPort) {
+  constructor(fault: FaultSource | undefined, paging: PagingPort) {
     const data: WorkerData = { fault, paging };
     // Descriptors come from system calls, not from Node: it must not close or complain about them.
     this.thread = new Worker(WORKER, { trackUnmanagedFds: false, workerData: data, transferList: [paging.port] });
@@ -58,12 +58,12 @@ const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './work
 export class Engine {
   readonly #idle: MigrationWorker[] = [];
   readonly #busy = new Set<MigrationWorker>();
-  readonly #fault: Fault | undefined;
+  readonly #fault: FaultSource | undefined;
   readonly #paging: PagingThread;
   #closed = false;
 
   /** @param fault for tests: where the migration worker fails. */
-  constructor(fault: Fault | undefined, paging: PagingThread) {
+  constructor(fault: FaultSource | undefined, paging: PagingThread) {
     this.#fault = fault;
     this.#paging = paging;
   }

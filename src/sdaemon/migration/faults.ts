@@ -3,33 +3,62 @@
  *
  *     source.process.freeze:after=kill        the daemon ends as by kill -9 when the process has been frozen
  *     destination.ownership.take:before=fail  the call fails instead
+ *     source.process.stop:before=stop         the daemon stands still (SIGSTOP) until somebody lets it go on
  *
  * A daemon has at most one, from the environment variable COMICRAN_FAULT, and it strikes once. In production there is none.
+ * `@FILE` names a file instead: each migration looks there for one when it begins, and the file goes when it strikes.
  */
+import { readFileSync, rmSync } from 'node:fs';
 import { ComicranError } from '../../base/errors.ts';
+import { stopOwnProcess } from '../../linux/stop-self.ts';
 
-export type FaultAction = 'kill' | 'fail';
+export type FaultAction = 'kill' | 'fail' | 'stop';
 export type Fault = { readonly point: string; readonly action: FaultAction };
+/** Where a daemon has its fault from. */
+export type FaultSource = Fault | { readonly file: string };
 
-const FORM = /^((?:source|destination)\.[a-z]+\.[a-zA-Z]+:(?:before|after))=(kill|fail)$/;
+const FORM = /^((?:source|destination)\.[a-z]+\.[a-zA-Z]+:(?:before|after))=(kill|fail|stop)$/;
 
 /** @throws ComicranError usage */
 export function parseFault(text: string): Fault {
   const match = FORM.exec(text);
   if (match === null) {
     throw new ComicranError('usage', `COMICRAN_FAULT is '${text}'`, {
-      hint: 'It is for tests: SIDE.PORT.CALL:before|after=kill|fail. Unset it.',
+      hint: 'It is for tests: SIDE.PORT.CALL:before|after=kill|fail|stop, or @FILE. Unset it.',
     });
   }
   return { point: match[1]!, action: match[2] as FaultAction };
 }
 
+/** @throws ComicranError usage */
+export function parseFaultSource(text: string): FaultSource {
+  return text.startsWith('@') ? { file: text.slice(1) } : parseFault(text);
+}
+
+/** Undefined: there is no such file, or nothing in it. */
+function faultInFile(file: string): Fault | undefined {
+  try {
+    const text = readFileSync(file, 'utf8').trim();
+    return text === '' ? undefined : parseFault(text);
+  } catch (thrown) {
+    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined;
+    throw thrown;
+  }
+}
+
 /** Strikes when its point is reached. */
 export class FaultTrigger {
+  readonly #file: string | undefined;
   #fault: Fault | undefined;
 
-  constructor(fault: Fault | undefined) {
-    this.#fault = fault;
+  constructor(source: FaultSource | undefined) {
+    if (source !== undefined && 'file' in source) this.#file = source.file;
+    else this.#fault = source;
+  }
+
+  /** A migration begins: looks into the file, where there is one. */
+  load(): void {
+    if (this.#file !== undefined) this.#fault = faultInFile(this.#file);
   }
 
   get armed(): boolean {
@@ -40,8 +69,10 @@ export class FaultTrigger {
     const fault = this.#fault;
     if (fault?.point !== point) return;
     this.#fault = undefined;
+    if (this.#file !== undefined) rmSync(this.#file, { force: true });
     if (fault.action === 'kill') process.kill(process.pid, 'SIGKILL');
-    throw new ComicranError('migration.failed', `a test made ${point} fail`);
+    if (fault.action === 'fail') throw new ComicranError('migration.failed', `a test made ${point} fail`);
+    stopOwnProcess();
   }
 }
 

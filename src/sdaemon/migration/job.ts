@@ -6,7 +6,7 @@ import type { OwnershipRecord } from '../../migration/ports.ts';
 import type { PagingPort } from '../paging/paging.ts';
 import type { RecordAddress } from '../record/fast-record.ts';
 import type { CarriedError } from './carried-error.ts';
-import type { Fault } from './faults.ts';
+import type { FaultSource } from './faults.ts';
 import type { Platform } from './platform.ts';
 
 /** A pipe of the sandbox's output: the process holds one end, jailor the other. */
@@ -117,7 +117,7 @@ export type JobProgress = {
 };
 
 /** Given to a worker thread at its start. */
-export type WorkerData = { readonly fault: Fault | undefined; readonly paging: PagingPort };
+export type WorkerData = { readonly fault: FaultSource | undefined; readonly paging: PagingPort };
 
 export type ToWorker =
   | { readonly type: 'job'; readonly job: Job }

@@ -18,6 +18,7 @@ import { MODES, type ModeName } from '../../migration/modes.ts';
 import { logToCarry } from '../logs.ts';
 import type { Jail } from '../sandboxes/jailors.ts';
 import { uncarry } from './carried-error.ts';
+import { type Ending, failedEnding, type History } from './history.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import type { ChannelAddress, Inspection, JobOutcome, JobProgress } from './job.ts';
 import { lagMessage } from './lag-message.ts';
@@ -31,6 +32,7 @@ const DEFAULT_DEADLINE_MS = 60_000;
 
 export type OutgoingWorld = MigrationWorld & {
   readonly peer: (vm: string, endpoint: string) => Client<typeof Sdaemon>;
+  readonly history: History;
 };
 
 /** How it ended, where it did not move: thrown, with where the sandbox runs. */
@@ -123,6 +125,33 @@ export class Outgoing {
   async migrate(request: MigrateRequest, listener: MigrationListener): Promise<MovedResult> {
     const mode = checkMode(request.mode || MODES[0]);
     const fallback = fallbackOf(mode, request.fallback);
+    const { history, registry, vm } = this.#world;
+    const { name, toVm } = request;
+    // What is refused here has not begun.
+    registry.expect(name, 'running');
+    if (toVm === vm) {
+      throw new ComicranError('migration.refused', `'${name}' runs on ${vm} already`, {
+        hint: 'Name another machine with --to.',
+      });
+    }
+    const known = history.begin(request);
+    try {
+      const moved = await this.#migrateOr(fallback, mode, request, listener);
+      history.end(known, endingOf(moved));
+      return moved;
+    } catch (thrown) {
+      const why = thrown instanceof MigrationFailure ? thrown.cause : thrown;
+      history.end(known, failedEnding(why, isUnharmed(thrown)));
+      throw thrown;
+    }
+  }
+
+  async #migrateOr(
+    fallback: ModeName | undefined,
+    mode: ModeName,
+    request: MigrateRequest,
+    listener: MigrationListener,
+  ): Promise<MovedResult> {
     const beganMs = performance.now();
     try {
       return await this.#migrateAgain(mode, request, listener.onProgress);
@@ -164,11 +193,6 @@ export class Outgoing {
     const { registry, vm } = this.#world;
     const { name, toVm } = request;
     const { config, jail, epoch } = registry.expect(name, 'running');
-    if (toVm === vm) {
-      throw new ComicranError('migration.refused', `'${name}' runs on ${vm} already`, {
-        hint: 'Name another machine with --to.',
-      });
-    }
     const controller = new AbortController();
     const underWay: UnderWay = { controller, mode, toVm };
     this.#underWay.set(name, underWay);
@@ -287,6 +311,10 @@ export class Outgoing {
     }
     registry.remove(name);
   }
+}
+
+function endingOf({ mode, because }: MovedResult): Ending {
+  return { end: 'moved', mode, code: because?.code ?? '', message: because?.message ?? '' };
 }
 
 function checkMode(mode: string): ModeName {

@@ -9,6 +9,7 @@ import type { Jail, Jailors } from '../sandboxes/jailors.ts';
 import type { Registry } from '../sandboxes/registry.ts';
 import { uncarry } from './carried-error.ts';
 import type { Engine } from './engine.ts';
+import { type History, type MigrationEnd, recoveredEnding } from './history.ts';
 import type { JobOutcome, RecoveredEnd, Skeleton } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
 import { endMigration, ownershipOver } from './record.ts';
@@ -23,6 +24,8 @@ export type RecoveryWorld = {
   readonly sdnEndpoint: string;
   readonly registry: Registry;
   readonly log: Log;
+  /** Of this machine: told how the migrations away from it have ended. */
+  readonly history: History;
   /** Told of a migration that goes on in the background: the process runs, and the rest of its memory is on its way. */
   readonly behind: (migrationId: string, sandbox: string, ended: Promise<void>) => void;
   /** Whether it has been told of this one, and its end has not come. */
@@ -37,19 +40,34 @@ export async function recoverMigrations(world: RecoveryWorld): Promise<void> {
   const journal = new JournalFiles(world.stateDirectory);
   const { entries, failures } = journal.readAll();
   for (const failure of failures) world.log(`an operator is needed: ${failure.message}`);
-  if (entries.length === 0) return;
-  const { living } = await world.jailors.findAll();
+  const { living } = entries.length === 0 ? { living: [] } : await world.jailors.findAll();
   for (const entry of entries) {
     if (world.isBehind(entry.migration.id)) continue;
     const jail = living.find(({ id }) => id === entry.migration.sandbox);
     try {
       await recoverOne(world, journal, entry, jail);
     } catch (thrown) {
+      tellOfSource(world, entry, 'halted');
       world.log(
         `${entry.migration.sandbox}: its migration cannot be ended, an operator is needed: ${messageOf(thrown)}`,
       );
     }
   }
+  tellHistory(world, entries);
+}
+
+/** A migration that had begun and is not in the journal had not got as far as its process. */
+function tellHistory({ vm, history }: RecoveryWorld, entries: readonly JournalEntry[]): void {
+  const inJournal = new Set(
+    entries.filter(({ migration }) => migration.source === vm).map((one) => one.migration.sandbox),
+  );
+  for (const sandbox of history.open())
+    if (!inJournal.has(sandbox)) history.endEarlier(sandbox, recoveredEnding('stayed', ''));
+}
+
+function tellOfSource({ vm, history }: RecoveryWorld, { migration }: JournalEntry, end: MigrationEnd): void {
+  const { source, sandbox, mode } = migration;
+  if (source === vm) history.endEarlier(sandbox, recoveredEnding(end, mode));
 }
 
 function skeletonOf(jail: Jail | undefined, world: RecoveryWorld): Skeleton | undefined {
@@ -124,6 +142,7 @@ async function endRecovery(
   for (const leftover of outcome.leftovers) log(`${sandbox}: ${uncarry(leftover).message}`);
   const end: RecoveredEnd = outcome.outcome === 'recovered' ? outcome.end : 'halted';
   log(`${sandbox}: the migration from ${source} to ${destination} that was under way has ended here: ${end}`);
+  if (end !== 'owned' && end !== 'discarded') tellOfSource(world, entry, end);
   if (end !== 'halted') await endMigration(world, entry.migration);
   // Nothing is left that an operator could look at.
   if (end === 'halted' && hostPid === undefined) journal.clear(id);

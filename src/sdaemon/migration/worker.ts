@@ -81,6 +81,7 @@ function serveJobs(port: MessagePort): void {
   };
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
+    faults.load();
     const note = (reason: string): void => post({ type: 'note', text: `asks the sdn in the ordinary way: ${reason}` });
     using quick = new QuickOwnership(job.record, readiness, ownership, note);
     try {

@@ -17,6 +17,13 @@ export interface Fleet {
 
 /** Ending a sandbox waits for its grace time, starting one copies files: both take longer than a look. */
 const DEADLINE_MS = 60_000;
+/** Of a question that a daemon answers from memory: one that takes longer is not to hold up the answers of the others. */
+export const LOOK = { timeoutMs: 4_000 } as const;
+
+/** A machine that cannot be reached, or whose daemon stands still: what it would say is not known. */
+export function isSilent(thrown: unknown): boolean {
+  return thrown instanceof ComicranError && (thrown.code === 'vm.unreachable' || thrown.code === 'deadline');
+}
 
 /** @throws ComicranError pki.invalid */
 export function openFleet(config: ManagerConfig): Fleet {

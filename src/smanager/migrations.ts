@@ -8,7 +8,7 @@ import type {
   PlanMigrationResponse,
 } from '../api/gen/comicran_pb.ts';
 import { ComicranError, type ErrorCode, isErrorCode } from '../base/errors.ts';
-import type { Fleet } from './fleet.ts';
+import { type Fleet, isSilent, LOOK } from './fleet.ts';
 import { machineOf } from './operations.ts';
 
 /** The modes of this project; a daemon may offer fewer, and says so. */
@@ -128,9 +128,9 @@ export async function listMigrations(fleet: Fleet, name: string): Promise<KnownM
   const answers = await Promise.all(
     fleet.vmNames().map(async (vm) => {
       try {
-        return (await fleet.vm(vm).listMigrations({ name })).migrations;
+        return (await fleet.vm(vm).listMigrations({ name }, LOOK)).migrations;
       } catch (thrown) {
-        if (!(thrown instanceof ComicranError) || thrown.code !== 'vm.unreachable') throw thrown;
+        if (!isSilent(thrown)) throw thrown;
         silent.push(vm);
         return [];
       }

@@ -2,7 +2,7 @@
 import type { LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
 import { ComicranError } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
-import type { Fleet } from './fleet.ts';
+import { type Fleet, isSilent, LOOK } from './fleet.ts';
 import { mergeSandboxes, type SandboxRow, type VmAnswer } from './sandbox-list.ts';
 
 /** What every machine says of its sandboxes. One that does not answer does not hold up or fail the others. */
@@ -10,9 +10,9 @@ async function askAll(fleet: Fleet): Promise<VmAnswer[]> {
   return Promise.all(
     fleet.vmNames().map(async (vm): Promise<VmAnswer> => {
       try {
-        return { vm, sandboxes: (await fleet.vm(vm).list({})).sandboxes };
+        return { vm, sandboxes: (await fleet.vm(vm).list({}, LOOK)).sandboxes };
       } catch (thrown) {
-        if (thrown instanceof ComicranError && thrown.code === 'vm.unreachable') return { vm, sandboxes: undefined };
+        if (isSilent(thrown)) return { vm, sandboxes: undefined };
         throw thrown;
       }
     }),
@@ -60,11 +60,11 @@ export async function listVms(fleet: Fleet): Promise<VmRow[]> {
     fleet.vmNames().map(async (name): Promise<VmRow> => {
       const endpoint = fleet.endpointOf(name);
       try {
-        const info = await fleet.vm(name).info({});
+        const info = await fleet.vm(name).info({}, LOOK);
         const { address, kernel, version, sandboxes } = info;
         return { name, endpoint, state: 'up', address, kernel, version, sandboxes };
       } catch (thrown) {
-        if (!(thrown instanceof ComicranError) || thrown.code !== 'vm.unreachable') throw thrown;
+        if (!isSilent(thrown)) throw thrown;
         return { name, endpoint, state: 'unreachable', address: null, kernel: null, version: null, sandboxes: null };
       }
     }),
@@ -184,8 +184,8 @@ export async function* readLogs(
       try {
         for await (const line of fleet.vm(vm).logs({ name, follow: false, tail: options.tail })) lines.push(line);
       } catch (thrown) {
-        const expected = thrown instanceof ComicranError && ['sandbox.unknown', 'vm.unreachable'].includes(thrown.code);
-        if (!expected) throw thrown;
+        const unknown = thrown instanceof ComicranError && thrown.code === 'sandbox.unknown';
+        if (!unknown && !isSilent(thrown)) throw thrown;
       }
       return lines;
     }),

@@ -16,15 +16,15 @@ export async function assertAnswers(where: string): Promise<void> {
 
 type LabRecord = { readonly daemons: Readonly<Record<string, { readonly pid: number }>> };
 
-const pidOf = (node: string): number => {
+export function daemonPid(node: string): number {
   const record = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as LabRecord;
   return record.daemons[node]!.pid;
-};
+}
 
 /** Whether a machine's daemon runs; false: a fault has killed it. */
 export function daemonLives(node: string): boolean {
   try {
-    return !readFileSync(`/proc/${pidOf(node)}/stat`, 'utf8').includes(') Z ');
+    return !readFileSync(`/proc/${daemonPid(node)}/stat`, 'utf8').includes(') Z ');
   } catch {
     return false;
   }
@@ -32,7 +32,7 @@ export function daemonLives(node: string): boolean {
 
 export function killDaemon(node: string): void {
   try {
-    process.kill(pidOf(node), 'SIGKILL');
+    process.kill(daemonPid(node), 'SIGKILL');
   } catch (thrown) {
     // A fault has killed it already.
     if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ESRCH')) throw thrown;

@@ -15,6 +15,7 @@ import {
 import { requireActsFor } from '../api/server.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
+import type { FullConfig } from '../base/sandbox-config.ts';
 import { sandboxPaths } from '../jailor/index.ts';
 import { keepCarriedLog, readLog } from './logs.ts';
 import type { History } from './migration/history.ts';
@@ -24,6 +25,7 @@ import { lagMessage } from './migration/lag-message.ts';
 import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
 import { pastMigrationMessage } from './migration/past-migration-message.ts';
 import { checkName, type Lifecycle } from './sandboxes/lifecycle.ts';
+import { waitForPorts } from './sandboxes/ports-bound.ts';
 import type { Registry } from './sandboxes/registry.ts';
 import { sandboxMessage } from './sandboxes/sandbox-message.ts';
 
@@ -152,14 +154,39 @@ async function* migrate(world: HandlerWorld, request: MigrateRequest): AsyncGene
   yield last;
 }
 
+/** How many lines of a process that has ended at once are worth telling. */
+const LAST_WORDS = 3;
+
+function untilItListens({ vm, registry, stateDirectory }: HandlerWorld, config: FullConfig, waitMs: number) {
+  const { id, network } = config;
+  return waitForPorts({
+    ...{ id, vm, ports: network.ports, waitMs },
+    look() {
+      const entry = registry.find(id);
+      if (entry?.state === 'stopped') return { pid: undefined, exit: entry.exit };
+      // Terminated meanwhile.
+      if (entry === undefined) return { pid: undefined, exit: { reason: 'terminated', code: null, signal: null } };
+      return { pid: 'jail' in entry ? entry.jail?.state().process?.pid : undefined, exit: undefined };
+    },
+    async lastWords() {
+      const { log } = sandboxPaths(stateDirectory, id);
+      const options = { tail: LAST_WORDS, follow: false, signal: AbortSignal.abort() };
+      const words: string[] = [];
+      for await (const { text } of readLog(log, options)) words.push(text);
+      return words;
+    },
+  });
+}
+
 export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void {
   const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming, history } = world;
   const message = (name: string) => sandboxMessage(name, registry.get(name), outgoing.underWay(name));
   router.service(Sdaemon, {
     info: () => ({ vm, address, version, kernel: release(), sandboxes: registry.all().length }),
-    async start({ configJson }) {
+    async start({ configJson, waitMs }) {
       const config = parseFullConfig(configJson, 'the configuration');
       await lifecycle.start(config);
+      if (waitMs > 0) await untilItListens(world, config, waitMs);
       return { sandbox: message(config.id) };
     },
     async terminate({ name, signal, graceMs }) {

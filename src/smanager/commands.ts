@@ -1,9 +1,9 @@
 /** The commands of smanager, once: the command line and the interactive prompt are two ways to type them. */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ComicranError } from '../base/errors.ts';
-import { parseCount } from './arguments.ts';
+import { parseCount, parseDuration } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
@@ -28,6 +28,15 @@ function readConfig(file: string): string {
     });
   }
 }
+
+const START_HELP = `
+It comes back when the process has bound every port that the configuration declares. Where it ends before that, or does
+not bind them in time, the exit code is 1 and the sandbox stays, to be looked at with ps and logs.
+
+Examples:
+  start square.full.yaml --on vm1
+  start square.full.yaml --on vm1 --wait 30
+  start square.full.yaml --no-wait`;
 
 export function addCommands(program: Command, context: CommandContext): void {
   const { print } = context;
@@ -102,14 +111,20 @@ export function addCommands(program: Command, context: CommandContext): void {
     .description('start a sandbox from a full configuration')
     .argument('<file>', 'full configuration (YAML or JSON), as configer writes it')
     .option('--on <vm>', 'machine (default: the one with the fewest sandboxes)')
+    .addOption(
+      new Option('--wait <time>', 'how long to wait until it has bound its ports: 30, 500ms, 2min…')
+        .argParser(parseDuration)
+        .default(10_000, '10'),
+    )
+    .option('--no-wait', 'do not wait until it has bound its ports')
     .option('--json', 'as a JSON object')
-    .addHelpText('after', '\nExample:\n  start square.full.yaml --on vm1')
-    .action(async (file: string, options: { on?: string; json?: boolean }) => {
-      const started = await operations.startSandbox(await context.fleet(), readConfig(file), file, options.on);
-      const { sandbox, vm } = started;
-      if (options.json)
-        json({ name: sandbox.name, vm, state: sandbox.state, address: sandbox.address, pid: sandbox.rootPid });
-      else print(`'${sandbox.name}' runs on ${vm}, address ${sandbox.address}, process ${sandbox.rootPid}\n`);
+    .addHelpText('after', START_HELP)
+    .action(async (file: string, options: { on?: string; wait: number | false; json?: boolean }) => {
+      const { on, wait } = options;
+      const waitMs = wait === false ? 0 : wait;
+      const started = await operations.startSandbox(await context.fleet(), readConfig(file), file, { on, waitMs });
+      if (options.json) json(render.startedJson(started));
+      else print(render.renderStarted(started, waitMs > 0));
     });
 
   program

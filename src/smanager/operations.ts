@@ -129,17 +129,29 @@ export function leastLoaded(answers: readonly VmAnswer[]): string | undefined {
     .toSorted((a, b) => a.count - b.count || a.vm.localeCompare(b.vm))[0]?.vm;
 }
 
-/** @param text a full configuration, YAML or JSON. @param on the machine; absent: the one with the fewest sandboxes. */
+export type StartOptions = {
+  /** The machine; absent: the one with the fewest sandboxes. */
+  readonly on?: string | undefined;
+  /** How long to wait until it has bound its ports; 0: it is not waited for. */
+  readonly waitMs: number;
+};
+
+/** Copying files takes its time before the wait begins. */
+const START_DEADLINE_MS = 60_000;
+
+/** @param text a full configuration, YAML or JSON. */
 export async function startSandbox(
   fleet: Fleet,
   text: string,
   fileName: string,
-  on: string | undefined,
+  { on, waitMs }: StartOptions,
 ): Promise<{ sandbox: Sandbox; vm: string }> {
   const config = parseFullConfig(text, fileName);
   const vm = on ?? leastLoaded(await askAll(fleet));
   if (vm === undefined) throw new ComicranError('vm.unreachable', 'no machine answers');
-  const { sandbox } = await fleet.vm(vm).start({ configJson: JSON.stringify(config) });
+  const { sandbox } = await fleet
+    .vm(vm)
+    .start({ configJson: JSON.stringify(config), waitMs }, { timeoutMs: START_DEADLINE_MS + waitMs });
   if (sandbox === undefined)
     throw new ComicranError('peer.protocol', `${vm} started '${config.id}' and said nothing of it`);
   return { sandbox, vm };
@@ -163,6 +175,8 @@ export async function inspectSandbox(fleet: Fleet, name: string): Promise<object
     vm,
     state: sandbox?.state,
     epoch: Number(sandbox?.epoch ?? 0n),
+    exitCode: sandbox?.exitCode ?? null,
+    exitSignal: sandbox?.exitSignal ?? null,
     runtime: stateJson === '' ? null : JSON.parse(stateJson),
     config: JSON.parse(configJson),
   };

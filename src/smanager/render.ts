@@ -1,5 +1,5 @@
 /** What an operator sees; of migrations in render-migration.ts. Pure: values in, text out. */
-import type { LogLine } from '../api/gen/comicran_pb.ts';
+import type { LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
 import { formatAge } from '../base/units.ts';
 import type { LocationRow, ServiceRow, VmRow } from './operations.ts';
@@ -13,6 +13,13 @@ function stateOf({ state, ended, migration }: SandboxRow): string {
   return `${state} (${phase}${lag})`;
 }
 
+const dash = (value: number | null): string => (value === null ? '-' : String(value));
+
+/** Of the process, since it was started; of one that has ended it says nothing. */
+function ageOf({ startedUnixMs, ended }: SandboxRow, nowUnixMs: number): string {
+  return startedUnixMs === null || ended !== null ? '-' : formatAge(nowUnixMs - startedUnixMs);
+}
+
 export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number): string {
   if (rows.length === 0) return 'no sandboxes; start one with: comicran smanager start FULL.yaml --on VM\n';
   return formatTable<SandboxRow>(
@@ -22,15 +29,27 @@ export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number):
       { title: 'state', cell: stateOf },
       { title: 'address', cell: (row) => row.address },
       { title: 'service', cell: (row) => row.services.join(' ') || '-' },
-      { title: 'pid', cell: (row) => (row.pid === null ? '-' : String(row.pid)), align: 'right' },
-      {
-        title: 'age',
-        cell: (row) => (row.startedUnixMs === null ? '-' : formatAge(nowUnixMs - row.startedUnixMs)),
-        align: 'right',
-      },
+      { title: 'pid inside', cell: (row) => dash(row.pidInside), align: 'right' },
+      { title: 'pid on vm', cell: (row) => dash(row.pid), align: 'right' },
+      { title: 'age', cell: (row) => ageOf(row, nowUnixMs), align: 'right' },
     ],
     rows,
   );
+}
+
+export type Started = { readonly sandbox: Sandbox; readonly vm: string };
+
+/** @param waited until it had bound its ports */
+export function renderStarted({ sandbox, vm }: Started, waited: boolean): string {
+  const ports = sandbox.ports.map(({ port, protocol }) => `${port}/${protocol}`).join(', ');
+  const listens = waited && ports !== '' ? `, listens at ${ports}` : '';
+  const pids = `process ${sandbox.innerPid} inside, ${sandbox.rootPid} on ${vm}`;
+  return `'${sandbox.name}' runs on ${vm}, address ${sandbox.address}${listens}; ${pids}\n`;
+}
+
+export function startedJson({ sandbox, vm }: Started): object {
+  const { name, state, address, rootPid, innerPid } = sandbox;
+  return { name, vm, state, address, pid: rootPid, pidInside: innerPid };
 }
 
 export function renderVms(rows: readonly VmRow[]): string {

@@ -54,6 +54,16 @@ test('a sandbox that has ended is listed where it ended, with how', () => {
   const stopped = create(SandboxSchema, { name: 'old', state: 'stopped', exitCode: 3 });
   const rows = mergeSandboxes([], [], [{ vm: 'vm2', sandboxes: [stopped] }]);
   assert.deepEqual([rows[0]!.vm, rows[0]!.state, rows[0]!.ended], ['vm2', 'stopped', 'exit 3']);
+  assert.deepEqual([rows[0]!.exitCode, rows[0]!.exitSignal], [3, null]);
+  const lost = create(SandboxSchema, { name: 'lost', state: 'stopped', startedUnixMs: 5n });
+  assert.match(renderSandboxes(mergeSandboxes([], [], [{ vm: 'vm1', sandboxes: [lost] }]), 9), /\(how is not known\)/);
+});
+
+test('the process has two PIDs, by name, and an age from its start', () => {
+  const moved = create(SandboxSchema, { ...running, innerPid: 3, startedUnixMs: 1000n });
+  const rows = mergeSandboxes([location], [], [{ vm: 'vm1', sandboxes: [moved] }]);
+  assert.deepEqual([rows[0]!.pid, rows[0]!.pidInside, rows[0]!.startedUnixMs], [77, 3, 1000]);
+  assert.match(renderSandboxes(rows, 61_000), /PID INSIDE +PID ON VM +AGE\n.* 3 +77 +60 s\n/);
 });
 
 test('a migration under way is told with its phase and how far the copy is behind', () => {

@@ -10,11 +10,17 @@ export type SandboxRow = {
   /** `IP:PORT` that a UE uses, on the SDN node; null: no service. */
   readonly service: string | null;
   readonly services: readonly string[];
+  /** Of its process on its machine: another one after each move. */
   readonly pid: number | null;
+  /** Of its process as the sandbox sees it: moves along. */
+  readonly pidInside: number | null;
   readonly epoch: number;
+  /** When it was started, on whichever machine that was. */
   readonly startedUnixMs: number | null;
-  /** How it ended, where it has: `exit 3`, `SIGKILL`. */
+  /** How it ended, where it has: `exit 3`, `SIGKILL`, `how is not known`. */
   readonly ended: string | null;
+  readonly exitCode: number | null;
+  readonly exitSignal: string | null;
   /** The machine that it is being moved to. */
   readonly movingTo: string | null;
   /** How far that has got, as its source says; null: it is not being moved, or its source has not said. */
@@ -35,7 +41,8 @@ export type VmAnswer = { readonly vm: string; readonly sandboxes: readonly Sandb
 
 function howEnded(sandbox: Sandbox | undefined): string | null {
   if (sandbox?.exitSignal !== undefined) return sandbox.exitSignal;
-  return sandbox?.exitCode === undefined ? null : `exit ${sandbox.exitCode}`;
+  if (sandbox?.exitCode !== undefined) return `exit ${sandbox.exitCode}`;
+  return sandbox?.state === 'stopped' ? 'how is not known' : null;
 }
 
 function migrationRow(sandbox: Sandbox | undefined): MigrationRow | null {
@@ -73,10 +80,13 @@ export function mergeSandboxes(
       address: location?.address ?? sandbox?.address ?? '',
       service: own[0] === undefined ? null : `${own[0].address}:${own[0].port}`,
       services: own.map((service) => `${service.address}:${service.port}/${service.protocol}`),
-      pid: sandbox === undefined || sandbox.rootPid === 0 ? null : sandbox.rootPid,
+      pid: sandbox?.rootPid || null,
+      pidInside: sandbox?.innerPid || null,
       epoch: Number(location?.epoch ?? sandbox?.epoch ?? 0n),
-      startedUnixMs: sandbox === undefined ? null : Number(sandbox.startedUnixMs),
+      startedUnixMs: Number(sandbox?.startedUnixMs ?? 0n) || null,
       ended: howEnded(sandbox),
+      exitCode: sandbox?.exitCode ?? null,
+      exitSignal: sandbox?.exitSignal ?? null,
       movingTo: arriving?.vm ?? sandbox?.underWay?.toVm ?? null,
       migration: migrationRow(sandbox),
     };

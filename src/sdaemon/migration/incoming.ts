@@ -71,7 +71,7 @@ export class Incoming {
     cleanup.defer(`forget ${id}`, () => registry.remove(id));
     try {
       if (previous !== undefined) await jailors.forget(id);
-      const jail = await jailors.start(config, 'skeleton');
+      const jail = await jailors.start(config, 'skeleton', Number(request.startedUnixMs) || undefined);
       cleanup.defer(`take the skeleton of ${id} down`, () => this.#remove(id, jail));
       registry.set(id, { state: 'arriving', config, jail, epoch });
       const channel = await this.#wait(migration, config, jail, request.uncomparedPorts);

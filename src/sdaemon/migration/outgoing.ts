@@ -247,7 +247,7 @@ export class Outgoing {
     const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
     const { outputRule } = request;
     await announceMigration(this.#world, migration, deadlineMs);
-    const channel = await this.#prepare(destination, migration, config, looked, request.uncomparedPorts);
+    const channel = await this.#prepare(destination, migration, config, looked, request, jail.state().startedAtMs);
     if (signal.aborted) {
       await destination.discardMigration({ migrationId: migration.id });
       throw new ComicranError(
@@ -280,7 +280,8 @@ export class Outgoing {
     migration: Migration,
     config: FullConfig,
     looked: Inspection,
-    uncomparedPorts: readonly number[],
+    { uncomparedPorts }: MigrateRequest,
+    startedAtMs: number,
   ): Promise<ChannelAddress> {
     const { address, port, key } = await destination.prepareMigration({
       migrationId: migration.id,
@@ -291,6 +292,7 @@ export class Outgoing {
       memoryBytes: BigInt(looked.memoryBytes),
       platformJson: JSON.stringify(looked.platform),
       uncomparedPorts: [...uncomparedPorts],
+      startedUnixMs: BigInt(Math.round(startedAtMs)),
     });
     return { address, port, key };
   }

@@ -1,6 +1,7 @@
 /** Jailors as processes of their own, one a sandbox; they outlive this daemon. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { parseFullConfig } from '../../base/full-config.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
@@ -35,11 +36,21 @@ export class JailorProcesses implements Jailors {
     this.#log = log;
   }
 
-  async start(config: FullConfig, kind: 'process' | 'skeleton'): Promise<Jail> {
+  async start(config: FullConfig, kind: 'process' | 'skeleton', startedAtMs?: number): Promise<Jail> {
     const skeleton = kind === 'skeleton' ? { skeleton: { hatcheryPid: DEFAULT_HATCHERY_PID } } : {};
     const control = await startSandbox({ stateDirectory: this.#stateDirectory, config, ...skeleton });
     writeFileSync(sandboxPaths(this.#stateDirectory, config.id).config, JSON.stringify(config), { mode: 0o600 });
+    if (startedAtMs !== undefined) writeFileSync(this.#startedFile(config.id), String(startedAtMs), { mode: 0o600 });
     return this.#jail(control);
+  }
+
+  /** Beside jailor's own state, which knows only when it was itself started: a process that has moved here is older. */
+  readonly #startedFile = (id: string): string => join(sandboxPaths(this.#stateDirectory, id).directory, 'started');
+
+  #since(state: SandboxState): SandboxState {
+    const path = this.#startedFile(state.id);
+    const startedAtMs = existsSync(path) ? Number(readFileSync(path, 'utf8')) : Number.NaN;
+    return startedAtMs > 0 ? { ...state, startedAtMs } : state;
   }
 
   async findAll(): Promise<{ living: Jail[]; ended: SandboxState[] }> {
@@ -51,7 +62,7 @@ export class JailorProcesses implements Jailors {
     for (const state of listSandboxes(this.#stateDirectory)) {
       // Without its configuration it was started by hand with jailor, and is none of this daemon's.
       if (!existsSync(sandboxPaths(this.#stateDirectory, state.id).config)) continue;
-      if (state.phase === 'exited') ended.push(state);
+      if (state.phase === 'exited') ended.push(this.#since(state));
       else living.push(...(await this.#reattach(state.id)));
     }
     return { living, ended };
@@ -78,9 +89,10 @@ export class JailorProcesses implements Jailors {
 
   #jail(control: ControlClient): Jail {
     const exited = this.#exited(control);
+    const { startedAtMs } = this.#since(control.state);
     return {
       id: control.id,
-      state: () => control.state,
+      state: () => ({ ...control.state, startedAtMs }),
       async terminate(signal, graceMs) {
         return (await control.terminate({ signal: signalName(signal), graceMs })).exit ?? LOST;
       },

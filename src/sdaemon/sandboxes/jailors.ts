@@ -5,7 +5,7 @@ import type { Exit, SandboxState } from '../../jailor/state.ts';
 /** A sandbox with a living jailor. */
 export interface Jail {
   readonly id: string;
-  /** As jailor wrote it last. */
+  /** As jailor wrote it last; but `startedAtMs` is when the process was started, on whichever machine that was. */
   state(): SandboxState;
   /** Asks the root process to end, with SIGKILL after the grace; resolves when the sandbox is taken down. */
   terminate(signal: number, graceMs: number): Promise<Exit>;
@@ -22,8 +22,12 @@ export interface Jail {
 }
 
 export interface Jailors {
-  /** Resolves when the root process runs, or the skeleton waits. @throws ComicranError; nothing is left then. */
-  start(config: FullConfig, kind: 'process' | 'skeleton'): Promise<Jail>;
+  /**
+   * Resolves when the root process runs, or the skeleton waits.
+   * @param startedAtMs of the process that is to come (Unix time); absent: it is started now
+   * @throws ComicranError; nothing is left then
+   */
+  start(config: FullConfig, kind: 'process' | 'skeleton', startedAtMs?: number): Promise<Jail>;
   /**
    * What this state directory has from before this daemon: sandboxes with a living jailor, and those that have ended
    * (a jailor that was killed has its remains taken away first).

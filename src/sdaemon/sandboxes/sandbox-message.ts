@@ -26,6 +26,7 @@ export function sandboxMessage(id: string, entry: Entry, underWay?: MigrationUnd
     address,
     ports: portMessages(ports),
     rootPid: entry.state === 'stopped' ? 0 : (known?.process?.pid ?? 0),
+    innerPid: entry.state === 'stopped' ? 0 : (known?.process?.innerPid ?? 0),
     startedUnixMs: BigInt(Math.round(known?.startedAtMs ?? 0)),
     epoch: 'epoch' in entry ? entry.epoch : 0n,
     ...(underWay === undefined ? {} : { underWay }),

@@ -77,6 +77,21 @@ export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(ERROR_CODES, text);
 }
 
+/**
+ * A failure as a program with --json tells it on standard output, for whoever reads nothing else: an object with `failed`.
+ * @param more what it is about: `{ name: 'square' }`
+ */
+export function failureJson(thrown: unknown, more: object = {}): string {
+  const known = thrown instanceof ComicranError ? thrown : undefined;
+  const failed = {
+    // What is no ComicranError here comes from the command line's parser.
+    code: known?.code ?? 'usage',
+    message: messageOf(thrown).replace(/^error: /, ''),
+    hint: known?.hint ?? null,
+  };
+  return `${JSON.stringify({ ...more, failed }, null, 2)}\n`;
+}
+
 /** The message of anything thrown. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { ComicranError, describeError } from '../base/errors.ts';
+import { ComicranError, describeError, failureJson } from '../base/errors.ts';
+import { suggestion } from '../base/suggest.ts';
+import { explainMistakes } from '../base/usage-help.ts';
 import { explainPermission } from './root.ts';
 import { VERBS, type VerbName } from './verbs.ts';
 
@@ -44,13 +46,14 @@ async function main(argv: readonly string[]): Promise<void> {
   );
   if (wanted !== undefined && !wanted.startsWith('-') && !isVerb(wanted) && wanted !== 'help') {
     throw new ComicranError('usage', `'${wanted}' is not a command of comicran`, {
-      hint: `The commands are ${Object.keys(VERBS).join(', ')}; 'comicran --help' says what each is for.`,
+      hint: `${suggestion(wanted, Object.keys(VERBS), 'The commands are')} 'comicran --help' says what each is for.`,
     });
   }
   if (wanted === undefined && argv.length === 0) {
     program.outputHelp();
     return;
   }
+  explainMistakes(program, 'comicran');
   await program.parseAsync([...argv], { from: 'user' });
 }
 
@@ -60,6 +63,7 @@ try {
   if (thrown instanceof CommanderError) {
     // commander has said what was wrong, on the right stream.
     process.exitCode = thrown.exitCode === 0 ? 0 : 1;
+    if (thrown.exitCode !== 0 && process.argv.includes('--json')) process.stdout.write(failureJson(thrown));
   } else {
     const failure = FOR_ANYBODY.has(verbOf(process.argv.slice(2))) ? thrown : explainPermission(thrown);
     process.stderr.write(`comicran: ${describeError(failure)}\n`);

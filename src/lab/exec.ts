@@ -1,6 +1,7 @@
 /** Running a command in one of the lab's nodes. */
 import { existsSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
+import { suggestion } from '../base/suggest.ts';
 import { enterNetworkNamespace } from '../linux/netns.ts';
 import { type LabLayout, pathWithComicran } from './layout.ts';
 import { presentNamespaces } from './network.ts';
@@ -18,7 +19,11 @@ export function execInNode(layout: LabLayout, name: string, command: readonly st
   const node = layout.nodes.find((one) => one.name === name);
   if (node === undefined) {
     throw new ComicranError('usage', `the lab has no node '${name}'`, {
-      hint: `Its nodes are ${layout.nodes.map((one) => one.name).join(', ')}.`,
+      hint: suggestion(
+        name,
+        layout.nodes.map((one) => one.name),
+        'Its nodes are',
+      ),
     });
   }
   if (!presentNamespaces(layout).includes(node.netns)) {

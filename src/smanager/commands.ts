@@ -5,9 +5,11 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ComicranError } from '../base/errors.ts';
 import { parseCount, parseDuration } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
+import type { Fleet } from './fleet.ts';
 import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
 import * as render from './render.ts';
+import { telling } from './telling.ts';
 
 function parseSignal(text: string): number {
   const name = text.toUpperCase();
@@ -29,6 +31,24 @@ function readConfig(file: string): string {
   }
 }
 
+async function showLogs(
+  context: CommandContext,
+  name: string,
+  { tail, follow = false, json }: { readonly tail: number; readonly follow?: boolean; readonly json?: boolean },
+): Promise<void> {
+  const signal = context.interrupted();
+  const lines = operations.readLogs(await context.fleet(), name, { tail, follow, signal });
+  try {
+    for await (const line of lines) {
+      const { stream, text } = line;
+      const asJson = `${JSON.stringify({ unixUs: Number(line.unixUs), stream, text })}\n`;
+      context.print(json ? asJson : render.renderLogLine(line));
+    }
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+  }
+}
+
 const START_HELP = `
 It comes back when the process has bound every port that the configuration declares. Where it ends before that, or does
 not bind them in time, the exit code is 1 and the sandbox stays, to be looked at with ps and logs.
@@ -42,45 +62,46 @@ export function addCommands(program: Command, context: CommandContext): void {
   const { print } = context;
   const json = (value: unknown): void => print(`${JSON.stringify(value, null, 2)}\n`);
 
+  const list = <Row>(
+    { json: asJson }: { readonly json?: boolean },
+    ask: (fleet: Fleet) => Promise<Row[]>,
+    show: (rows: readonly Row[]) => string,
+  ): Promise<void> =>
+    telling(context, { json: asJson }, async () => {
+      const rows = await ask(await context.fleet());
+      if (asJson) json(rows);
+      else print(show(rows));
+    });
+
   program
     .command('ps')
     .description('list the sandboxes of all machines')
     .option('--json', 'as a JSON array')
-    .action(async (options: { json?: boolean }) => {
-      const rows = await operations.listSandboxes(await context.fleet());
-      if (options.json) json(rows);
-      else print(render.renderSandboxes(rows, context.nowUnixMs()));
-    });
+    .action((options: { json?: boolean }) =>
+      list(options, operations.listSandboxes, (rows) => render.renderSandboxes(rows, context.nowUnixMs())),
+    );
 
   program
     .command('vms')
     .description('list the machines and whether their daemons answer')
     .option('--json', 'as a JSON array')
-    .action(async (options: { json?: boolean }) => {
-      const rows = await operations.listVms(await context.fleet());
-      if (options.json) json(rows);
-      else print(render.renderVms(rows));
-    });
+    .action((options: { json?: boolean }) => list(options, operations.listVms, (rows) => render.renderVms(rows)));
 
   program
     .command('services')
     .description('list the services of the SDN node, with counters of requests')
     .option('--json', 'as a JSON array')
-    .action(async (options: { json?: boolean }) => {
-      const rows = await operations.listServices(await context.fleet());
-      if (options.json) json(rows);
-      else print(render.renderServices(rows));
-    });
+    .action((options: { json?: boolean }) =>
+      list(options, operations.listServices, (rows) => render.renderServices(rows)),
+    );
 
   program
     .command('locations')
     .description('list who owns which sandbox, as the sdn has it on record')
     .option('--json', 'as a JSON array')
-    .action(async (options: { json?: boolean }) => {
-      const rows = await operations.listLocations(await context.fleet());
-      if (options.json) json(rows);
-      else print(render.renderLocations(rows));
-    });
+    .action((options: { json?: boolean }) =>
+      list(options, operations.listLocations, (rows) => render.renderLocations(rows)),
+    );
 
   program
     .command('set-service')
@@ -119,13 +140,14 @@ export function addCommands(program: Command, context: CommandContext): void {
     .option('--no-wait', 'do not wait until it has bound its ports')
     .option('--json', 'as a JSON object')
     .addHelpText('after', START_HELP)
-    .action(async (file: string, options: { on?: string; wait: number | false; json?: boolean }) => {
-      const { on, wait } = options;
-      const waitMs = wait === false ? 0 : wait;
-      const started = await operations.startSandbox(await context.fleet(), readConfig(file), file, { on, waitMs });
-      if (options.json) json(render.startedJson(started));
-      else print(render.renderStarted(started, waitMs > 0));
-    });
+    .action((file: string, { on, wait, ...options }: { on?: string; wait: number | false; json?: boolean }) =>
+      telling(context, { json: options.json }, async () => {
+        const waitMs = wait === false ? 0 : wait;
+        const started = await operations.startSandbox(await context.fleet(), readConfig(file), file, { on, waitMs });
+        if (options.json) json(render.startedJson(started));
+        else print(render.renderStarted(started, waitMs > 0));
+      }),
+    );
 
   program
     .command('terminate')
@@ -134,14 +156,14 @@ export function addCommands(program: Command, context: CommandContext): void {
     .option('--signal <signal>', 'signal to ask with', parseSignal, constants.signals.SIGTERM)
     .option('--grace <ms>', 'milliseconds until SIGKILL', parseCount, 5000)
     .option('--json', 'as a JSON object')
-    .action(async (name: string, options: { signal: number; grace: number; json?: boolean }) => {
-      const ended = await operations.terminateSandbox(await context.fleet(), name, {
-        signal: options.signal,
-        graceMs: options.grace,
-      });
-      if (options.json) json({ name, ...ended });
-      else print(`'${name}' on ${ended.vm} has ended (${ended.exitSignal ?? `exit ${ended.exitCode ?? '?'}`})\n`);
-    });
+    .action((name: string, options: { signal: number; grace: number; json?: boolean }) =>
+      telling(context, { json: options.json, name }, async () => {
+        const { signal, grace: graceMs } = options;
+        const ended = await operations.terminateSandbox(await context.fleet(), name, { signal, graceMs });
+        if (options.json) json({ name, ...ended });
+        else print(`'${name}' on ${ended.vm} has ended (${ended.exitSignal ?? `exit ${ended.exitCode ?? '?'}`})\n`);
+      }),
+    );
 
   addMigrationCommands(program, context);
 
@@ -152,30 +174,17 @@ export function addCommands(program: Command, context: CommandContext): void {
     .option('-f, --follow', 'go on with new lines until interrupted')
     .option('--tail <lines>', 'only the last lines', parseCount, 0)
     .option('--json', 'one JSON object a line')
-    .action(async (name: string, options: { follow?: boolean; tail: number; json?: boolean }) => {
-      const signal = context.interrupted();
-      const lines = operations.readLogs(await context.fleet(), name, {
-        tail: options.tail,
-        follow: options.follow ?? false,
-        signal,
-      });
-      try {
-        for await (const line of lines) {
-          const { stream, text } = line;
-          print(
-            options.json
-              ? `${JSON.stringify({ unixUs: Number(line.unixUs), stream, text })}\n`
-              : render.renderLogLine(line),
-          );
-        }
-      } catch (thrown) {
-        if (!signal.aborted) throw thrown;
-      }
-    });
+    .action((name: string, options: { follow?: boolean; tail: number; json?: boolean }) =>
+      telling(context, { json: options.json, name }, () => showLogs(context, name, options)),
+    );
 
   program
     .command('inspect')
     .description('everything that is known of a sandbox, as JSON')
     .argument('<name>')
-    .action(async (name: string) => json(await operations.inspectSandbox(await context.fleet(), name)));
+    .action((name: string) =>
+      telling(context, { json: true, name }, async () =>
+        json(await operations.inspectSandbox(await context.fleet(), name)),
+      ),
+    );
 }

@@ -3,6 +3,7 @@ import { type Connection, connect } from '../api/client.ts';
 import { Sdaemon, Sdn } from '../api/gen/comicran_pb.ts';
 import { loadIdentity } from '../api/identity.ts';
 import { ComicranError } from '../base/errors.ts';
+import { suggestion } from '../base/suggest.ts';
 import type { ManagerConfig } from './manager-config.ts';
 
 /** The connections to all daemons, each opened by its first call. */
@@ -34,7 +35,7 @@ export function openFleet(config: ManagerConfig): Fleet {
     const known = config.vms[vm];
     if (known !== undefined) return known.endpoint;
     throw new ComicranError('vm.unknown', `no machine '${vm}' is known`, {
-      hint: `Known are: ${Object.keys(config.vms).join(', ') || 'none'}.`,
+      hint: suggestion(vm, Object.keys(config.vms), 'Known are'),
     });
   };
   return {

@@ -1,6 +1,7 @@
 /** The commands that move a sandbox. */
 import type { Command } from 'commander';
 import { ComicranError, messageOf } from '../base/errors.ts';
+import { suggestion } from '../base/suggest.ts';
 import { parseDuration, parsePorts } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import { MigrationProgress } from './migration-progress.ts';
@@ -15,6 +16,7 @@ import {
 } from './migrations.ts';
 import { migrationRecordJson, renderMigrations } from './render-history.ts';
 import { choiceOf, planJson, renderPlan, renderResult, resultJson } from './render-migration.ts';
+import { telling } from './telling.ts';
 
 type RawOptions = {
   readonly to?: string;
@@ -51,7 +53,7 @@ function checkWord(option: string, word: string | undefined, known: readonly str
   if (word === undefined || known.includes(word)) return word ?? '';
   const what = option === '--mode' ? 'mode' : 'fallback';
   throw new ComicranError('usage', `there is no ${what} '${word}'`, {
-    hint: `${option} is one of: ${known.join(', ')}.`,
+    hint: suggestion(word, known, `${option} is one of`),
   });
 }
 
@@ -83,23 +85,27 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
   };
 }
 
-async function dryRun(context: CommandContext, name: string, options: MigrateOptions, asJson: boolean): Promise<void> {
+/** @returns why it would be refused; undefined: it would not. */
+async function dryRun(
+  context: CommandContext,
+  name: string,
+  options: MigrateOptions,
+  asJson: boolean,
+): Promise<ComicranError | undefined> {
   const plan = await planMigration(await context.fleet(), name, options);
   const choice = choiceOf(plan, options.fallback);
   const { toVm } = options;
   context.print(
     asJson ? `${JSON.stringify(planJson(name, toVm, plan, choice), null, 2)}\n` : renderPlan(name, toVm, plan, choice),
   );
-  if (choice.mode === undefined) {
-    const refused = plan.modes[0];
-    throw new ComicranError(
-      'migration.refused',
-      `'${name}' cannot be moved to ${toVm}: ${refused?.whyNot ?? 'no mode'}`,
-      {
-        ...(refused === undefined || refused.hint === '' ? {} : { hint: refused.hint }),
-      },
-    );
-  }
+  if (choice.mode !== undefined) return undefined;
+  const refused = plan.modes[0];
+  const hint = refused === undefined || refused.hint === '' ? {} : { hint: refused.hint };
+  return new ComicranError(
+    'migration.refused',
+    `'${name}' cannot be moved to ${toVm}: ${refused?.whyNot ?? 'no mode'}`,
+    hint,
+  );
 }
 
 async function migrate(context: CommandContext, name: string, options: MigrateOptions, asJson: boolean): Promise<void> {
@@ -123,10 +129,6 @@ async function migrate(context: CommandContext, name: string, options: MigrateOp
     print(asJson ? `${JSON.stringify(resultJson(name, moved), null, 2)}\n` : renderResult(name, moved.result));
   } catch (thrown) {
     tell(progress.end());
-    if (asJson && thrown instanceof ComicranError) {
-      const { code, message, hint = null } = thrown;
-      print(`${JSON.stringify({ name, failed: { code, message, hint } }, null, 2)}\n`);
-    }
     throw thrown;
   } finally {
     interrupted.removeEventListener('abort', abort);
@@ -153,8 +155,14 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .option('--json', 'the result as a JSON object')
     .addHelpText('after', HELP)
     .action(async (name: string, vm: string | undefined, raw: RawOptions) => {
-      const options = checkedOptions(vm, raw);
-      await (raw.dryRun === true ? dryRun : migrate)(context, name, options, raw.json === true);
+      let refused: ComicranError | undefined;
+      await telling(context, { json: raw.json, name }, async () => {
+        const options = checkedOptions(vm, raw);
+        if (raw.dryRun === true) refused = await dryRun(context, name, options, raw.json === true);
+        else await migrate(context, name, options, raw.json === true);
+      });
+      // That nothing can be done is what the plan says already.
+      if (refused !== undefined) throw refused;
     });
 
   program

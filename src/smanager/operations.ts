@@ -2,6 +2,7 @@
 import type { LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
 import { ComicranError } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
+import { suggestion } from '../base/suggest.ts';
 import { type Fleet, isSilent, LOOK } from './fleet.ts';
 import { mergeSandboxes, type SandboxRow, type VmAnswer } from './sandbox-list.ts';
 
@@ -108,6 +109,12 @@ export async function unsetService(fleet: Fleet, port: number, protocol: string)
   await fleet.sdn().unsetService({ port, protocol });
 }
 
+async function sandboxNames(fleet: Fleet, answers: readonly VmAnswer[]): Promise<string[]> {
+  const { locations } = await fleet.sdn().listLocations({});
+  const here = answers.flatMap(({ sandboxes = [] }) => sandboxes.map((sandbox) => sandbox.name));
+  return [...new Set([...locations.map(({ sandbox }) => sandbox), ...here])].toSorted();
+}
+
 /** The machine that owns the sandbox, or else the one that still has it (it has ended). */
 export async function machineOf(fleet: Fleet, name: string): Promise<string> {
   const { location } = await fleet.sdn().locate({ sandbox: name });
@@ -118,7 +125,7 @@ export async function machineOf(fleet: Fleet, name: string): Promise<string> {
   const silent = answers.filter(({ sandboxes }) => sandboxes === undefined).map(({ vm }) => vm);
   const doubt = silent.length === 0 ? '' : ` (${silent.join(', ')} did not answer)`;
   throw new ComicranError('sandbox.unknown', `no sandbox '${name}' is known on any machine${doubt}`, {
-    hint: "'comicran smanager ps' lists the sandboxes.",
+    hint: suggestion(name, await sandboxNames(fleet, answers), 'There are'),
   });
 }
 

@@ -1,7 +1,8 @@
 /** The interactive prompt: the commands of smanager without its name, with completion, until `quit` or end of input. */
 import { createInterface } from 'node:readline/promises';
 import { Command, CommanderError } from 'commander';
-import { describeError } from '../base/errors.ts';
+import { describeError, failureJson } from '../base/errors.ts';
+import { explainMistakes } from '../base/usage-help.ts';
 import type { CommandContext } from './command-context.ts';
 import { addCommands } from './commands.ts';
 import { FALLBACKS, MODES } from './migrations.ts';
@@ -25,6 +26,7 @@ function commandTree(context: CommandContext): Command {
     command.exitOverride().configureOutput({ writeOut: context.print, writeErr: context.print });
   program.command('quit').alias('exit').description('leave the prompt');
   program.usage('COMMAND [ARGUMENTS]');
+  explainMistakes(program, '');
   return program;
 }
 
@@ -93,6 +95,7 @@ export async function runPrompt(context: CommandContext, streams: PromptStreams)
       await commandTree({ ...context, interrupted: () => signal }).parseAsync([...words], { from: 'user' });
     } catch (thrown) {
       if (!(thrown instanceof CommanderError)) context.print(`${describeError(thrown)}\n`);
+      else if (thrown.exitCode !== 0 && words.includes('--json')) context.print(failureJson(thrown));
       // Asking for help is no failure, though commander leaves through an error.
       if (!(thrown instanceof CommanderError && thrown.exitCode === 0)) failures++;
     } finally {

@@ -325,7 +325,7 @@ test('the verb says what it does not know', options, () => {
   const run = (...words: string[]) => spawnSync(COMICRAN, ['lab', ...words], { encoding: 'utf8' });
   assert.match(
     run('exec', 'vm3', '--', 'true').stderr,
-    /^comicran: the lab has no node 'vm3'\n {2}next: Its nodes are ue, sdn, vm1, vm2\.\n$/,
+    /^comicran: the lab has no node 'vm3'\n {2}next: Its nodes are: ue, sdn, vm1, vm2\.\n$/,
   );
   assert.equal(run('sideways').status, 1);
 });

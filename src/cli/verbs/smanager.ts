@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
+import { suggestion } from '../../base/suggest.ts';
 import type { CommandContext } from '../../smanager/command-context.ts';
 import { addCommands } from '../../smanager/commands.ts';
 import type { Fleet } from '../../smanager/fleet.ts';
@@ -60,9 +61,9 @@ export function register(command: Command): void {
   command.hook('postAction', fleet.close);
   command.argument('[command]').action(async (word: string | undefined) => {
     if (word !== undefined) {
-      const known = command.commands.map((each) => each.name()).join(', ');
+      const known = command.commands.map((each) => each.name());
       throw new ComicranError('usage', `'${word}' is not a command of smanager`, {
-        hint: `The commands are ${known}.`,
+        hint: suggestion(word, known, 'The commands are'),
       });
     }
     const { runPrompt } = await import('../../smanager/prompt.ts');

@@ -42,7 +42,7 @@ test('a sandbox that does not exist: what was meant, and those that there are; w
   ]) {
     const { thrown, printed } = await run(...words);
     assert.ok(thrown instanceof ComicranError && thrown.code === 'sandbox.unknown', words.join(' '));
-    assert.match(thrown.hint ?? '', /Did you mean 'square'\? There are: square\./);
+    assert.match(thrown.hint ?? '', /Did you mean 'square'\? Known are: square\./);
     assert.equal(printed, '');
   }
   for (const words of [

@@ -235,21 +235,56 @@ test('Ctrl-C asks for an end of the migration, whose outcome is still told', asy
   assert.match(String(thrown), /aborted on request \(it runs on vm1\)/);
 });
 
+/** Milliseconds, from and to, as a plan has them. */
+function spans(ranges: Partial<Record<'freeze' | 'stop' | 'total', readonly [number, number]>>): object {
+  const micros = (value: number): bigint => BigInt(Math.round(value * 1000));
+  const fields = Object.entries(ranges).flatMap(([name, [least, most]]) => [
+    [`${name}Us`, micros(least)],
+    [`${name}MaxUs`, micros(most)],
+  ]);
+  return Object.fromEntries(fields);
+}
+
+test('a dry run says how the snapshot would be taken, and what would happen if the copy answered differently', async () => {
+  const plan: PlanInit = {
+    modes: [
+      {
+        ...{ mode: 'replicated', possible: true, way: 'fork', whyWay: 'it is small' },
+        ...spans({ freeze: [1.4, 5.6], stop: [2.4, 9.6], total: [90, 200] }),
+      },
+      { mode: 'precopy', possible: true, ...spans({ stop: [20, 80], total: [100, 200] }) },
+    ],
+  };
+  const { printed } = await run(['square', 'vm2', '--dry-run'], { plan });
+  assert.match(printed, /replicated +yes +1\.4 to 5\.6 ms +2\.4 to 9\.6 ms +90 to 200 ms\n/);
+  assert.match(
+    printed,
+    /would be moved to vm2 by replicated\.\n +snapshot +by fork: it is small\n +divergence +if its copy/,
+  );
+  assert.match(printed, /it is moved by precopy, with a stop of 20 to 80 ms\n/);
+  const none = (await run(['square', 'vm2', '--dry-run', '--fallback', 'none'], { plan })).printed;
+  assert.match(none, /and the migration fails\n/);
+  const json = JSON.parse((await run(['square', 'vm2', '--dry-run', '--json'], { plan })).printed);
+  const [{ way, whyWay, freezeUs, freezeMaxUs, stopMaxUs }] = json.modes;
+  assert.deepEqual([way, whyWay, freezeUs, freezeMaxUs, stopMaxUs], ['fork', 'it is small', 1400, 5600, 9600]);
+});
+
 test('a dry run says what would be done, and fails where nothing could be', async () => {
   const plan: PlanInit = {
     modes: [
       { mode: 'replicated', possible: false, code: 'replication.unsuitable', whyNot: 'it has a TCP socket', hint: '' },
-      { mode: 'precopy', possible: true, stopUs: 20_000n, totalUs: 400_000n },
-      { mode: 'stopcopy', possible: true, stopUs: 70_000n, totalUs: 320_000n },
+      { mode: 'precopy', possible: true, ...spans({ stop: [20, 80], total: [400, 1600] }) },
+      { mode: 'stopcopy', possible: true, ...spans({ stop: [70, 300], total: [320, 900] }) },
     ],
-    ...{ memoryBytes: 64n << 20n, threads: 7, descriptors: 20 },
+    ...{ memoryBytes: 64n << 20n, threads: 7, descriptors: 20, loadPerCpu: 0.25 },
   };
   const { printed, asked, thrown } = await run(['square', 'vm2', '--dry-run'], { plan });
   assert.equal(thrown, undefined);
   assert.deepEqual(asked, []);
   assert.match(printed, /replicated +no +- +- +-\n/);
   assert.match(printed, /replicated: it has a TCP socket/);
-  assert.match(printed, /64 MiB of memory, 7 threads, 20 descriptors/);
+  assert.match(printed, /precopy +yes +- +20 to 80 ms +400 ms to 1\.6 s\n/);
+  assert.match(printed, /64 MiB of memory \(16384 pages\), 7 threads, 20 descriptors[\s\S]*load 0\.3 for each CPU/);
   assert.match(printed, /would be moved to vm2 by precopy\./);
   const json = JSON.parse((await run(['square', 'vm2', '--dry-run', '--json'], { plan })).printed);
   assert.equal(json.wouldUse, 'precopy');

@@ -125,7 +125,7 @@ export async function machineOf(fleet: Fleet, name: string): Promise<string> {
   const silent = answers.filter(({ sandboxes }) => sandboxes === undefined).map(({ vm }) => vm);
   const doubt = silent.length === 0 ? '' : ` (${silent.join(', ')} did not answer)`;
   throw new ComicranError('sandbox.unknown', `no sandbox '${name}' is known on any machine${doubt}`, {
-    hint: suggestion(name, await sandboxNames(fleet, answers), 'There are'),
+    hint: suggestion(name, await sandboxNames(fleet, answers), 'Known are'),
   });
 }
 

@@ -1,11 +1,13 @@
 /** What an operator sees of a migration and of its dry run. Pure: values in, text out. */
 import type { MigrationResult, PlanMigrationResponse, PlannedMode } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
-import { formatBytes, formatMicros, plural } from '../base/units.ts';
+import { formatBytes, formatMicros, formatMicrosRange, plural } from '../base/units.ts';
 import { type Migrated, sayUntouched } from './migrations.ts';
 
 const micros = (value: bigint | undefined): string => (value === undefined ? '-' : formatMicros(Number(value)));
 const numberOf = (value: bigint | undefined): number | null => (value === undefined ? null : Number(value));
+
+const PAGE_BYTES = 4096;
 
 /** Whether another mode was used than was meant. */
 const fellBack = (result: MigrationResult): boolean => result.reason !== '' || result.reasonCode !== '';
@@ -119,30 +121,55 @@ export function choiceOf(plan: PlanMigrationResponse, fallback: string): Choice 
   return { mode: replacement, fallback: 'none' };
 }
 
+/** `1.4 to 12 ms`; `-` where it does not apply. */
+function range(least: bigint | undefined, most: bigint | undefined): string {
+  return least === undefined || most === undefined ? '-' : formatMicrosRange(Number(least), Number(most));
+}
+
+/** What `migrate` would do, how, and what if the copy does not answer alike. */
+function verdictOf(name: string, toVm: string, plan: PlanMigrationResponse, { mode, fallback }: Choice): string {
+  if (mode === undefined) return `'${name}' cannot be moved to ${toVm}.\n`;
+  const planned = plan.modes.find((each) => each.mode === mode);
+  const instead = plan.modes.find((each) => each.mode === fallback);
+  const lines = [`'${name}' would be moved to ${toVm} by ${mode}.`];
+  if (planned !== undefined && planned.way !== '') lines.push(`  snapshot    by ${planned.way}: ${planned.whyWay}`);
+  if (mode === 'replicated') {
+    const stop = instead?.possible ? `, with a stop of ${range(instead.stopUs, instead.stopMaxUs)}` : '';
+    const then = fallback === 'none' ? 'the migration fails' : `it is moved by ${fallback}${stop}`;
+    lines.push(
+      '  divergence  if its copy answers differently, the copy is thrown away before anybody has noticed, it goes on',
+      `              answering where it is, and ${then}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
 export function renderPlan(name: string, toVm: string, plan: PlanMigrationResponse, choice: Choice): string {
   const table = formatTable<PlannedMode>(
     [
       { title: 'mode', cell: (row) => row.mode },
       { title: 'possible', cell: (row) => (row.possible ? 'yes' : 'no') },
-      { title: 'freeze', cell: (row) => micros(row.freezeUs), align: 'right' },
-      { title: 'stop', cell: (row) => micros(row.stopUs), align: 'right' },
-      { title: 'in all', cell: (row) => micros(row.totalUs), align: 'right' },
+      { title: 'freeze', cell: (row) => range(row.freezeUs, row.freezeMaxUs), align: 'right' },
+      { title: 'stop', cell: (row) => range(row.stopUs, row.stopMaxUs), align: 'right' },
+      { title: 'in all', cell: (row) => range(row.totalUs, row.totalMaxUs), align: 'right' },
     ],
     plan.modes,
   );
   const reasons = plan.modes
     .filter(({ possible }) => !possible)
     .map(({ mode, whyNot, hint }) => `${mode}: ${whyNot}\n${hint === '' ? '' : `  next: ${hint}\n`}`);
-  const size = `${formatBytes(Number(plan.memoryBytes))} of memory, ${plan.threads} threads, ${plan.descriptors} descriptors`;
-  const instead =
-    choice.mode === 'replicated' && choice.fallback !== 'none'
-      ? `, or ${choice.fallback} if the copy does not answer alike`
-      : '';
-  const verdict =
-    choice.mode === undefined
-      ? `'${name}' cannot be moved to ${toVm}.\n`
-      : `'${name}' would be moved to ${toVm} by ${choice.mode}${instead}. The times are estimates; nothing was changed.\n`;
-  return `${table}${reasons.join('')}\n${size}\n${verdict}`;
+  const memory = Number(plan.memoryBytes);
+  const has = [
+    `${formatBytes(memory)} of memory (${plural(memory / PAGE_BYTES, 'page')})`,
+    plural(plan.threads, 'thread'),
+    plural(plan.descriptors, 'descriptor'),
+  ];
+  const load = plan.loadPerCpu < 10 ? plan.loadPerCpu.toFixed(1) : Math.round(plan.loadPerCpu);
+  return (
+    `${table}${reasons.join('')}\n${verdictOf(name, toVm, plan, choice)}\n` +
+    `Nothing was changed. The times are estimates for ${has.join(', ')}: from a machine\n` +
+    `that has nothing else to do, to one as busy as this one has been for a minute (load ${load} for each CPU).\n`
+  );
 }
 
 export function planJson(name: string, toVm: string, plan: PlanMigrationResponse, choice: Choice): object {
@@ -151,13 +178,17 @@ export function planJson(name: string, toVm: string, plan: PlanMigrationResponse
     to: toVm,
     wouldUse: choice.mode ?? null,
     fallback: choice.fallback,
-    modes: plan.modes.map(({ mode, possible, code, whyNot, hint, freezeUs, stopUs, totalUs }) => ({
-      ...{ mode, possible },
-      ...{ code: code || null, whyNot: whyNot || null, hint: hint || null },
-      ...{ freezeUs: numberOf(freezeUs), stopUs: numberOf(stopUs), totalUs: numberOf(totalUs) },
+    modes: plan.modes.map((planned) => ({
+      ...{ mode: planned.mode, possible: planned.possible },
+      ...{ code: planned.code || null, whyNot: planned.whyNot || null, hint: planned.hint || null },
+      ...{ freezeUs: numberOf(planned.freezeUs), freezeMaxUs: numberOf(planned.freezeMaxUs) },
+      ...{ stopUs: numberOf(planned.stopUs), stopMaxUs: numberOf(planned.stopMaxUs) },
+      ...{ totalUs: numberOf(planned.totalUs), totalMaxUs: numberOf(planned.totalMaxUs) },
+      ...{ way: planned.way || null, whyWay: planned.whyWay || null },
     })),
     memoryBytes: Number(plan.memoryBytes),
     threads: plan.threads,
     descriptors: plan.descriptors,
+    loadPerCpu: plan.loadPerCpu,
   };
 }

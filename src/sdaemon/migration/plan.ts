@@ -1,6 +1,6 @@
 /** A dry run: in which modes a sandbox can be moved, and about how long that would take. Nothing is changed. */
 import { readdirSync } from 'node:fs';
-import { release } from 'node:os';
+import { availableParallelism, loadavg, release } from 'node:os';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type PlanMigrationRequest,
@@ -14,57 +14,10 @@ import { MODES, type ModeName } from '../../migration/modes.ts';
 import { checkEligible } from '../../replication/eligibility.ts';
 import { describeProcess } from '../replication/describe-process.ts';
 import { uncarry } from './carried-error.ts';
+import { estimate, type ProcessSize, snapshotWay } from './estimate.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import { checkKernel } from './mode-needs.ts';
 import type { OutgoingWorld } from './outgoing.ts';
-
-/** What a process has that takes time to move. */
-type Size = { readonly memoryBytes: number; readonly threads: number; readonly descriptors: number };
-
-type Estimate = { readonly stopMicros: number; readonly totalMicros: number; readonly freezeMicros?: number };
-
-/** Memory that one machine reads, encrypts and sends while the other writes it; bytes a microsecond. */
-const COPY_RATE = 400;
-/** Making the skeleton and opening the channel. */
-const PREPARE_MICROS = 250_000;
-/** The record, the route, and until the copy has shown that it keeps up. */
-const CUTOVER_MICROS = 1_000;
-const SETTLE_MICROS = 50_000;
-/** Writable pages that are left for the last round, where it converges. */
-const LAST_ROUND_BYTES = 4 << 20;
-/** What the kernel does for each byte of a process that is forked: page tables. */
-const FORK_RATE = 100_000;
-
-/** Stopping the threads and reading what is not memory. */
-const freezeMicros = ({ threads, descriptors }: Size): number => 600 + threads * 100 + descriptors * 15;
-/** Building the process anew, without its pages. */
-const buildMicros = ({ threads, descriptors }: Size): number => 6_000 + threads * 400 + descriptors * 100;
-
-/** From sizes measured on a small virtual machine; a mode that is not here has no estimate. */
-const ESTIMATES: Readonly<Record<string, (size: Size) => Estimate>> = {
-  replicated: (size) => {
-    const freeze = freezeMicros(size) + size.memoryBytes / FORK_RATE;
-    const copying = buildMicros(size) + size.memoryBytes / COPY_RATE;
-    return {
-      freezeMicros: freeze,
-      stopMicros: freeze + CUTOVER_MICROS,
-      totalMicros: PREPARE_MICROS + freeze + copying + SETTLE_MICROS,
-    };
-  },
-  postcopy: (size) => {
-    const stopMicros = freezeMicros(size) + buildMicros(size) + CUTOVER_MICROS;
-    return { stopMicros, totalMicros: PREPARE_MICROS + stopMicros + size.memoryBytes / COPY_RATE };
-  },
-  precopy: (size) => {
-    const lastRound = Math.min(size.memoryBytes, LAST_ROUND_BYTES) / COPY_RATE;
-    const stopMicros = freezeMicros(size) + buildMicros(size) + lastRound + CUTOVER_MICROS;
-    return { stopMicros, totalMicros: PREPARE_MICROS + stopMicros + size.memoryBytes / COPY_RATE };
-  },
-  stopcopy: (size) => {
-    const stopMicros = freezeMicros(size) + buildMicros(size) + size.memoryBytes / COPY_RATE + CUTOVER_MICROS;
-    return { stopMicros, totalMicros: PREPARE_MICROS + stopMicros };
-  },
-};
 
 type Refusal = Pick<MessageInitShape<typeof PlannedModeSchema>, 'code' | 'whyNot' | 'hint'>;
 
@@ -74,7 +27,7 @@ function refusalOf(thrown: unknown): Refusal {
 }
 
 /** Memory of its own: what it shares with a file is not sent. */
-function sizeOf(hostPid: number): Size {
+function sizeOf(hostPid: number): ProcessSize {
   const count = (what: string): number => readdirSync(`/proc/${hostPid}/${what}`).length;
   const kib = Number.parseInt(new StatusFile(readProc(hostPid, 'status')).text('RssAnon'), 10);
   return { memoryBytes: kib * 1024, threads: count('task'), descriptors: count('fd') };
@@ -100,6 +53,7 @@ export async function planMigration(
   if (hostPid === undefined) throw new ComicranError('process.gone', `'${name}' has no process any more`);
   let refusal: Refusal | undefined;
   const size = sizeOf(hostPid);
+  const loadPerCpu = loadavg()[0]! / availableParallelism();
   const looked = await engine.run({ side: 'inspect', hostPid, inherited: inheritedPipes(jail), stateDirectory }, {});
   if ('error' in looked) refusal = refusalOf(uncarry(looked.error));
   if (refusal === undefined) {
@@ -111,7 +65,10 @@ export async function planMigration(
     }
   }
   return create(PlanMigrationResponseSchema, {
-    modes: asked.map((each) => plannedMode(each, size, refusal ?? ownRefusal(each, hostPid, config.network.address))),
+    modes: asked.map((each) =>
+      plannedMode(each, size, loadPerCpu, refusal ?? ownRefusal(each, hostPid, config.network.address)),
+    ),
+    loadPerCpu,
     memoryBytes: BigInt(size.memoryBytes),
     threads: size.threads,
     descriptors: size.descriptors,
@@ -132,14 +89,18 @@ function ownRefusal(mode: ModeName, hostPid: number, address: string): Refusal |
 
 function plannedMode(
   mode: ModeName,
-  size: Size,
+  size: ProcessSize,
+  busy: number,
   refusal: Refusal | undefined,
 ): MessageInitShape<typeof PlannedModeSchema> {
   if (refusal !== undefined) return { mode, possible: false, ...refusal };
+  const { freeze, stop, total } = estimate(mode, size, busy);
   const micros = (value: number): bigint => BigInt(Math.round(value));
-  const estimate = ESTIMATES[mode]?.(size);
-  if (estimate === undefined) return { mode, possible: true };
-  const freeze = estimate.freezeMicros === undefined ? {} : { freezeUs: micros(estimate.freezeMicros) };
-  const { stopMicros, totalMicros } = estimate;
-  return { mode, possible: true, ...freeze, stopUs: micros(stopMicros), totalUs: micros(totalMicros) };
+  return {
+    ...{ mode, possible: true },
+    ...(freeze === undefined ? {} : { freezeUs: micros(freeze.least), freezeMaxUs: micros(freeze.most) }),
+    ...{ stopUs: micros(stop.least), stopMaxUs: micros(stop.most) },
+    ...{ totalUs: micros(total.least), totalMaxUs: micros(total.most) },
+    ...(mode === 'replicated' ? snapshotWay(size) : {}),
+  };
 }

@@ -8,7 +8,8 @@ import { addCommands } from './commands.ts';
 import type { Fleet } from './fleet.ts';
 
 async function run(...words: string[]) {
-  let [printed, errors] = ['', ''];
+  const [printed, errors]: [string[], string[]] = [[], []];
+  const addTo = (texts: string[]) => (text: string) => void texts.push(text);
   const locations = [{ sandbox: 'square', vm: 'vm1' }];
   const fleet = {
     vmNames: () => ['vm1'],
@@ -16,10 +17,10 @@ async function run(...words: string[]) {
     sdn: () => ({ locate: async () => ({}), listLocations: async () => ({ locations }) }),
     vm: () => ({ list: async () => ({ sandboxes: [] }) }),
   } as unknown as Fleet;
-  const program = new Command('smanager').exitOverride().configureOutput({ writeErr: (text) => void (errors += text) });
+  const program = new Command('smanager').exitOverride().configureOutput({ writeErr: addTo(errors) });
   addCommands(program, {
     fleet: async () => fleet,
-    print: (text) => void (printed += text),
+    print: addTo(printed),
     progress: () => undefined,
     progressColumns: () => undefined,
     nowUnixMs: () => 0,
@@ -30,7 +31,7 @@ async function run(...words: string[]) {
     () => undefined,
     (error: unknown) => error,
   );
-  return { printed, errors, thrown };
+  return { printed: printed.join(''), errors: errors.join(''), thrown };
 }
 
 test('a sandbox that does not exist: what was meant, and those that there are; with --json as an object too', async () => {

@@ -39,6 +39,8 @@ const MAX_BYTES = 64 * 1024 * 1024;
 
 const cText = text('text without NUL (a number in quotes)', isCText);
 
+const why = text('what brought it here: a rule of configer, a colon, and what needed it', isCText);
+
 /** The schema of {@link FullConfig}; docs/configuration.md is checked against it. */
 export const FULL_CONFIG_SCHEMA = object('a full configuration', {
   version: required(oneOf(1)),
@@ -64,11 +66,12 @@ export const FULL_CONFIG_SCHEMA = object('a full configuration', {
         sha256: required(text('64 digits of lower-case hexadecimal', (value) => /^[0-9a-f]{64}$/.test(value))),
         size: required(wholeNumber(0, Number.MAX_SAFE_INTEGER, 'a number of bytes')),
         mode: required(modeBits),
+        why: optional(why),
       }),
     ),
   ),
   symlinks: required(
-    list(object('a symbolic link', { path: required(absolutePath), target: required(linkTarget) })),
+    list(object('a symbolic link', { path: required(absolutePath), target: required(linkTarget), why: optional(why) })),
     [],
   ),
   directories: required(list(object('a directory', { path: required(absolutePath), mode: required(modeBits) })), []),

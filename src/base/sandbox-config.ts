@@ -96,9 +96,11 @@ export type FileEntry = {
   readonly size: number;
   /** Permission bits. */
   readonly mode: number;
+  /** The rule that brought it here and what needed it: `library: /usr/bin/node`. For people; nothing depends on it. */
+  readonly why?: string;
 };
 
-export type SymlinkEntry = { readonly path: string; readonly target: string };
+export type SymlinkEntry = { readonly path: string; readonly target: string; readonly why?: string };
 
 export type DirectoryEntry = { readonly path: string; readonly mode: number };
 

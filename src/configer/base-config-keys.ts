@@ -120,6 +120,33 @@ export const BASE_CONFIG_KEYS: Readonly<Record<string, KeyText>> = {
     example: ['NET_BIND_SERVICE'],
   },
   'security.systemCalls': { about: 'System calls beyond the default profile.', example: ['personality'] },
+  dependencies: {
+    about: 'Rules that find files which no ELF header names; the name of each stands as `why` at what it brings.',
+    example: { certificates: true, pythonModules: false },
+  },
+  'dependencies.nodeModules': { about: 'The modules that a Node script imports.', example: false },
+  'dependencies.pythonModules': { about: 'The modules that a Python script imports.', example: false },
+  'dependencies.dlopenNotes': { about: 'Libraries that an object says it loads by name.', example: false },
+  'dependencies.plugins': { about: 'Plugins of libraries that are known to have some.', example: false },
+  'dependencies.namedLibraries': {
+    about: 'Libraries whose names stand in a program or library that can load by name.',
+    example: true,
+  },
+  'dependencies.nameServices': {
+    about: 'The modules that /etc/nsswitch.conf of the sandbox names.',
+    example: false,
+  },
+  'dependencies.resolver': {
+    about: "The machine's /etc/resolv.conf, hosts, host.conf, gai.conf, services and protocols.",
+    example: true,
+  },
+  'dependencies.locale': { about: 'The locales that the environment names.', example: false },
+  'dependencies.characterSets': { about: 'The conversions of iconv(3), all of them.', example: true },
+  'dependencies.timeZone': { about: 'The time zone that TZ of the environment names.', example: false },
+  'dependencies.certificates': {
+    about: 'Certificate authorities of the machine, and the configuration of OpenSSL.',
+    example: true,
+  },
   etc: {
     about: 'minimal: small passwd, group, hosts and nsswitch.conf, unless the configuration has them.',
     example: 'none',

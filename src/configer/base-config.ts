@@ -23,6 +23,7 @@ import {
   userSpec,
 } from '../base/containment-schemas.ts';
 import {
+  flag,
   list,
   mapping,
   object,
@@ -75,6 +76,27 @@ const directorySpec = shortOrLong(
   (path) => ({ path, mode: 0o755 }),
 );
 
+/** Each rule that finds files which no ELF header names, by its name; rules/ has them, and what each brings. */
+const dependencies = object('the rules that find dependencies', {
+  nodeModules: required(flag(), true),
+  pythonModules: required(flag(), true),
+  dlopenNotes: required(flag(), true),
+  plugins: required(flag(), true),
+  namedLibraries: required(flag(), false),
+  nameServices: required(flag(), true),
+  resolver: required(flag(), false),
+  locale: required(flag(), true),
+  characterSets: required(flag(), false),
+  timeZone: required(flag(), true),
+  certificates: required(flag(), false),
+});
+
+export type Dependencies = ValueOf<typeof dependencies>;
+export type DependencyName = keyof Dependencies;
+
+/** What stands in for a `dependencies` that is not there. */
+export const DEFAULT_DEPENDENCIES: Dependencies = dependencies.read({}, [], () => {})!;
+
 export const BASE_CONFIG_SCHEMA = object('a base configuration', {
   id: required(sandboxId),
   root: optional(absolutePath),
@@ -101,6 +123,7 @@ export const BASE_CONFIG_SCHEMA = object('a base configuration', {
   mounts: optional(mounts),
   limits: optional(limitsSpec),
   security: optional(securitySpec),
+  dependencies: optional(dependencies),
   etc: required(oneOf('minimal', 'none'), 'minimal'),
 });
 

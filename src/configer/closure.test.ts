@@ -26,7 +26,8 @@ function found(tree: FileTree, program: string, world: World = {}): string[] {
 function closure(tree: FileTree, program: string, world: World = {}) {
   const inside = world.declared?.[program] === undefined ? tree.at(program) : program;
   const declared = new Map(Object.entries(world.declared ?? {}).map(([path, host]) => [path, tree.at(host)]));
-  return closureOf({ host: declared.get(program) ?? inside, inside }, ['box', program], {
+  const origin = { chain: ['box', program], rule: 'configuration', by: 'executables' };
+  return closureOf({ host: declared.get(program) ?? inside, inside }, origin, {
     declared: new Declared(declared, new Map(Object.entries(world.links ?? {}))),
     facts: {
       cache: world.cache ?? emptyLdCache(),

@@ -3,12 +3,12 @@ import { posix } from 'node:path';
 import { ComicranError } from '../base/errors.ts';
 import type { Declared } from './declared.ts';
 import { type ElfObject, isElf, machineOf, parseElf } from './elf.ts';
-import { type Chain, chainText, realPath, withFile } from './host-files.ts';
+import { type Chain, chainText, type Origin, realPath, withFile } from './host-files.ts';
 import { type Candidate, type LoadedObject, type LoaderFacts, type Place, searchSteps } from './library-search.ts';
 import { parseScriptStart, programOfEnv, SCRIPT_START_BYTES, type ScriptStart } from './script.ts';
 
 /** A file that belongs to the sandbox, with what led to it. */
-export type Found = { readonly place: Place; readonly chain: Chain };
+export type Found = Origin & { readonly place: Place };
 
 export type Closure = {
   /** In the order in which they were found; the program itself is the first. */
@@ -30,17 +30,35 @@ const MAX_INTERPRETERS = 5;
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const LOADER_HINT = 'Install the package that it belongs to, or add the library to the files of the configuration.';
 
-type LibraryNeed = { readonly name: string; readonly by: LoadedObject; readonly chain: Chain };
+type LibraryNeed = {
+  readonly name: string;
+  readonly by: LoadedObject;
+  readonly chain: Chain;
+  /** What made it needed, if not the header of `by`. */
+  readonly rule?: string;
+};
 
 /**
  * @param program an executable, script or shared object.
- * @param chain ends with the program.
+ * @param origin its chain ends with the program.
  * @throws ComicranError that names the thing, the chain that led there, and the next step.
  */
-export function closureOf(program: Place, chain: Chain, context: ClosureContext): Closure {
+export function closureOf(program: Place, origin: Origin, context: ClosureContext): Closure {
   const search = new ClosureSearch(context);
-  search.program(program, chain, 0);
+  search.program(program, origin, 0);
   return { found: search.found, needsCache: search.needsCache };
+}
+
+/**
+ * What a library brings that an object loads by name while it runs.
+ *
+ * @param by the object that loads it: its search path counts.
+ * @param origin its chain ends with the library's name.
+ * @returns undefined where there is none of that name.
+ */
+export function closureOfLoaded(name: string, by: Place, origin: Origin, context: ClosureContext): Closure | undefined {
+  const search = new ClosureSearch(context);
+  return search.loaded(name, by, origin) ? { found: search.found, needsCache: search.needsCache } : undefined;
 }
 
 class ClosureSearch {
@@ -52,8 +70,9 @@ class ClosureSearch {
     this.#context = context;
   }
 
-  program(place: Place, chain: Chain, depth: number): void {
-    this.found.push({ place, chain });
+  program(place: Place, origin: Origin, depth: number): void {
+    const { chain } = origin;
+    this.found.push({ place, ...origin });
     const content = withFile(place.host, chain, (readAt): ElfObject | ScriptStart => {
       const start = readAt(0, SCRIPT_START_BYTES);
       if (isElf(start)) return parseElf(readAt, this.#name(place.host, chain));
@@ -64,30 +83,43 @@ class ClosureSearch {
         hint: 'Name a program; what a program only reads belongs to the files.',
       });
     });
-    if ('interpreter' in content && 'argument' in content) this.#script(content, chain, depth);
+    if ('interpreter' in content && 'argument' in content) this.#script(place, content, chain, depth);
     else this.#executable(place, content, chain);
+  }
+
+  loaded(name: string, by: Place, origin: Origin): boolean {
+    const { chain } = origin;
+    const elf = withFile(by.host, chain, (readAt) => parseElf(readAt, this.#name(by.host, chain)));
+    const object: LoadedObject = { place: by, origin: originOfExecutable(by, chain), elf, loader: undefined, chain };
+    const steps = searchSteps(name, object, this.#context.facts, this.#environment('LD_LIBRARY_PATH'));
+    const exists = [...steps].some(({ candidates }) =>
+      candidates.some(({ place }) => this.#context.declared.find(place.inside, place.host) !== undefined),
+    );
+    if (exists) this.#libraries([{ name, by: object, chain, rule: origin.rule }], new Set());
+    return exists;
   }
 
   #name(path: string, chain: Chain): string {
     return `${path} (${chainText(chain)})`;
   }
 
-  #script({ interpreter, argument }: ScriptStart, chain: Chain, depth: number): void {
+  #script(place: Place, { interpreter, argument }: ScriptStart, chain: Chain, depth: number): void {
     const script = chain.at(-1)!;
     if (depth >= MAX_INTERPRETERS) {
       throw new ComicranError('elf.invalid', `${script} is a script of a script, ${depth} deep (${chainText(chain)})`, {
         hint: `The kernel follows ${MAX_INTERPRETERS} interpreters; let #! name a program.`,
       });
     }
-    this.#interpreter(interpreter, chain, depth);
+    const by = place.inside;
+    this.#interpreter(interpreter, chain, by, depth);
     if (posix.basename(interpreter) !== 'env') return;
     const program = programOfEnv(argument);
     if (program === undefined) return;
-    if (program.includes('/')) this.#interpreter(program, chain, depth);
-    else this.#programOnPath(program, chain, depth);
+    if (program.includes('/')) this.#interpreter(program, chain, by, depth);
+    else this.#programOnPath(program, chain, by, depth);
   }
 
-  #interpreter(path: string, chain: Chain, depth: number): void {
+  #interpreter(path: string, chain: Chain, by: string, depth: number): void {
     const next = [...chain, path.replaceAll('\r', '\\r')];
     const place = path.startsWith('/') ? this.#context.declared.find(path) : undefined;
     if (place === undefined) {
@@ -99,15 +131,15 @@ class ClosureSearch {
         { hint: `Install it, or correct the first line of the script.${returned}` },
       );
     }
-    this.program(place, next, depth + 1);
+    this.program(place, { chain: next, rule: 'interpreter', by }, depth + 1);
   }
 
-  #programOnPath(name: string, chain: Chain, depth: number): void {
+  #programOnPath(name: string, chain: Chain, by: string, depth: number): void {
     const path = this.#context.environment['PATH'] ?? DEFAULT_PATH;
     for (const directory of path.split(':').filter((entry) => entry.startsWith('/'))) {
       const place = this.#context.declared.find(posix.join(directory, name));
       if (place === undefined) continue;
-      this.program(place, [...chain, place.inside], depth + 1);
+      this.program(place, { chain: [...chain, place.inside], rule: 'interpreter', by }, depth + 1);
       return;
     }
     throw new ComicranError(
@@ -120,7 +152,7 @@ class ClosureSearch {
   /** Loads breadth first as the loader does: what a name has found once serves everybody who needs that name. */
   #executable(place: Place, elf: ElfObject, chain: Chain): void {
     const loaded = new Set<string>();
-    if (elf.interpreter !== undefined) this.#dynamicLoader(elf.interpreter, chain, loaded);
+    if (elf.interpreter !== undefined) this.#dynamicLoader(elf.interpreter, place, chain, loaded);
     const executable: LoadedObject = { place, origin: originOfExecutable(place, chain), elf, loader: undefined, chain };
     // The preloaded ones come first; slashes and separators as in elf/rtld.c.
     const preload = (this.#context.environment['LD_PRELOAD'] ?? '').split(/[ :]/).filter((name) => name !== '');
@@ -130,6 +162,10 @@ class ClosureSearch {
       by: executable,
       chain: [...chain, name],
     }));
+    this.#libraries(queue, loaded);
+  }
+
+  #libraries(queue: LibraryNeed[], loaded: Set<string>): void {
     for (let need = queue.shift(); need !== undefined; need = queue.shift()) {
       if (loaded.has(need.name)) continue;
       loaded.add(need.name);
@@ -140,7 +176,7 @@ class ClosureSearch {
     }
   }
 
-  #dynamicLoader(path: string, chain: Chain, loaded: Set<string>): void {
+  #dynamicLoader(path: string, by: Place, chain: Chain, loaded: Set<string>): void {
     const next = [...chain, path];
     const place = this.#context.declared.find(path);
     if (place === undefined) {
@@ -148,7 +184,7 @@ class ClosureSearch {
         hint: 'Install the C library for this kind of program (Debian: libc6, for i386 libc6:i386).',
       });
     }
-    this.found.push({ place, chain: next });
+    this.found.push({ place, chain: next, rule: 'loader', by: by.inside });
     const elf = withFile(place.host, next, (readAt) => parseElf(readAt, this.#name(place.host, next)));
     if (elf.soname !== undefined) loaded.add(elf.soname);
   }
@@ -201,7 +237,7 @@ class ClosureSearch {
       refused.push(`${place.host} is not for ${machine}`);
       return undefined;
     }
-    this.found.push({ place, chain: need.chain });
+    this.found.push({ place, chain: need.chain, rule: need.rule ?? 'library', by: need.by.place.inside });
     const origin = { host: posix.dirname(place.host), inside: posix.dirname(place.inside) };
     return { place, origin, elf, loader: need.by, chain: need.chain };
   }

@@ -2,7 +2,7 @@
  * Where a path of the sandbox leads: to a file that the configuration puts there, or else to the host's file of the same
  * path. The closure asks this, so that a program of the configuration's own is found like one of the host's.
  */
-import { realpathSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { resolveInTree } from '../base/sandbox-tree.ts';
 import type { CopiedItem } from './directory-copy.ts';
@@ -30,6 +30,47 @@ export class Declared {
       if (content.kind === 'symlink') links.set(path, content.target);
     }
     return new Declared(files, links);
+  }
+
+  /** Whether the configuration itself puts a file there. */
+  has(inside: string): boolean {
+    const target = resolveInTree(inside, this.#links);
+    return target !== undefined && this.#files.has(target);
+  }
+
+  /** The directory of the host whose files the configuration puts into a directory of the sandbox; undefined for none. */
+  directory(inside: string): string | undefined {
+    for (const [path, source] of this.#files) {
+      if (!path.startsWith(`${inside}/`)) continue;
+      const rest = path.slice(inside.length);
+      if (source.endsWith(rest)) return source.slice(0, -rest.length);
+    }
+    return undefined;
+  }
+
+  /** The files of the configuration alone, at their paths in the sandbox: the part of `node:fs` that looks for modules. */
+  fileSystem(): { readonly [call: string]: (path: string) => unknown } {
+    const directories = new Set(['/']);
+    for (const path of this.#files.keys()) {
+      for (let at = posix.dirname(path); at !== '/'; at = posix.dirname(at)) directories.add(at);
+    }
+    const absent = (path: string): never => {
+      throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
+    };
+    const at = (path: string): string => resolveInTree(path, this.#links) ?? absent(path);
+    const source = (path: string): string => this.#files.get(at(path)) ?? absent(path);
+    const statSync = (path: string) => {
+      const isDirectory = directories.has(at(path));
+      if (!isDirectory) source(path);
+      return { isFile: () => !isDirectory, isDirectory: () => isDirectory, isSymbolicLink: () => false };
+    };
+    return {
+      statSync,
+      lstatSync: statSync,
+      readFileSync: (path) => readFileSync(source(path)),
+      readdirSync: absent,
+      readlinkSync: absent,
+    };
   }
 
   /** The regular file at a path of the sandbox. @param host where else it may be, if not at the same path. */

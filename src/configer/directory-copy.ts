@@ -3,7 +3,7 @@ import { readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { ComicranError } from '../base/errors.ts';
 import { isWithin } from '../base/sandbox-tree.ts';
-import { type Chain, chainText, fileError, kindOf, linkTargetOf, look, systemCode } from './host-files.ts';
+import { type Chain, chainText, fileError, kindOf, linkTargetOf, look, type Origin, systemCode } from './host-files.ts';
 import { PERMISSION_BITS, type SandboxTree, type TreeDirectory, type TreeFile, type TreeLink } from './tree.ts';
 
 export type CopiedItem = { readonly path: string; readonly content: TreeFile | TreeLink | TreeDirectory };
@@ -30,15 +30,16 @@ export function copiedTo(directory: string, inside: string, chain: Chain): Copie
 }
 
 /** The contents of a directory at the same path, links kept. @param roots all directories that are taken whole. */
-export function copyInPlace(tree: SandboxTree, directory: string, roots: readonly string[], chain: Chain): void {
-  tree.put(directory, directoryOf(look(directory, chain)), chain);
+export function copyInPlace(tree: SandboxTree, directory: string, roots: readonly string[], origin: Origin): void {
+  const { chain } = origin;
+  tree.put(directory, directoryOf(look(directory, chain)), origin);
   walk(directory, chain, 0, (host, stats) => {
-    if (stats.isDirectory()) tree.put(host, directoryOf(stats), chain);
-    else if (stats.isFile()) tree.put(host, fileOf(host, stats), chain, true);
+    if (stats.isDirectory()) tree.put(host, directoryOf(stats), origin);
+    else if (stats.isFile()) tree.put(host, fileOf(host, stats), origin, true);
     else if (leadsTo(host, chain) === undefined) {
-      tree.put(host, { kind: 'symlink', target: linkTargetOf(host, chain) }, chain);
+      tree.put(host, { kind: 'symlink', target: linkTargetOf(host, chain) }, origin);
     } else {
-      const end = tree.hostPath(host, [...chain, host]);
+      const end = tree.hostPath(host, { ...origin, chain: [...chain, host] });
       const taken = roots.some((root) => isWithin(end.path, root));
       if (end.kind === 'directory' && !taken) throw leadsOut(host, end.path, chain);
     }

@@ -41,11 +41,13 @@ for (const bits of [32, 64] as const) {
       soname: 'libx.so.3',
       runpath: '$ORIGIN/../lib:/opt/lib',
       noDefaultLibraries: true,
+      dlopenNotes: [],
     });
     assert.deepEqual(parse(buildElf({ bits, static: true })), {
       machine: bits === 64 ? 'x86-64' : 'i386',
       needed: [],
       noDefaultLibraries: false,
+      dlopenNotes: [],
     });
   });
 }
@@ -151,7 +153,7 @@ test('what is written is what is read', () => {
   );
   fc.assert(
     fc.property(sketch, (want) => {
-      const { machine, noDefaultLibraries: _, ...got } = parse(buildElf(want));
+      const { machine, noDefaultLibraries: _, dlopenNotes: _notes, ...got } = parse(buildElf(want));
       const { bits, ...expected } = want;
       assert.deepEqual({ ...got }, { ...expected });
       assert.equal(machine, bits === 64 ? 'x86-64' : 'i386');
@@ -163,4 +165,12 @@ test('the machine is known from the first 20 bytes alone', () => {
   assert.equal(machineOf(good.subarray(0, 20)), 'x86-64');
   assert.equal(machineOf(good.subarray(0, 19)), undefined);
   assert.equal(machineOf(patched(18, 183).subarray(0, 20)), undefined);
+});
+
+test('notes about libraries that are loaded by name are read, and damaged ones are none', () => {
+  const json = '[{"soname":["libx.so.1"]}]';
+  assert.deepEqual(parse(buildElf({ dlopenNotes: [json, 'second'] })).dlopenNotes, [json, 'second']);
+  const bytes = buildElf({ dlopenNotes: [json] });
+  bytes.writeUInt32LE(0xffff_fff0, bytes.indexOf('FDO\0') - 8);
+  assert.deepEqual(parse(bytes).dlopenNotes, []);
 });

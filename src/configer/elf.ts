@@ -25,6 +25,8 @@ export type ElfObject = {
   readonly noDefaultLibraries: boolean;
   /** Names of the versions that it needs and defines, such as GLIBC_2.34, stand in its string table; this looks there. */
   readonly mentions: (name: string) => boolean;
+  /** The libraries that it says it loads by name while it runs, as JSON (the specification ELF_DLOPEN_METADATA). */
+  readonly dlopenNotes: readonly string[];
 };
 
 const MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
@@ -38,6 +40,11 @@ const EM_X86_64 = 62;
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
+const PT_NOTE = 4;
+/** Owner and type of a note with the libraries that are loaded by name (uapi-group.org, ELF_DLOPEN_METADATA). */
+const DLOPEN_NOTE_OWNER = 'FDO\0';
+const DLOPEN_NOTE_TYPE = 0x407c0c0a;
+const MAX_NOTE_BYTES = 1 << 20;
 const DT_NULL = 0;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
@@ -107,7 +114,26 @@ class Parser {
       machine,
       ...(interpreter === undefined ? {} : { interpreter: this.#interpreter(interpreter) }),
       ...this.#dynamic(dynamic, segments),
+      dlopenNotes: segments.filter(({ type }) => type === PT_NOTE).flatMap((segment) => this.#dlopenNotes(segment)),
     };
+  }
+
+  /** A damaged note is none: the loader does not look at them. */
+  #dlopenNotes({ offset, fileBytes }: Segment): string[] {
+    if (fileBytes > MAX_NOTE_BYTES || !Number.isSafeInteger(offset + fileBytes)) return [];
+    const notes = this.#readAt(offset, fileBytes);
+    const found: string[] = [];
+    for (let at = 0; at + 12 <= notes.length; ) {
+      const ownerBytes = notes.readUInt32LE(at);
+      const textBytes = notes.readUInt32LE(at + 4);
+      const text = at + 12 + aligned(ownerBytes);
+      if (text + textBytes > notes.length) break;
+      const owner = notes.toString('latin1', at + 12, at + 12 + ownerBytes);
+      if (owner === DLOPEN_NOTE_OWNER && notes.readUInt32LE(at + 8) === DLOPEN_NOTE_TYPE)
+        found.push(notes.toString('utf8', text, text + textBytes).replace(/\0+$/, ''));
+      at = text + aligned(textBytes);
+    }
+    return found;
   }
 
   #identify(): ElfMachine {
@@ -158,7 +184,10 @@ class Parser {
     return name;
   }
 
-  #dynamic(dynamic: Segment | undefined, segments: readonly Segment[]): Omit<ElfObject, 'machine' | 'interpreter'> {
+  #dynamic(
+    dynamic: Segment | undefined,
+    segments: readonly Segment[],
+  ): Omit<ElfObject, 'machine' | 'interpreter' | 'dlopenNotes'> {
     if (dynamic === undefined) return { needed: [], noDefaultLibraries: false, mentions: () => false };
     if (dynamic.fileBytes > MAX_DYNAMIC_BYTES) this.#fail(`its dynamic section is ${dynamic.fileBytes} bytes long`);
     const tags = this.#tags(this.#read(dynamic.offset, dynamic.fileBytes, 'dynamic section'));
@@ -243,4 +272,8 @@ class Parser {
       hint: 'Name an executable or shared object that is built for this machine and complete.',
     });
   }
+}
+
+function aligned(bytes: number): number {
+  return (bytes + 3) & ~3;
 }

@@ -16,6 +16,15 @@ import type { ReadAt } from './elf.ts';
 /** From the sandbox's name to the thing in question: `square -> /usr/bin/node -> libfoo.so.1`. */
 export type Chain = readonly string[];
 
+/** What brought something into the sandbox, for messages and for the `why` of the full configuration. */
+export type Origin = {
+  readonly chain: Chain;
+  /** What kind of need: `library`, `configuration`, the name of a rule. */
+  readonly rule: string;
+  /** The path in the sandbox of what needs it; of what the configuration itself names, the key. */
+  readonly by: string;
+};
+
 export function chainText(chain: Chain): string {
   return chain.join(' -> ');
 }

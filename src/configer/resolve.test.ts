@@ -29,7 +29,7 @@ async function resolve(tree: FileTree, text: string, onProgress?: (progress: Pro
       defaultDirectories: { 'x86-64': [tree.at('default')], i386: [] },
       lib: { 'x86-64': 'lib', i386: 'lib' },
     },
-    minimalEtc: tree.at('minimal-etc'),
+    share: tree.at('share'),
     ...(onProgress === undefined ? {} : { onProgress }),
   });
 }
@@ -70,7 +70,16 @@ test('a static executable is one file with its hash, and the configuration is on
     id: 'box',
     process: { executable: '/server', arguments: [], environment: {}, workingDirectory: '/' },
     network: { address: '10.88.0.5', ports: [] },
-    files: [{ path: '/server', source: tree.at('bin/server'), sha256, size: STATIC.length, mode: 0o755 }],
+    files: [
+      {
+        path: '/server',
+        source: tree.at('bin/server'),
+        sha256,
+        size: STATIC.length,
+        mode: 0o755,
+        why: 'configuration: process.executable',
+      },
+    ],
     symlinks: [],
     directories: [],
     writable: [],
@@ -154,7 +163,7 @@ test('a directory is copied whole, links kept where they stay inside', async () 
 test('a link to a directory is kept where that is copied too, and refused by name where it is not', async () => {
   using tree = newTree({ 'a/x': 'x', 'a/b': { link: '../b' }, 'b/y': 'y' });
   const { symlinks, files } = await resolve(tree, `${SERVER}, files: [T/a, T/b]`);
-  assert.deepEqual(symlinks, [{ path: tree.at('a/b'), target: '../b' }]);
+  assert.deepEqual(symlinks, [{ path: tree.at('a/b'), target: '../b', why: 'configuration: files' }]);
   assert.equal(files.length, 3);
   for (const files of ['T/a', '{source: a, path: /a}']) {
     const error = await refusal(tree, `${SERVER}, files: [${files}]`);
@@ -228,10 +237,10 @@ test('the mode of an executable can be given where it keeps its place', async ()
 
 test('etc: minimal gives what the configuration has not itself', async () => {
   using tree = newTree({
-    'minimal-etc/passwd': 'root',
-    'minimal-etc/group': 'root',
-    'minimal-etc/hosts': 'localhost',
-    'minimal-etc/nsswitch.conf': 'files',
+    'share/etc/passwd': 'root',
+    'share/etc/group': 'root',
+    'share/etc/hosts': 'localhost',
+    'share/etc/nsswitch.conf': 'files',
     'my/hosts': 'mine',
   });
   const config = await resolve(
@@ -239,10 +248,10 @@ test('etc: minimal gives what the configuration has not itself', async () => {
     'process: {executable: {source: bin/server, path: /server}}, files: [{source: my/hosts, path: /etc/hosts}]',
   );
   assert.deepEqual(outline(config, tree), [
-    '/etc/group = T/minimal-etc/group 644',
+    '/etc/group = T/share/etc/group 644',
     '/etc/hosts = T/my/hosts 644',
-    '/etc/nsswitch.conf = T/minimal-etc/nsswitch.conf 644',
-    '/etc/passwd = T/minimal-etc/passwd 644',
+    '/etc/nsswitch.conf = T/share/etc/nsswitch.conf 644',
+    '/etc/passwd = T/share/etc/passwd 644',
     '/server = T/bin/server 755',
     '/etc/ 755',
   ]);

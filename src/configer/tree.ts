@@ -7,13 +7,13 @@ import { posix } from 'node:path';
 import { isNormalPath } from '../base/config-schemas.ts';
 import { ComicranError } from '../base/errors.ts';
 import { ownDirectoryOf, resolveInTree } from '../base/sandbox-tree.ts';
-import { type Chain, chainText, fileError, kindOf, linkTargetOf, look, notAFile } from './host-files.ts';
+import { chainText, fileError, kindOf, linkTargetOf, look, notAFile, type Origin } from './host-files.ts';
 
 export type TreeFile = { readonly kind: 'file'; readonly source: string; readonly mode: number };
 export type TreeLink = { readonly kind: 'symlink'; readonly target: string };
 export type TreeDirectory = { readonly kind: 'directory'; readonly mode: number };
 type Content = TreeFile | TreeLink | TreeDirectory;
-export type TreeEntry = Content & { readonly path: string; readonly chain: Chain };
+export type TreeEntry = Content & { readonly path: string; readonly origin: Origin };
 
 /** Directories that nobody has named: those on the way to something. */
 const PARENT_MODE = 0o755;
@@ -35,6 +35,11 @@ export class SandboxTree {
       .toSorted((a, b) => (a.path < b.path ? -1 : 1));
   }
 
+  /** The path of the entry that a path leads to by way of the links. */
+  entryOf(path: string): string {
+    return resolveInTree(path, this.#links) ?? path;
+  }
+
   /** Paths below links that are in the tree so far lead to where the links do. */
   at(path: string): string {
     const parent = resolveInTree(posix.dirname(path), this.#links);
@@ -46,7 +51,8 @@ export class SandboxTree {
    *
    * @returns where it leads, and what is there; a directory's contents are not taken.
    */
-  hostPath(path: string, chain: Chain): { readonly path: string; readonly kind: 'file' | 'directory' } {
+  hostPath(path: string, origin: Origin): { readonly path: string; readonly kind: 'file' | 'directory' } {
+    const { chain } = origin;
     const pending = namesOf(path);
     let at = '';
     let links = 0;
@@ -63,14 +69,14 @@ export class SandboxTree {
         if (++links > MAX_LINKS)
           throw fileError(path, chain, Object.assign(new Error('too many links'), { code: 'ELOOP' }));
         const target = linkTargetOf(next, chain);
-        this.put(next, { kind: 'symlink', target }, chain);
+        this.put(next, { kind: 'symlink', target }, origin);
         pending.unshift(...namesOf(target));
         if (target.startsWith('/')) at = '';
         continue;
       }
       at = next;
       if (stats.isDirectory()) {
-        this.put(at, { kind: 'directory', mode: PARENT_MODE }, chain, true);
+        this.put(at, { kind: 'directory', mode: PARENT_MODE }, origin, true);
         continue;
       }
       if (!stats.isFile()) throw notAFile(at, chain, kindOf(stats));
@@ -79,7 +85,7 @@ export class SandboxTree {
       if (pending.length > 0)
         throw fileError(`${at}/${pending[0]}`, chain, Object.assign(new Error(), { code: 'ENOTDIR' }));
     }
-    if (kind === 'file') this.put(at, { kind: 'file', source: at, mode }, chain, true);
+    if (kind === 'file') this.put(at, { kind: 'file', source: at, mode }, origin, true);
     return { path: at === '' ? '/' : at, kind };
   }
 
@@ -89,7 +95,8 @@ export class SandboxTree {
    * @param implied true where nobody has asked for this mode: one that was asked for takes its place.
    * @throws ComicranError config.bad-path if something else is there, or nothing can be.
    */
-  put(path: string, content: Content, chain: Chain, implied = false): void {
+  put(path: string, content: Content, origin: Origin, implied = false): void {
+    const { chain } = origin;
     if (path === '/' && content.kind === 'directory') return;
     const own = ownDirectoryOf(path);
     if (own !== undefined || path === '/' || !isNormalPath(path)) {
@@ -99,30 +106,33 @@ export class SandboxTree {
     }
     const there = this.#entries.get(path);
     if (there !== undefined && sameContent(there, content)) {
-      if (!implied) this.#entries.set(path, { ...content, path, chain, implied });
+      if (!implied) this.#entries.set(path, { ...content, path, origin, implied });
       return;
     }
+    if (there !== undefined && givesWay(content, origin, implied)) return;
     if (there !== undefined) {
       throw badPath(
-        `${path} would be ${describe(there)} (${chainText(there.chain)}) and ${describe(content)} (${chainText(chain)})`,
+        `${path} would be ${describe(there)} (${chainText(there.origin.chain)}) and ${describe(content)} (${chainText(chain)})`,
       );
     }
-    this.#parents(path, chain);
+    this.#parents(path, origin);
     if (this.#entries.size >= MAX_ENTRIES) {
       throw badPath(`the sandbox would have more than ${MAX_ENTRIES} files and directories (${chainText(chain)})`);
     }
-    this.#entries.set(path, { ...content, path, chain, implied });
+    this.#entries.set(path, { ...content, path, origin, implied });
     if (content.kind === 'symlink') this.#links.set(path, content.target);
   }
 
-  #parents(path: string, chain: Chain): void {
+  #parents(path: string, origin: Origin): void {
     const parent = posix.dirname(path);
     const there = this.#entries.get(parent);
     if (parent === '/' || there?.kind === 'directory') return;
     if (there !== undefined) {
-      throw badPath(`${path} cannot lie below ${parent}, which is ${describe(there)} (${chainText(there.chain)})`);
+      throw badPath(
+        `${path} cannot lie below ${parent}, which is ${describe(there)} (${chainText(there.origin.chain)})`,
+      );
     }
-    this.put(parent, { kind: 'directory', mode: PARENT_MODE }, chain, true);
+    this.put(parent, { kind: 'directory', mode: PARENT_MODE }, origin, true);
   }
 }
 
@@ -135,6 +145,11 @@ function sameContent(there: Content, content: Content): boolean {
   if (there.kind === 'directory') return content.kind === 'directory';
   if (there.kind === 'symlink') return content.kind === 'symlink' && there.target === content.target;
   return content.kind === 'file' && there.source === content.source;
+}
+
+/** A module that a rule has found does not take the place of another file that the configuration has named. */
+function givesWay(content: Content, { rule }: Origin, implied: boolean): boolean {
+  return implied && content.kind === 'file' && rule !== 'configuration';
 }
 
 function describe(content: Content): string {

@@ -54,7 +54,11 @@ test('the libraries of the programs of this machine are those that ldd names', {
     for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
       // ldd takes $ORIGIN from the path that it is given, the kernel from where the links lead to.
       const expected = await byLdd(realpathSync(path));
-      const closure = closureOf({ host: path, inside: path }, [path], context);
+      const closure = closureOf(
+        { host: path, inside: path },
+        { chain: [path], rule: 'configuration', by: 'x' },
+        context,
+      );
       const found = closure.found.slice(1).map(({ place }) => place.host);
       assert.deepEqual([...new Set(found)].toSorted(), expected ?? [], path);
       assert.deepEqual(found.length, new Set(found).size, `${path}: a file twice`);

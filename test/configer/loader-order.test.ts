@@ -81,11 +81,15 @@ function byLoader(tree: FileTree, libraryPath: string): string[] | 'missing' {
 function byConfiger(tree: FileTree, libraryPath: string): string[] | 'missing' {
   const inside = tree.at('one/main');
   try {
-    const { found } = closureOf({ host: inside, inside }, ['x', inside], {
-      declared: new Declared(new Map(), new Map()),
-      facts: hostLoaderFacts(),
-      environment: { LD_LIBRARY_PATH: libraryPath },
-    });
+    const { found } = closureOf(
+      { host: inside, inside },
+      { chain: ['x', inside], rule: 'configuration', by: 'x' },
+      {
+        declared: new Declared(new Map(), new Map()),
+        facts: hostLoaderFacts(),
+        environment: { LD_LIBRARY_PATH: libraryPath },
+      },
+    );
     return found
       .slice(1)
       .map(({ place }) => place.host)

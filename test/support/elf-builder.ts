@@ -14,6 +14,8 @@ export type ElfSketch = {
   readonly static?: boolean;
   /** More strings for the string table, such as version names. */
   readonly strings?: readonly string[];
+  /** Texts of notes about libraries that are loaded by name. */
+  readonly dlopenNotes?: readonly string[];
 };
 
 const PAGE_BYTES = 4096;
@@ -48,7 +50,14 @@ export function buildElf(sketch: ElfSketch): Buffer {
   const headerBytes = wide ? 64 : 52;
   const entryBytes = wide ? 56 : 32;
   const interpreter = sketch.interpreter === undefined ? undefined : Buffer.from(`${sketch.interpreter}\0`);
-  const segmentCount = 1 + (interpreter === undefined ? 0 : 1) + (sketch.static === true ? 0 : 1);
+  const notes = (sketch.dlopenNotes ?? []).map((text) => {
+    const padded = Buffer.alloc(Math.ceil((text.length + 1) / 4) * 4);
+    padded.write(text);
+    return Buffer.concat([int(4), int(text.length + 1), int(0x407c0c0a), Buffer.from('FDO\0'), padded]);
+  });
+  const note = Buffer.concat(notes);
+  const segmentCount =
+    1 + (notes.length === 0 ? 0 : 1) + (interpreter === undefined ? 0 : 1) + (sketch.static === true ? 0 : 1);
   const interpreterAt = headerBytes + segmentCount * entryBytes;
   const stringsAt = interpreterAt + (interpreter?.length ?? 0);
   const table = Buffer.from(strings);
@@ -56,7 +65,8 @@ export function buildElf(sketch: ElfSketch): Buffer {
   tags.push([TAGS.strtab, BASE_ADDRESS + stringsAt], [TAGS.strsz, table.length], [0, 0]);
   const dynamic =
     sketch.static === true ? Buffer.alloc(0) : Buffer.concat(tags.flatMap(([tag, value]) => [word(tag), word(value)]));
-  const end = dynamicAt + dynamic.length;
+  const noteAt = dynamicAt + dynamic.length;
+  const end = noteAt + note.length;
 
   const segment = (type: number, offset: number, length: number): Buffer => {
     const [at, address, size] = [word(offset), word(BASE_ADDRESS + offset), word(length)];
@@ -66,6 +76,7 @@ export function buildElf(sketch: ElfSketch): Buffer {
   };
   const segments = [segment(1, 0, end)];
   if (interpreter !== undefined) segments.push(segment(3, interpreterAt, interpreter.length));
+  if (notes.length > 0) segments.push(segment(4, noteAt, note.length));
   if (sketch.static !== true) segments.push(segment(2, dynamicAt, dynamic.length));
 
   const header = Buffer.concat([
@@ -84,5 +95,5 @@ export function buildElf(sketch: ElfSketch): Buffer {
     half(0),
     half(0),
   ]);
-  return Buffer.concat([header, ...segments, interpreter ?? Buffer.alloc(0), table, dynamic]);
+  return Buffer.concat([header, ...segments, interpreter ?? Buffer.alloc(0), table, dynamic, note]);
 }

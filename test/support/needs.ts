@@ -1,8 +1,9 @@
 /** What a test needs of the machine. Where it is not there the test is skipped with the reason; never with MUST_RUN=1. */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 function hasProgram(name: string): boolean {
+  if (name.startsWith('/')) return existsSync(name);
   return (process.env['PATH'] ?? '').split(':').some((directory) => {
     try {
       accessSync(join(directory, name), constants.X_OK);
@@ -14,7 +15,7 @@ function hasProgram(name: string): boolean {
 }
 
 /**
- * @param wanted `root`, or names of programs.
+ * @param wanted `root`, or programs: names, or paths.
  * @returns the reason for a skip, or false; for the `skip` of a test.
  */
 export function needs(...wanted: readonly string[]): string | false {

@@ -32,7 +32,8 @@ export async function resolveInput(input: Input): Promise<{ readonly base: BaseC
   const full = await resolveConfig(base, {
     directory: input.directory,
     facts: hostLoaderFacts(),
-    minimalEtc: join(import.meta.dirname, '..', '..', '..', '..', 'share', 'etc'),
+    share: join(import.meta.dirname, '..', '..', '..', '..', 'share'),
+    onNote: (text) => process.stderr.write(`note: ${text}\n`),
     onProgress: progress.report,
   }).finally(progress.end);
   return { base, full };

@@ -44,8 +44,11 @@
  *
  *       │ ── PAGES × n   rounds of what it has written ─────────► │  keeps them; a later copy of a page replaces the earlier
  *     freezes, when little is left                                │
+ *       │ ── IMAGE × n                                            │
  *       │ ── OWN × n     which pages it has at the end ─────────► │  forgets all others
- *       │ ── IMAGE × n, PAGES × n, END ─────────────────────────► │  builds it of those and these
+ *       │ ── PAGES × n, END ────────────────────────────────────► │  builds it of those and these
+ *
+ * So it may in `replicated`, up to the snapshot. PAGES before IMAGE say that it does.
  *
  * In mode `postcopy` most pages come when the destination owns, over connections of their own (paging/):
  *

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runDestination } from './destination.ts';
 import { type DestinationMessage, PROTOCOL_VERSION, type SourceMessage } from './messages.ts';
+import type { ModeName } from './modes.ts';
 import type { DestinationOutcome, SourceOutcome } from './outcome.ts';
 import type { Channel } from './ports.ts';
 import { runSource } from './source.ts';
@@ -34,10 +35,10 @@ async function recite<Out, In>(channel: Channel<Out, In>, lines: readonly Out[])
   }
 }
 
-async function destinationHears(lines: readonly SourceMessage[]) {
-  const world = new World({ seed: 1, mode: 'stopcopy' });
+async function destinationHears(lines: readonly SourceMessage[], mode: ModeName = 'stopcopy') {
+  const world = new World({ seed: 1, mode });
   world.listening = true;
-  const role = runDestination(destinationPorts(world, new Life()), MIGRATION, OPTIONS);
+  const role = runDestination(destinationPorts(world, new Life()), { ...MIGRATION, mode }, OPTIONS);
   const play = async (): Promise<{ outcome: DestinationOutcome; heard: DestinationMessage[] }> => {
     const heard = await recite(await world.connect(), lines);
     return { outcome: await role, heard };
@@ -106,6 +107,25 @@ test('a source that says the wrong thing before TAKE: refused by name, nothing l
     assert.equal(world.destination.holds, false, name);
     assert.equal(world.destination.journal, undefined, name);
   }
+});
+
+test('memory that came before its process and is not said to be its own is not believed', async () => {
+  const own: SourceMessage = { type: 'OWN', ranges: [{ start: 4096n, length: 4096 }] };
+  const cases: readonly (readonly [readonly SourceMessage[], RegExp])[] = [
+    [[PAGES, IMAGE, PAGES, END], /PAGES behind the image, and no OWN before them/],
+    [[PAGES, IMAGE, { ...END, pageBytes: 0n }], /no OWN before them/],
+    [[PAGES, IMAGE, PAGES, own, END], /no OWN before them/],
+    [[PAGES, IMAGE, own, PAGES, own, END], /OWN behind PAGES/],
+    [[PAGES, IMAGE, own, PAGES, END], /1 pages of the process have not come, such as 0x1000/],
+    [[PAGES, END], /vm1 sent END where PAGES or IMAGE was expected/],
+  ];
+  for (const mode of ['replicated', 'precopy'] as const)
+    for (const [lines, expected] of cases) {
+      const { outcome, world } = await destinationHears([{ ...HELLO, mode }, ...lines], mode);
+      assert.ok(outcome.outcome === 'discarded' && 'error' in outcome);
+      assert.match(outcome.error.message, expected, mode);
+      assert.equal(world.destination.hasProcess, false);
+    }
 });
 
 test('a source that hands over wrongly numbered datagrams is not believed, and the destination owns all the same', async () => {

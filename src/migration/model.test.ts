@@ -30,6 +30,7 @@ const scenario = fc.record(
   {
     seed: fc.nat(),
     mode: fc.constantFrom(...MODES),
+    snapshot: fc.constantFrom('fork', 'tracked'),
     // Each page of `postcopy` comes at once, or takes as long as the rest of the migration.
     pageMicros: fc.constantFrom(30, 8_000),
     requests: fc.constant(20),

@@ -4,6 +4,7 @@ import type { FillEnd } from './fill-destination.ts';
 import type { FilledMessage } from './messages.ts';
 import type { ModeName } from './modes.ts';
 import type { DestinationPhase, PhaseTime, SourcePhase } from './phases.ts';
+import type { SnapshotChoice } from './snapshot-way.ts';
 
 /** The destination's own durations, by its clock, in microseconds. */
 export type DestinationTimes = {
@@ -18,6 +19,8 @@ export type DestinationTimes = {
 export type Replication = {
   /** How long the snapshot stopped the process. */
   readonly freezeMicros: number;
+  /** How it was taken, which need not be the way that was meant. */
+  readonly choice: SnapshotChoice;
   /** From the stop of the process to its first own answer at the destination; undefined where OWNED has not arrived. */
   readonly cutoverMicros: number | undefined;
   /** The most datagrams, in and out, that the copy was behind. */
@@ -59,7 +62,7 @@ export type Moved = {
   };
   /** Postcopy: how its memory came to the destination while it ran there. */
   readonly filled: FilledMessage | undefined;
-  /** Precopy: how often its memory was sent while it ran here. */
+  /** Precopy, and replicated with a tracked snapshot: how often its memory was sent while it ran here. */
   readonly rounds: number | undefined;
   /** Where the time of the cutover went, for people. */
   readonly marks: string;

@@ -4,7 +4,7 @@ import type { Clock } from './ports.ts';
 export const SOURCE_PHASES = {
   connect: 'reaching the destination and agreeing on what comes',
   watch: 'beginning to watch what goes into the process and comes out of it',
-  copy: 'copying its memory while it runs, in rounds, until little is left',
+  copy: 'copying its memory while it runs, in rounds, until little is left (precopy; replicated where there is much of it)',
   capture: 'making ready to stop the process, and capturing it stopped; replicated: it then runs on',
   image: 'sending the process without its pages',
   pages: 'reading and sending its memory',

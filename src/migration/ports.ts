@@ -40,7 +40,8 @@ export interface SourceProcess {
   freeze(): Promise<FrozenProcess>;
   /**
    * Copies the process as it is at one moment; it is stopped for that moment only. The moment is also that from which
-   * {@link SourceTraffic.read} tells what has come in and gone out. On failure the process runs on as if nothing had happened.
+   * {@link SourceTraffic.read} tells what has come in and gone out. Where {@link SourceCopying} has begun, only what it has not
+   * told is copied. On failure the process runs on as if nothing had happened.
    */
   snapshot(): Promise<Snapshot>;
   /**
@@ -63,6 +64,7 @@ export interface Snapshot {
   /** As of {@link FrozenProcess}. */
   readonly image: Uint8Array;
   readonly pages: readonly PageRange[];
+  readonly ownPages: readonly PageRange[];
   /** From the first thread's interruption to the last one's release. */
   readonly freezeMicros: number;
   readPages(ranges: readonly PageRange[], into: Uint8Array): void | Promise<void>;
@@ -121,7 +123,8 @@ export interface SourceCopying {
   start(): Promise<void>;
   /**
    * Makes rounds until little is left to copy, or as much as before. The first tells all pages, each other one those that
-   * were written since. What was written during the last one is in {@link FrozenProcess.pages}.
+   * were written since. What was written during the last one is in {@link FrozenProcess.pages}, or
+   * {@link Snapshot.pages}.
    * @param copy copies a round; the next one begins behind it. Its failure is this one's.
    * @returns how many rounds there were
    */
@@ -150,10 +153,9 @@ export type LogCount = { readonly inputs: number; readonly outputs: number };
 
 /** What goes into the process at the source and comes out of it, in the order in which it does. */
 export interface SourceTraffic {
-  /**
-   * Begins to watch; before the snapshot.
-   * @throws ComicranError replication.unsuitable, naming what of the process cannot be watched.
-   */
+  /** Touches nothing. @throws ComicranError replication.unsuitable, naming what of the process cannot be watched. */
+  check(): void | Promise<void>;
+  /** Begins to watch; before the snapshot. @throws as {@link check} */
   start(): Promise<void>;
   /**
    * What has happened since the snapshot and has not been told yet, oldest first.

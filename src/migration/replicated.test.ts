@@ -1,41 +1,47 @@
 /** Mode `replicated`: no stop but the snapshot and the cutover, and nobody outside can tell that there were two. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Moved } from './outcome.ts';
-import type { Death } from './test-kit/life.ts';
+import { checkNothingLost } from './test-kit/scenario.ts';
 import {
-  checkNothingLost,
-  checkOneInstance,
-  type Report,
-  runScenario,
-  type ScenarioOptions,
-  type Side,
-} from './test-kit/scenario.ts';
-import type { Break } from './test-kit/stream.ts';
+  abortOften,
+  assertNobodyFenced,
+  assertNoLeftovers,
+  BREAKS,
+  breakOften,
+  deathsOf,
+  dieEach,
+  dieEachBefore,
+  failEach,
+  moved,
+  phaseNames,
+  placesOf,
+  runner,
+} from './test-kit/trials.ts';
 
-async function run(options: Partial<ScenarioOptions> = {}): Promise<Report> {
-  const report = await runScenario({ seed: 1, mode: 'replicated', ...options });
-  checkOneInstance(report);
-  assert.equal(report.world.route, report.world.record.owner, 'requests go to where somebody answers');
-  return report;
-}
+/** With both ways of taking the snapshot. */
+const WAYS = (['fork', 'tracked'] as const).map((snapshot) => ({
+  snapshot,
+  run: runner({ mode: 'replicated', snapshot }),
+  small: runner({ mode: 'replicated', snapshot, seed: 5, requests: 25 }),
+}));
+const [{ run }] = WAYS as [(typeof WAYS)[number]];
 
-function moved({ source }: Report): Moved {
-  assert.ok(source?.outcome === 'moved' && 'stopMicros' in source, `the source ${source?.outcome}`);
-  return source;
-}
-
-test('the copy is given everything, is compared with everything, and answers once', async () => {
-  for (let seed = 0; seed < 20; seed++) {
-    const report = await run({ seed });
-    checkNothingLost(report);
-    const { replication, leftovers } = moved(report);
-    assert.ok(replication !== undefined && replication.replayed > 0 && replication.compared > 0);
-    assert.ok(replication.cutoverMicros !== undefined && replication.cutoverMicros > 0);
-    assert.deepEqual([...leftovers, ...(report.destination?.leftovers ?? [])], []);
-    assert.deepEqual(report.world.record, { owner: 'vm2', epoch: 8n });
-  }
-});
+for (const way of WAYS)
+  test(`the copy is given everything, is compared with everything, and answers once (${way.snapshot})`, async () => {
+    let rounds = 0;
+    for (let seed = 0; seed < 20; seed++) {
+      const report = await way.run({ seed });
+      checkNothingLost(report);
+      const { replication, rounds: made = 0 } = moved(report);
+      assert.ok(replication !== undefined && replication.replayed > 0 && replication.compared > 0);
+      assert.ok(replication.cutoverMicros !== undefined && replication.cutoverMicros > 0);
+      assert.deepEqual(replication.choice, { way: way.snapshot, why: 'the test says so' });
+      rounds = Math.max(rounds, made);
+      assertNoLeftovers(report);
+      assert.deepEqual(report.world.record, { owner: 'vm2', epoch: 8n });
+    }
+    assert.equal(rounds > 1, way.snapshot === 'tracked', `${rounds} rounds`);
+  });
 
 test('with the output rule TAKE comes when the copy has had and answered everything', async () => {
   for (let seed = 0; seed < 6; seed++) {
@@ -52,9 +58,11 @@ test('with the output rule TAKE comes when the copy has had and answered everyth
 });
 
 test('the phases stand in the order of the protocol', async () => {
-  const names = moved(await run()).phases.map(({ phase }) => phase);
-  const expected = ['connect', 'watch', 'capture', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];
-  assert.deepEqual(names, expected);
+  const behind = ['watch', 'capture', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];
+  for (const way of WAYS) {
+    const before = way.snapshot === 'tracked' ? ['connect', 'copy'] : ['connect'];
+    assert.deepEqual(phaseNames(await way.run()), [...before, ...behind]);
+  }
 });
 
 test('a copy that answers differently is found out before the cutover: nobody notices anything', async () => {
@@ -79,36 +87,55 @@ test('a copy that differs in the last answers only is found out before it answer
   assert.deepEqual([...seen].toSorted(), ['moved', 'stayed']);
 });
 
-test('each port that fails: one instance, no request lost, and the source answers on where it failed before TAKE', async () => {
-  const before = ['start', 'snapshot', 'readPages', 'journal offered', 'stop'].map((name) => `source ${name}`);
-  before.push(...['hold', 'begin', 'writePages', 'finish', 'shut', 'rehearse'].map((name) => `destination ${name}`));
-  const behind = [
-    'source confirmStop',
-    'source cut',
-    'source finish',
-    'destination release gate',
-    'destination journal taking',
-  ];
-  for (const place of [...before, ...behind])
-    for (let seed = 0; seed < 4; seed++) {
-      const report = await run({ seed, failing: { [place]: 1 } });
-      checkNothingLost(report);
-      assert.equal(report.source?.outcome, 'stayed', place);
-      assert.equal(report.world.source.runs, true);
-      const { epoch } = report.world.record;
-      if (before.includes(place)) assert.equal(epoch, 7n, `${place}: nobody was fenced`);
-      else assert.ok(epoch === 8n || epoch === 9n, `${place}: epoch ${epoch}`);
-    }
+for (const way of WAYS)
+  test(`each port that fails: one instance, no request lost, and the source answers on where it failed before TAKE (${way.snapshot})`, async () => {
+    const tracked = way.snapshot === 'tracked' ? ['check', 'rounds'] : [];
+    const before = placesOf(
+      [...tracked, 'start', 'snapshot', 'readPages', 'journal offered', 'stop'],
+      ['hold', 'begin', 'writePages', 'finish', 'shut', 'rehearse'],
+    );
+    await failEach(way.run, before, 4, assertNobodyFenced);
+    const behind = placesOf(['confirmStop', 'cut', 'finish'], ['release gate', 'journal taking']);
+    await failEach(way.run, behind, 4, ({ world }, place) => {
+      const { epoch } = world.record;
+      assert.ok(epoch === 8n || epoch === 9n, `${place}: epoch ${epoch}`);
+    });
+  });
+
+for (const way of WAYS)
+  test(`an abort at any moment: the source answers on, or the destination does (${way.snapshot})`, () =>
+    abortOften(way.run, 40_000, 900));
+
+test('an abort while the rounds are made: nothing has been stopped, and nobody takes note of writes any more', async () => {
+  const { run: tracked } = WAYS[1]!;
+  const copy = moved(await tracked()).phases.find(({ phase }) => phase === 'copy')!;
+  for (let at = 0; at < copy.durationMicros; at += 40) {
+    const { source } = await tracked({ abortAt: copy.startMicros + at });
+    assert.ok(source?.outcome === 'stayed' && 'stopMicros' in source);
+    assert.equal(source.error.code, 'aborted');
+    assert.equal(source.stopMicros, 0);
+  }
 });
 
-test('an abort at any moment: the source answers on, or the destination does', async () => {
-  const seen = new Set<string | undefined>();
-  for (let abortAt = 0; abortAt < 40_000; abortAt += 900) {
-    const report = await run({ abortAt });
-    checkNothingLost(report);
-    seen.add(report.source?.outcome);
-  }
-  assert.deepEqual([...seen].toSorted(), ['moved', 'stayed']);
+test('where writes cannot be tracked it is forked, and the result says why', async () => {
+  const report = await WAYS[1]!.run({ failing: { 'source start copying': 1 } });
+  checkNothingLost(report);
+  const { replication, rounds } = moved(report);
+  assert.deepEqual(replication?.choice, {
+    way: 'fork',
+    why: 'its writes cannot be tracked: start copying failed at vm1',
+  });
+  assert.equal(rounds, undefined);
+});
+
+test('rounds that take too long are no matter of the copy: another mode would not be quicker', async () => {
+  const { run: tracked } = WAYS[1]!;
+  const copy = moved(await tracked()).phases.find(({ phase }) => phase === 'copy')!;
+  const totalMs = (copy.startMicros + copy.durationMicros / 2) / 1000;
+  const { source } = await tracked({ deadlines: { totalMs } });
+  assert.ok(source?.outcome === 'stayed' && 'error' in source);
+  assert.equal(source.error.code, 'deadline');
+  assert.match(source.error.message, /\(copy\)/);
 });
 
 test('a copy that cannot catch up is given up in time', async () => {
@@ -122,10 +149,6 @@ test('a copy that cannot catch up is given up in time', async () => {
   );
 });
 
-const MOMENTS = ['before', 'during', 'after'] as const;
-const small = { seed: 5, requests: 25 };
-const good = await runScenario({ ...small, mode: 'replicated' });
-
 /** Calls that a migration makes over and over: their first times are enough. */
 const REPEATED = new Set([
   'traffic.read',
@@ -135,81 +158,59 @@ const REPEATED = new Set([
   'replay.play',
   'channel.receive',
 ]);
-const TIMES = 3;
 
-function deathsOf(side: Side): Death[] {
-  const counts = new Map<string, number>();
-  return good.calls[side].flatMap((name, index) => {
-    const count = (counts.get(name) ?? 0) + 1;
-    counts.set(name, count);
-    if (REPEATED.has(name) && count > TIMES && index < good.calls[side].length - 60) return [];
-    return MOMENTS.map((moment) => ({ call: index + 1, moment }));
+for (const { snapshot, small } of WAYS) {
+  const good = await small();
+
+  for (const side of ['source', 'destination'] as const)
+    for (const silently of [false, true])
+      test(`the ${side} dies at every call${silently ? ', and its machine says nothing' : ''}: exactly one instance (${snapshot})`, async () => {
+        const all = deathsOf(good, side, REPEATED);
+        assert.ok(all.length > 60, `${all.length} ways to die`);
+        // Silence is found out by deadlines, which takes long to play.
+        const isOne = (index: number): boolean => index % (silently ? 7 : 2) === 0;
+        const some = all.filter(({ call }, index) =>
+          snapshot === 'fork' ? isOne(index) : isOne(index / 2) || good.calls[side][call - 1]!.startsWith('copying.'),
+        );
+        await dieEach(small, good, side, some, { silently }, ({ world }) =>
+          assert.ok(world.answered.length <= world.sent),
+        );
+      });
+
+  test(`a daemon that dies before TAKE costs no request (${snapshot})`, async () => {
+    const stop = good.calls.source.indexOf('process.stop');
+    const take = good.calls.source.indexOf('channel.send', stop) + 1;
+    const owned = good.calls.destination.indexOf('ownership.take') + 1;
+    const thin = snapshot === 'fork' ? 1 : 3;
+    const ends = { source: take, destination: owned + 1 };
+    for (const side of ['source', 'destination'] as const)
+      await dieEachBefore(
+        small,
+        good,
+        side,
+        // What is waited for in the background may end behind TAKE.
+        deathsOf(good, side, REPEATED).filter(
+          ({ call }) => call < ends[side] && !REPEATED.has(good.calls[side][call - 1]!) && call % thin === 0,
+        ),
+      );
   });
+
+  test(`a source that dies in the hand-over comes back to say that there is no more: the destination does not wait for it (${snapshot})`, async () => {
+    const given = good.calls.source.lastIndexOf('journal.write') + 1;
+    const cleared = good.calls.source.lastIndexOf('journal.clear') + 1;
+    assert.ok(given > 0 && cleared > given);
+    const deaths = deathsOf(good, 'source').filter(({ call }) => given <= call && call < cleared);
+    await dieEach(small, good, 'source', deaths, {}, ({ source, destination }) => {
+      assert.equal(source?.outcome, 'moved');
+      assert.ok(destination?.outcome === 'owned' && 'datagrams' in destination);
+      assert.ok(destination.datagrams.complete);
+    });
+  });
+
+  for (const at of BREAKS)
+    test(`${at.how} behind every byte ${at.direction}: one instance, nothing lost, nothing doubled (${snapshot})`, async () => {
+      const fine = (at.how === 'cut' ? 11 : 61) * (snapshot === 'fork' ? 1 : 3);
+      const outcomes = await breakOften(small, good, at, { fine, coarse: 811, endBytes: 1_500 });
+      assert.ok(outcomes.includes('stayed'));
+    });
 }
-
-for (const side of ['source', 'destination'] as const)
-  for (const silently of [false, true])
-    test(`the ${side} dies at every call${silently ? ', and its machine says nothing' : ''}: exactly one instance`, async () => {
-      const all = deathsOf(side);
-      assert.ok(all.length > 60, `${all.length} ways to die`);
-      // Silence is found out by deadlines, which takes long to play.
-      for (const death of all.filter((_, index) => index % (silently ? 7 : 2) === 0)) {
-        const name = good.calls[side][death.call - 1];
-        try {
-          const report = await run({ ...small, deaths: { [side]: [death] }, silently });
-          assert.ok(report.world.answered.length <= report.world.sent);
-        } catch (error) {
-          throw new Error(`${side} dies ${death.moment} call ${death.call}, ${name}`, { cause: error });
-        }
-      }
-    });
-
-test('a daemon that dies before TAKE costs no request', async () => {
-  const stop = good.calls.source.indexOf('process.stop');
-  const take = good.calls.source.indexOf('channel.send', stop) + 1;
-  // What is waited for in the background may end behind TAKE.
-  const steps = (side: Side): Death[] =>
-    deathsOf(side).filter(({ call }) => !REPEATED.has(good.calls[side][call - 1]!));
-  for (const death of steps('source').filter(({ call }) => call < take)) {
-    const report = await run({ ...small, deaths: { source: [death] } });
-    assert.equal(report.world.source.runs, true, `dies ${death.moment} call ${death.call} of the source`);
-    checkNothingLost(report);
-  }
-  const owned = good.calls.destination.indexOf('ownership.take') + 1;
-  for (const death of steps('destination').filter(({ call }) => call <= owned)) {
-    const report = await run({ ...small, deaths: { destination: [death] } });
-    assert.equal(report.world.source.runs, true, `dies ${death.moment} call ${death.call} of the destination`);
-    checkNothingLost(report);
-  }
-});
-
-test('a source that dies in the hand-over comes back to say that there is no more: the destination does not wait for it', async () => {
-  const given = good.calls.source.lastIndexOf('journal.write') + 1;
-  const cleared = good.calls.source.lastIndexOf('journal.clear') + 1;
-  assert.ok(given > 0 && cleared > given);
-  for (let call = given; call < cleared; call++)
-    for (const moment of MOMENTS) {
-      const { source, destination } = await run({ ...small, deaths: { source: [{ call, moment }] } });
-      const where = `dies ${moment} ${good.calls.source[call - 1]}`;
-      assert.equal(source?.outcome, 'moved', where);
-      assert.ok(destination?.outcome === 'owned' && 'datagrams' in destination, where);
-      assert.ok(destination.datagrams.complete, where);
-    }
-});
-
-for (const how of ['cut', 'stall'] as const)
-  for (const direction of ['to-source', 'to-destination'] as const)
-    test(`${how} behind every byte ${direction}: one instance, nothing lost, nothing doubled`, async () => {
-      const bytesOf = good.world.connections[0]!.bytes();
-      const total = direction === 'to-source' ? bytesOf.toSource : bytesOf.toDestination;
-      const outcomes = new Set<string | undefined>();
-      const fine = how === 'cut' ? 11 : 61;
-      const stride = (bytes: number): number => (bytes > 300 && bytes < total - 1_500 ? 811 : fine);
-      for (let bytes = 0; bytes < total; bytes += stride(bytes)) {
-        const at: Break = { direction, bytes, how };
-        const report = await run({ ...small, breaks: [at] });
-        checkNothingLost(report);
-        outcomes.add(report.source?.outcome);
-      }
-      assert.ok(outcomes.has('stayed'));
-    });

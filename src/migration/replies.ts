@@ -1,6 +1,6 @@
 /** What a destination says while it is being sent to: READY, how far its copy has got, or why it gives up. */
 import { ComicranError } from '../base/errors.ts';
-import type { ReadyMessage, ReportMessage } from './messages.ts';
+import type { DestinationMessage, ReadyMessage, ReportMessage } from './messages.ts';
 import type { Clock } from './ports.ts';
 import type { SourceLine } from './roles.ts';
 import { sleep } from './waiting.ts';
@@ -8,9 +8,18 @@ import { sleep } from './waiting.ts';
 /** How long a broken connection is listened to for the reason, which the destination has sent before it closed. */
 const REASON_MS = 100;
 
-/** Listens from its making until {@link stop}; whoever receives on the line afterwards gets what comes then. */
+export type RepliesOptions = {
+  /** For each message. */
+  readonly timeoutMs: number;
+  /** Reports follow READY; otherwise it is the last thing that is listened for. */
+  readonly follow: boolean;
+};
+
+/** Listens from its making to READY or until {@link stop}; whoever receives on the line afterwards gets what comes then. */
 export class Replies {
   readonly #line: SourceLine;
+  readonly #options: RepliesOptions;
+  readonly #listening: Promise<void>;
   #stopped = false;
   #failure: { readonly error: unknown } | undefined;
   #changed = Promise.withResolvers<void>();
@@ -20,9 +29,10 @@ export class Replies {
   /** How many have come. */
   reports = 0;
 
-  constructor(line: SourceLine, timeoutMs: number) {
+  constructor(line: SourceLine, options: RepliesOptions) {
     this.#line = line;
-    void this.#listen(timeoutMs);
+    this.#options = options;
+    this.#listening = this.#listen();
   }
 
   /** Resolves when something has come, or it has failed. */
@@ -35,6 +45,12 @@ export class Replies {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
+  /** @throws as {@link orFailure} */
+  async untilReady(): Promise<ReadyMessage> {
+    for (; this.ready === undefined; await this.next()) this.orFailure();
+    return this.ready;
+  }
+
   /** What comes from now on is for whoever receives on the line next, also where this one waits for it already. */
   stop(): void {
     this.#stopped = true;
@@ -43,31 +59,33 @@ export class Replies {
   /** A broken connection is the consequence of what the destination said just before, if it said anything. */
   async reasonBehind(error: unknown, clock: Clock): Promise<unknown> {
     if (!(error instanceof ComicranError) || error.code !== 'peer.died') return error;
-    if (this.#failure !== undefined) return this.#failure.error;
-    const reason = this.#line.receive(REASON_MS).then(
-      (message) => this.#line.unexpected(message, 'nothing'),
-      () => undefined,
-    );
-    const found = await Promise.race([reason, sleep(clock, REASON_MS)]);
-    return found ?? error;
+    await Promise.race([this.#listening, sleep(clock, REASON_MS)]);
+    return this.#failure?.error ?? error;
   }
 
-  async #listen(timeoutMs: number): Promise<void> {
+  async #listen(): Promise<void> {
+    const { timeoutMs, follow } = this.#options;
     try {
       while (!this.#stopped) {
         const awaited = this.ready === undefined ? 'READY' : 'REPORT';
         const message = await this.#line.receiveUnless(() => this.#stopped, timeoutMs, awaited);
         if (message === undefined) return;
-        if (message.type === 'READY' && this.ready === undefined) this.ready = message;
-        else if (message.type === 'REPORT' && this.ready !== undefined) {
-          this.report = message;
-          this.reports++;
-        } else throw this.#line.unexpected(message, this.ready === undefined ? 'READY' : 'REPORT');
+        this.#take(message, awaited);
         this.#tell();
+        if (!follow) return;
       }
     } catch (error) {
       this.#failure = { error };
       this.#tell();
+    }
+  }
+
+  #take(message: DestinationMessage, awaited: 'READY' | 'REPORT'): void {
+    if (message.type !== awaited) throw this.#line.unexpected(message, awaited);
+    if (message.type === 'READY') this.ready = message;
+    else {
+      this.report = message;
+      this.reports++;
     }
   }
 

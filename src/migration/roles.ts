@@ -12,6 +12,7 @@ import type {
   SourcePorts,
   StoppedProcess,
 } from './ports.ts';
+import type { SnapshotChoice } from './snapshot-way.ts';
 import type { Deadline, Deadlines } from './waiting.ts';
 
 export type RoleOptions<Phase extends string> = {
@@ -20,6 +21,8 @@ export type RoleOptions<Phase extends string> = {
    * even the death of the source's machine can lose or repeat an answer. The cutover takes longer by the record's change.
    */
   readonly outputRule?: boolean;
+  /** Source, replicated: how the snapshot is to be taken, where it can be; absent: by a fork. */
+  readonly snapshot?: SnapshotChoice;
   readonly deadlines?: Partial<Deadlines>;
   /** Aborts the migration where TAKE has not been sent, or has not been acted on; ignored afterwards. */
   readonly signal?: AbortSignal;
@@ -62,6 +65,7 @@ export type SourceBefore = SourceContext & {
   readonly chunkBytes: number;
   /** As in {@link RoleOptions}. */
   readonly outputRule: boolean;
+  readonly snapshot: SnapshotChoice;
   /** Stops the process. The role lets it run on should anything fail. */
   readonly freeze: () => Promise<FrozenProcess>;
   /** Done when the migration has ended here, however it has. */
@@ -80,12 +84,14 @@ export type SourcePrepared = {
   readonly pageBytes: number;
   readonly ready: ReadyMessage;
   /** Where the process goes on in between: how long the snapshot stopped it, and the most that its copy was behind. */
-  readonly snapshot: { readonly freezeMicros: number; readonly lagMax: number } | undefined;
+  readonly snapshot:
+    | { readonly freezeMicros: number; readonly lagMax: number; readonly choice: SnapshotChoice }
+    | undefined;
   /** Of the process once {@link stop} has begun. */
   readonly process: StoppedProcess;
   /** Makes sure that the process is stopped, in a way that outlives this program. */
   readonly stop: () => void | Promise<void>;
-  /** Precopy: how often its memory was sent while it ran. */
+  /** Where its memory was sent while it ran: how often. */
   readonly rounds?: number;
   /** What the destination is still to be told behind TAKE. */
   readonly conclude?: () => Promise<void>;

@@ -30,9 +30,11 @@ import {
 import { PhaseLog, type SourcePhase } from './phases.ts';
 import type { FrozenProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { RoleOptions, SourceContext, SourceLine, SourcePrepared } from './roles.ts';
+import type { SnapshotChoice } from './snapshot-way.ts';
 import { abortedError, DEFAULT_DEADLINES, Deadline, within } from './waiting.ts';
 
 const CHUNK_BYTES = 512 << 10;
+const FORK: SnapshotChoice = { way: 'fork', why: 'no other way was asked for' };
 /** How long the destination is given to hear that it was for nothing. It destroys everything also without. */
 const ABORT_MS = 200;
 
@@ -106,8 +108,8 @@ class SourceRole {
       throw new ComicranError('peer.protocol', `${migration.destination} speaks version ${version} of the protocol`);
     const freeze = (): Promise<FrozenProcess> => this.#freeze();
     const onEnd = (what: string, step: () => void | Promise<void>): void => void this.#endSteps.push({ what, step });
-    const { chunkBytes = CHUNK_BYTES, outputRule = false } = this.#options;
-    const before = { ...this.#context, line, budget, chunkBytes, outputRule, freeze, onEnd };
+    const { chunkBytes = CHUNK_BYTES, outputRule = false, snapshot = FORK } = this.#options;
+    const before = { ...this.#context, line, budget, chunkBytes, outputRule, snapshot, freeze, onEnd };
     const prepared = await SOURCE_MODES[migration.mode].prepare(before);
     if (budget.over) throw new ComicranError('deadline', `it took longer than ${deadlines.totalMs} ms`);
     // Written before the stop is held: a held stop without this entry would last for ever if this program ended now.

@@ -24,6 +24,7 @@ import type { JobProgress } from './migration/job.ts';
 import { lagMessage } from './migration/lag-message.ts';
 import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
 import { pastMigrationMessage } from './migration/past-migration-message.ts';
+import { snapshotFields } from './migration/snapshot-choice.ts';
 import { checkName, type Lifecycle } from './sandboxes/lifecycle.ts';
 import { waitForPorts } from './sandboxes/ports-bound.ts';
 import type { Registry } from './sandboxes/registry.ts';
@@ -75,6 +76,7 @@ function resultMessage(result: MovedResult, fromVm: string, request: MigrateRequ
     reasonCode: result.because?.code ?? '',
     reason: result.because?.message ?? '',
     ...replicationFields(result),
+    ...snapshotFields(result.replication?.choice),
     ...(result.filled === undefined ? {} : { pageFaults: BigInt(result.filled.faults) }),
     ...(result.rounds === undefined ? {} : { rounds: BigInt(result.rounds) }),
     phases: result.phases.map(({ phase, startMicros, durationMicros }) =>

@@ -78,13 +78,23 @@ test('what is asked for reaches the daemon, and nothing that was not', async () 
   assert.equal(plain.thrown, undefined);
   assert.deepEqual(plain.asked[0], {
     ...{ name: 'square', toVm: 'vm2', toEndpoint: '10.71.2.2:7710', mode: '', fallback: '' },
-    ...{ deadlineMs: 0, outputRule: false, uncomparedPorts: [] },
+    ...{ deadlineMs: 0, outputRule: false, uncomparedPorts: [], snapshot: '' },
   });
-  const words = ['--fallback', 'none', '--output-rule', '--uncompared', '7000,7001', '--uncompared', '7000'];
+  const words = [
+    '--fallback',
+    'none',
+    '--output-rule',
+    '--uncompared',
+    '7000,7001',
+    '--uncompared',
+    '7000',
+    '--snapshot',
+    'fork',
+  ];
   const full = await run(['square', '--to', 'vm2', ...words, '--deadline', '1.5'], { events });
   assert.deepEqual(full.asked[0], {
     ...{ name: 'square', toVm: 'vm2', toEndpoint: '10.71.2.2:7710', mode: '', fallback: 'none' },
-    ...{ deadlineMs: 1500, outputRule: true, uncomparedPorts: [7000, 7001] },
+    ...{ deadlineMs: 1500, outputRule: true, uncomparedPorts: [7000, 7001], snapshot: 'fork' },
   });
 });
 
@@ -94,6 +104,8 @@ test('what cannot be meant is refused before a daemon is asked', async () => {
     [['square', 'vm2', '--to', 'vm1'], /to 'vm2' or to 'vm1'/],
     [['square', 'vm2', '--mode', 'magic'], /no mode 'magic'/],
     [['square', 'vm2', '--fallback', 'replicated'], /no fallback 'replicated'/],
+    [['square', 'vm2', '--snapshot', 'camera'], /no snapshot 'camera'/],
+    [['square', 'vm2', '--mode', 'precopy', '--snapshot', 'fork'], /--snapshot has no meaning in mode precopy/],
     [['square', 'vm2', '--mode', 'stopcopy', '--fallback', 'none'], /--fallback has no meaning in mode stopcopy/],
     [['square', 'vm2', '--mode', 'precopy', '--uncompared', '5'], /--uncompared has no meaning in mode precopy/],
     [['square', 'vm2', '--uncompared', '70000'], /a port from 1 to 65535/],
@@ -259,7 +271,7 @@ test('a dry run says how the snapshot would be taken, and what would happen if t
   assert.match(printed, /replicated +yes +1\.4 to 5\.6 ms +2\.4 to 9\.6 ms +90 to 200 ms\n/);
   assert.match(
     printed,
-    /would be moved to vm2 by replicated\.\n +snapshot +by fork: it is small\n +divergence +if its copy/,
+    /would be moved to vm2 by replicated\.\n +snapshot +fork: it is small\n +divergence +if its copy/,
   );
   assert.match(printed, /it is moved by precopy, with a stop of 20 to 80 ms\n/);
   const none = (await run(['square', 'vm2', '--dry-run', '--fallback', 'none'], { plan })).printed;

@@ -13,6 +13,7 @@ import {
   MODES,
   migrateSandbox,
   planMigration,
+  SNAPSHOTS,
 } from './migrations.ts';
 import { migrationRecordJson, renderMigrations } from './render-history.ts';
 import { choiceOf, planJson, renderPlan, renderResult, resultJson } from './render-migration.ts';
@@ -25,6 +26,7 @@ type RawOptions = {
   readonly dryRun?: boolean;
   readonly outputRule?: boolean;
   readonly uncompared?: readonly number[];
+  readonly snapshot?: string;
   readonly deadline?: number;
   readonly json?: boolean;
 };
@@ -49,11 +51,10 @@ Examples:
   migrate square vm2 --uncompared 7000 --output-rule
   migrate square vm2 --mode stopcopy --json`;
 
-function checkWord(option: string, word: string | undefined, known: readonly string[]): string {
+function checkWord(what: string, word: string | undefined, known: readonly string[]): string {
   if (word === undefined || known.includes(word)) return word ?? '';
-  const what = option === '--mode' ? 'mode' : 'fallback';
   throw new ComicranError('usage', `there is no ${what} '${word}'`, {
-    hint: suggestion(word, known, `${option} is one of`),
+    hint: suggestion(word, known, `--${what} is one of`),
   });
 }
 
@@ -65,12 +66,14 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
       hint: "Name one machine: migrate NAME VM; 'vms' lists them.",
     });
   }
-  const mode = checkWord('--mode', raw.mode, MODES);
-  const fallback = checkWord('--fallback', raw.fallback, FALLBACKS);
+  const mode = checkWord('mode', raw.mode, MODES);
+  const fallback = checkWord('fallback', raw.fallback, FALLBACKS);
+  const snapshot = checkWord('snapshot', raw.snapshot, SNAPSHOTS);
   const [other] = Object.entries({
     '--fallback': fallback !== '',
     '--output-rule': raw.outputRule === true,
     '--uncompared': raw.uncompared !== undefined,
+    '--snapshot': snapshot !== '',
   }).find(([, given]) => given) ?? [undefined];
   if (other !== undefined && mode !== '' && mode !== 'replicated') {
     throw new ComicranError('usage', `${other} has no meaning in mode ${mode}`, {
@@ -78,7 +81,7 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
     });
   }
   return {
-    ...{ toVm, mode, fallback },
+    ...{ toVm, mode, fallback, snapshot },
     deadlineMs: raw.deadline ?? 0,
     outputRule: raw.outputRule ?? false,
     uncomparedPorts: raw.uncompared ?? [],
@@ -147,6 +150,7 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .option('--dry-run', 'say in which modes it could be moved and how long that would take; change nothing')
     .option('--output-rule', 'the destination may answer only when it has the whole log; a longer cutover')
     .option('--uncompared <port>', 'what is sent from or to this port is not compared; may be repeated', parsePorts)
+    .option('--snapshot <way>', `${SNAPSHOTS.join(', ')} (default: tracked where there is much memory)`)
     .option(
       '--deadline <time>',
       'give up, and run on at the source, after 30, 500ms, 2min… (default: 60)',

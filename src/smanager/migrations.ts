@@ -16,6 +16,9 @@ export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 /** What `replicated` may be replaced with; `none`: the migration fails instead. */
 export const FALLBACKS = ['postcopy', 'precopy', 'stopcopy', 'none'] as const;
 
+/** How `replicated` may take its snapshot. */
+export const SNAPSHOTS = ['fork', 'tracked'] as const;
+
 /** Times by this program's clock. */
 export type Migrated = {
   readonly result: MigrationResult;
@@ -36,6 +39,8 @@ export type MigrateOptions = {
   readonly deadlineMs: number;
   readonly outputRule: boolean;
   readonly uncomparedPorts: readonly number[];
+  /** Empty: by the size of the process. */
+  readonly snapshot: string;
 };
 
 const nowUnixUs = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);
@@ -109,10 +114,10 @@ export async function migrateSandbox(
 export async function planMigration(
   fleet: Fleet,
   name: string,
-  { toVm, mode }: { readonly toVm: string; readonly mode: string },
+  { toVm, mode, snapshot }: Pick<MigrateOptions, 'toVm' | 'mode' | 'snapshot'>,
 ): Promise<PlanMigrationResponse> {
   const toEndpoint = fleet.endpointOf(toVm);
-  return await fleet.vm(await machineOf(fleet, name)).planMigration({ name, toVm, toEndpoint, mode });
+  return await fleet.vm(await machineOf(fleet, name)).planMigration({ name, toVm, toEndpoint, mode, snapshot });
 }
 
 export type KnownMigrations = {

@@ -28,7 +28,9 @@ function headline(name: string, result: MigrationResult): string {
 function figures(result: MigrationResult): [string, string][] {
   const { rounds, inputsReplayed, outputsCompared = 0n, outputsReleased = 0n, lagMax, pageFaults } = result;
   const inRounds = rounds === undefined ? '' : ` in ${plural(Number(rounds), 'round')}`;
+  const { snapshot, snapshotWhy } = result;
   const rows: [string, string][] = [
+    ...(snapshot === '' ? [] : [['snapshot', `${snapshot}: ${snapshotWhy}`] satisfies [string, string]]),
     ['sent', `${plural(Number(result.pages), 'page')}${inRounds}, ${formatBytes(Number(result.bytes))} with the image`],
   ];
   if (inputsReplayed !== undefined) {
@@ -83,6 +85,8 @@ export function resultJson(name: string, { result, startedUnixUs, beganUnixUs, e
     stopMs: Number(result.stopUs) / 1000,
     stopUs: Number(result.stopUs),
     freezeUs: numberOf(result.freezeUs),
+    snapshot: result.snapshot || null,
+    snapshotWhy: result.snapshotWhy || null,
     cutoverUs: numberOf(result.cutoverUs),
     inputsReplayed: numberOf(result.inputsReplayed),
     outputsCompared: numberOf(result.outputsCompared),
@@ -132,7 +136,7 @@ function verdictOf(name: string, toVm: string, plan: PlanMigrationResponse, { mo
   const planned = plan.modes.find((each) => each.mode === mode);
   const instead = plan.modes.find((each) => each.mode === fallback);
   const lines = [`'${name}' would be moved to ${toVm} by ${mode}.`];
-  if (planned !== undefined && planned.way !== '') lines.push(`  snapshot    by ${planned.way}: ${planned.whyWay}`);
+  if (planned !== undefined && planned.way !== '') lines.push(`  snapshot    ${planned.way}: ${planned.whyWay}`);
   if (mode === 'replicated') {
     const stop = instead?.possible ? `, with a stop of ${range(instead.stopUs, instead.stopMaxUs)}` : '';
     const then = fallback === 'none' ? 'the migration fails' : `it is moved by ${fallback}${stop}`;

@@ -5,11 +5,11 @@ import { runComicran } from '../../src/lab/demo/program.ts';
 import { client, find } from './lab.ts';
 
 /** The server answers, at one place: every answer right, none twice. */
-export async function assertAnswers(where: string): Promise<void> {
-  const square = await find('square');
-  assert.equal(square?.vm, where);
-  assert.equal(square.state, 'running');
-  const { lost, duplicated, wrong, answered } = await client(square.service ?? '', 500, 1);
+export async function assertAnswers(where: string, name = 'square'): Promise<void> {
+  const found = await find(name);
+  assert.equal(found?.vm, where);
+  assert.equal(found.state, 'running');
+  const { lost, duplicated, wrong, answered } = await client(found.service ?? '', 500, 1);
   assert.deepEqual({ lost, duplicated, wrong }, { lost: 0, duplicated: 0, wrong: 0 });
   assert.ok(answered > 300);
 }

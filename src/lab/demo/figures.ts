@@ -55,6 +55,9 @@ export type MigrationFigures = {
   readonly stopUs: number;
   /** Null: does not apply to the mode. So with those that follow. */
   readonly freezeUs: number | null;
+  /** `fork` or `tracked`, and why. */
+  readonly snapshot: string | null;
+  readonly snapshotWhy: string | null;
   readonly cutoverUs: number | null;
   readonly inputsReplayed: number | null;
   readonly outputsCompared: number | null;

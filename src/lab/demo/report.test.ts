@@ -24,6 +24,7 @@ function migration(mode: string, more: Partial<MigrationFigures> = {}): Migratio
       phases: [],
     },
     ...{ totalMs: 100, stopMs: 1.5, stopUs: 1500, freezeUs: null, cutoverUs: null },
+    ...{ snapshot: null, snapshotWhy: null },
     ...{ inputsReplayed: null, outputsCompared: null, outputsReleased: null, lagMax: null, stragglers: null },
     ...{ pageFaults: null, rounds: null, pages: 3, bytes: 12_288, datagramsCarried: 0, datagramsDropped: 0, atRisk: 0 },
     ...more,

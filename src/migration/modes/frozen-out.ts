@@ -1,9 +1,9 @@
 /** A process that is stopped for good, on its way to the destination: image, pages, END; then READY is waited for. */
 import { type BufferRing, totalLength } from '../chunks.ts';
 import type { FrozenProcess, PageRange } from '../ports.ts';
+import { Replies } from '../replies.ts';
 import type { SourceBefore, SourcePrepared } from '../roles.ts';
 import { within } from '../waiting.ts';
-import { Answer } from './answer.ts';
 import { sendImage, sendPages } from './pages-out.ts';
 
 export type FrozenOut = {
@@ -11,7 +11,7 @@ export type FrozenOut = {
   readonly pages: () => readonly PageRange[];
   readonly buffers: BufferRing;
   /** Where the destination has been listened to before. */
-  readonly answer?: Answer;
+  readonly replies?: Replies;
   /** Sends what the mode has to say between image and pages. */
   readonly behindImage?: () => Promise<void>;
 };
@@ -21,8 +21,8 @@ export async function sendFrozen(
   frozen: FrozenProcess,
   { buffers, behindImage, ...out }: FrozenOut,
 ): Promise<SourcePrepared> {
-  const { phases, line, budget, deadlines } = before;
-  const answer = out.answer ?? new Answer(line, budget.remainingMs);
+  const { phases, budget, deadlines } = before;
+  const replies = out.replies ?? listenForReady(before);
   try {
     phases.enter('image');
     const imageBytes = frozen.image.length;
@@ -33,13 +33,13 @@ export async function sendFrozen(
     phases.enter('pages');
     await behindImage?.();
     const memory = { pages, readPages: frozen.readPages.bind(frozen) };
-    await sendPages(before, memory, buffers, () => answer.orFailure());
+    await sendPages(before, memory, buffers, () => replies.orFailure());
     phases.enter('restore');
     const ready = await within(
       before.ports.clock,
       Math.min(budget.remainingMs, deadlines.stepMs),
       `${before.migration.destination}'s READY`,
-      answer.ready,
+      replies.untilReady(),
     );
     return {
       ...{ imageBytes, pageBytes, ready, snapshot: undefined },
@@ -47,6 +47,11 @@ export async function sendFrozen(
       stop: () => frozen.holdStopped(),
     };
   } catch (error) {
-    throw await answer.reasonBehind(error, before);
+    throw await replies.reasonBehind(error, before.ports.clock);
   }
+}
+
+/** To what a destination says that is not followed behind READY. */
+export function listenForReady({ line, budget }: SourceBefore): Replies {
+  return new Replies(line, { timeoutMs: budget.remainingMs, follow: false });
 }

@@ -21,11 +21,14 @@ export type ProcessIn = {
   readonly complete?: () => Promise<void>;
 };
 
+/** Complete and stopped, with what is to be said of it. */
+export type ReceivedProcess = { readonly process: RestoringProcess; readonly ready: ReadyMessage };
+
 /** Receives the image, then the pages up to END, and finishes the process: complete, and stopped. */
 export async function receiveProcess(
   before: DestinationBefore,
   { lazy = false, firstPart, also, onPages, complete }: ProcessIn = {},
-): Promise<{ readonly process: RestoringProcess; readonly ready: ReadyMessage }> {
+): Promise<ReceivedProcess> {
   const { line, phases, deadlines, ports, signal } = before;
   phases.enter('image');
   const image = await receiveImage(before, firstPart);

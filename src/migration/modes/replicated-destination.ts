@@ -4,26 +4,23 @@ import type { Flow } from '../../base/traffic-log.ts';
 import type { LogEndMessage, SourceMessage } from '../messages.ts';
 import type { Difference, ReplayStatus } from '../ports.ts';
 import type { DestinationBefore, DestinationLine, DestinationMode } from '../roles.ts';
-import { within } from '../waiting.ts';
-import { checkTake, receiveProcess } from './pages-in.ts';
+import { receiveCopied } from './copied-in.ts';
+import { checkTake } from './pages-in.ts';
+import { step } from './step.ts';
 
 /** Longest wait for a word of the source's or an answer of the copy's before both are looked at. */
 const LOOK_MS = 2;
 
 export const receiveReplicated: DestinationMode['receive'] = async (before) => {
-  const { ports, deadlines, line, phases, migration, signal } = before;
+  const { ports, deadlines, line, phases, migration } = before;
   const { replay } = ports;
-  const { process, ready } = await receiveProcess(before, {
-    also(message) {
-      if (message.type === 'LOG') replay.play(message.entries);
-      return message.type === 'LOG';
-    },
+  const { process, ready } = await receiveCopied(before, (message) => {
+    if (message.type === 'LOG') replay.play(message.entries);
+    return message.type === 'LOG';
   });
-  const step = <T>(what: string, value: T | Promise<T>): Promise<T> =>
-    within(ports.clock, deadlines.stepMs, what, value, { signal });
   phases.enter('follow');
-  await step('holding back what the copy sends', replay.shut());
-  await step('letting the copy run', process.rehearse());
+  await step(before, 'holding back what the copy sends', replay.shut());
+  await step(before, 'letting the copy run', process.rehearse());
   await line.send(ready, deadlines.stepMs);
   const copy = new Copy(before);
   const message = await copy.followUntil('TAKE', deadlines.stepMs);

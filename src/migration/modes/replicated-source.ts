@@ -3,13 +3,15 @@
  * what comes out of it, until it has caught up. Only then is the process stopped, and the log of both ended.
  */
 import { ComicranError, messageOf } from '../../base/errors.ts';
-import { BufferRing, totalLength } from '../chunks.ts';
+import { BufferRing } from '../chunks.ts';
 import { LogSender } from '../log-sender.ts';
 import type { LogCount } from '../ports.ts';
 import { Replies } from '../replies.ts';
 import type { SourceBefore, SourceMode } from '../roles.ts';
-import { abortedError, Deadline, sleep, within } from '../waiting.ts';
-import { PAGE_BUFFERS, sendImage, sendPages } from './pages-out.ts';
+import { abortedError, Deadline, sleep } from '../waiting.ts';
+import { PAGE_BUFFERS } from './pages-out.ts';
+import { sendSnapshot, type TakenSnapshot, takeSnapshot } from './snapshot-out.ts';
+import { step } from './step.ts';
 
 /** Longest wait for something to log before the copy's reports are looked at. */
 const LOOK_MS = 2;
@@ -23,27 +25,16 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
   const { ports, phases, line, budget, deadlines, migration } = before;
   const { traffic } = ports;
   const buffers = new BufferRing(PAGE_BUFFERS, before.chunkBytes);
-  phases.enter('watch');
-  before.onEnd('watching no more', () => traffic.close());
-  await step(before, 'beginning to watch', traffic.start());
-  phases.enter('capture');
-  const taking = ports.process.snapshot();
-  before.onEnd('dropping the snapshot', async () => (await taking.catch(() => undefined))?.close());
-  const snapshot = await step(before, 'taking the snapshot', taking);
   const log = new LogSender(line, traffic, deadlines.stepMs);
-  const replies = new Replies(line, budget.remainingMs);
+  const replies = new Replies(line, { timeoutMs: budget.remainingMs, follow: true });
+  let taken: TakenSnapshot | undefined;
   try {
-    phases.enter('image');
-    const pageBytes = totalLength(snapshot.pages);
-    const imageBytes = snapshot.image.length;
-    phases.expectBytes(imageBytes + pageBytes);
-    await sendImage(before, snapshot.image);
-    phases.enter('pages');
-    await sendPages(before, snapshot, buffers, async () => {
+    taken = await takeSnapshot(before, buffers, replies);
+    const { snapshot, choice, sent } = taken;
+    const bytes = await sendSnapshot(before, taken, buffers, async () => {
       replies.orFailure();
       await log.pump();
     });
-    await step(before, 'dropping the snapshot', snapshot.close());
     phases.enter('restore');
     const ready = await following(before, log, replies, () => replies.ready);
     phases.enter('follow');
@@ -78,9 +69,9 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
       );
       return end;
     };
-    if (!before.outputRule) replies.stop();
     return {
-      ...{ imageBytes, pageBytes, ready, snapshot: { freezeMicros: snapshot.freezeMicros, lagMax } },
+      ...{ ...bytes, ready, snapshot: { freezeMicros: snapshot.freezeMicros, lagMax, choice } },
+      ...(sent === undefined ? {} : { rounds: sent.rounds }),
       process: {
         kill: () => stopped.kill(),
         async resume() {
@@ -93,14 +84,16 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
         : { stop, conclude: async () => void (await endLog()) }),
     };
   } catch (error) {
-    replies.stop();
     const lag = replies.ready === undefined ? '' : `; the copy was ${log.lagBehind(replies.report)} behind`;
-    if (error instanceof ComicranError && error.code === 'deadline' && budget.over)
+    if (taken !== undefined && error instanceof ComicranError && error.code === 'deadline' && budget.over)
       throw new ComicranError('replication.lagging', `${migration.destination} did not catch up in time${lag}`, {
         cause: error,
         hint: 'Try again with less load or a longer --deadline, or with another mode.',
       });
     throw await replies.reasonBehind(error, ports.clock);
+  } finally {
+    // With the output rule the last reports come when the process has been stopped.
+    if (!before.outputRule) replies.stop();
   }
 };
 
@@ -161,8 +154,4 @@ class Settled {
       (lag === 0 || reports - this.#sinceReports >= MIN_REPORTS)
     );
   }
-}
-
-function step<T>({ ports, deadlines, signal }: SourceBefore, what: string, value: T | Promise<T>): Promise<T> {
-  return within(ports.clock, deadlines.stepMs, what, value, { signal });
 }

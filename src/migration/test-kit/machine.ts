@@ -102,6 +102,11 @@ export class Machine {
     return this.#process?.memory;
   }
 
+  /** Somebody takes note of what its process writes. */
+  get isTracked(): boolean {
+    return this.#written !== undefined;
+  }
+
   get missingPages(): number {
     return this.#process?.missing.size ?? 0;
   }
@@ -162,8 +167,8 @@ export class Machine {
         if (!life.dead) this.#tap = new FakeTap(process.queue);
         const copy = { ...process, memory: copyOf(process.memory), processed: [...process.processed] };
         this.#checkWhole(copy);
-        const { image, pages, readPages } = this.#frozen(copy);
-        return { image, pages, readPages, freezeMicros: 500, close: () => undefined };
+        const { image, pages, ownPages, readPages } = this.#frozen(copy);
+        return { image, pages, ownPages, readPages, freezeMicros: 500, close: () => undefined };
       },
       stop: () => {
         this.#mayFail('stop');
@@ -193,6 +198,7 @@ export class Machine {
       return this.#tap;
     };
     return {
+      check: () => this.#mayFail('check'),
       start: async () => {
         this.#mayFail('start');
         await this.#world.work();
@@ -219,8 +225,8 @@ export class Machine {
     return {
       start: async () => {
         this.#mayFail('start copying');
-        await this.#world.work();
         this.#written = new Set(pagesIn(writtenRanges(this.#there().memory)));
+        await this.#world.work();
       },
       rounds: async (copy) => {
         for (let rounds = 1; ; rounds++) {

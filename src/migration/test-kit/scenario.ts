@@ -7,6 +7,7 @@ import type { DestinationOutcome, SourceOutcome } from '../outcome.ts';
 import type { Progress } from '../phases.ts';
 import type { DestinationPorts, SourcePorts } from '../ports.ts';
 import { type DestinationRecovery, recoverDestination, recoverSource, type SourceRecovery } from '../recover.ts';
+import type { SnapshotWay } from '../snapshot-way.ts';
 import { runSource } from '../source.ts';
 import type { Deadlines } from '../waiting.ts';
 import { type Death, Life } from './life.ts';
@@ -18,6 +19,8 @@ export type Side = 'source' | 'destination';
 export type ScenarioOptions = Omit<WorldOptions, 'mode'> & {
   readonly mode?: ModeName;
   readonly outputRule?: boolean;
+  /** Replicated: absent: fork. */
+  readonly snapshot?: SnapshotWay;
   /** How each daemon dies, in its first run and in those after it. */
   readonly deaths?: Readonly<Partial<Record<Side, readonly Death[]>>>;
   /** True: the other side is not told by the dead one's kernel. */
@@ -114,6 +117,7 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
         ...role('source'),
         signal: abort.signal,
         outputRule: options.outputRule ?? false,
+        snapshot: { way: options.snapshot ?? 'fork', why: 'the test says so' },
       }),
     async (life) => {
       const entry = world.source.journal;
@@ -197,6 +201,7 @@ export function checkOneInstance({ world }: Report): void {
   assert.equal(source.journal, undefined, 'the source has nothing left to decide');
   assert.equal(destination.journal, undefined, 'the destination has nothing left to decide');
   assert.equal(destination.holds, false, 'no packet is held any more');
+  assert.equal(source.isTracked, false, 'nobody takes note of writes any more');
   assert.equal(running.missingPages, 0, 'no page is missing');
   // Registers and memory are those of a server that never moved.
   const expected = replay(running.processed);

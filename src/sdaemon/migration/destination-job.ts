@@ -51,7 +51,11 @@ export async function runDestinationJob(
       /** Runs, and may still be ended. */
       let isSilent = false;
       return {
-        writePages: (ranges, bytes) => built.writePages(ranges, bytes),
+        writePages(ranges, bytes) {
+          built.writePages(ranges, bytes);
+          // A gigabyte that has been kept is written in one go: what comes meanwhile is to be read all the same.
+          return world.readiness.turnDue ? world.readiness.turn() : undefined;
+        },
         async finish() {
           built.finish(fetched?.missingBytes);
           // From here on the process outlives this daemon: the next one must find it.

@@ -6,11 +6,20 @@
  * machine is: a single stop of a few milliseconds meets a time slice of another process, or several; the whole meets so many
  * that they even out. Neither is a promise.
  */
-import { formatBytes, formatMicros } from '../../base/units.ts';
+import { formatMicros } from '../../base/units.ts';
 import type { ModeName } from '../../migration/modes.ts';
+import type { SnapshotChoice } from '../../migration/snapshot-way.ts';
 
 /** What a process has that takes time to move. */
-export type ProcessSize = { readonly memoryBytes: number; readonly threads: number; readonly descriptors: number };
+export type ProcessSize = {
+  readonly memoryBytes: number;
+  /** Of these, not in huge pages. */
+  readonly smallPageBytes: number;
+  readonly threads: number;
+  readonly descriptors: number;
+  /** Undefined: it is not known how it would be photographed. */
+  readonly snapshot: SnapshotChoice | undefined;
+};
 
 /** Microseconds. */
 export type Range = { readonly least: number; readonly most: number };
@@ -25,8 +34,11 @@ export type Estimate = {
 
 /** Memory that one machine reads, encrypts and sends while the other writes it; bytes a microsecond. */
 const COPY_RATE = 400;
-/** What the kernel does for each byte of a process that is forked: page tables. */
-const FORK_RATE = 100_000;
+/** Page tables that the kernel copies when it forks a process, and that it passes over to find what was written: bytes a microsecond. */
+const FORK_RATE = 40_000;
+const SCAN_RATE = 1_000_000;
+/** Copying, while it stands still, what it has written shortly before. */
+const LAST_PAGES_MICROS = 500;
 /** The greeting, and making ready to capture it: reading its areas while it runs. */
 const OPENING_MICROS = 30_000;
 /** The record, the route. */
@@ -46,11 +58,16 @@ const captureMicros = ({ threads, descriptors }: ProcessSize): number => 600 + t
 /** Building the process anew, without its pages. */
 const buildMicros = ({ threads, descriptors }: ProcessSize): number => 6_000 + threads * 400 + descriptors * 100;
 
+/** What a snapshot takes of the freeze because of the memory that there is. */
+function snapshotMicros({ smallPageBytes, snapshot }: ProcessSize): number {
+  return snapshot?.way === 'tracked' ? smallPageBytes / SCAN_RATE + LAST_PAGES_MICROS : smallPageBytes / FORK_RATE;
+}
+
 type Least = { readonly freeze?: number; readonly stop: number; readonly total: number };
 
 const LEAST: Readonly<Record<ModeName, (size: ProcessSize) => Least>> = {
   replicated(size) {
-    const freeze = captureMicros(size) + size.memoryBytes / FORK_RATE;
+    const freeze = captureMicros(size) + snapshotMicros(size);
     const copying = buildMicros(size) + size.memoryBytes / COPY_RATE;
     return { freeze, stop: freeze + CUTOVER_MICROS, total: freeze + copying + SETTLE_MICROS };
   },
@@ -81,11 +98,9 @@ export function estimate(mode: ModeName, size: ProcessSize, loadPerCpu: number):
   };
 }
 
-/** How `replicated` photographs a process of this size, and why so; as the source does it. */
-export function snapshotWay({ memoryBytes }: ProcessSize): { readonly way: string; readonly whyWay: string } {
-  const micros = formatMicros(memoryBytes / FORK_RATE);
-  return {
-    way: 'fork',
-    whyWay: `a clone keeps ${formatBytes(memoryBytes)} as they are while they are sent; to clone them is ${micros} of the freeze`,
-  };
+/** How `replicated` would photograph the process, and why so, for people. */
+export function plannedSnapshot(size: ProcessSize): { readonly way?: string; readonly whyWay?: string } {
+  const { snapshot } = size;
+  if (snapshot === undefined) return {};
+  return { way: snapshot.way, whyWay: `${snapshot.why}; about ${formatMicros(snapshotMicros(size))} of the freeze` };
 }

@@ -28,6 +28,8 @@ const WHOLE_MS = 30_000;
 /** The source freezes soon after it has been answered; without a word for so long it will not come. */
 const DEADLINE_MS = 60_000;
 
+export type Prepared = ChannelAddress & { readonly canStage: boolean };
+
 type UnderWay = {
   readonly sandbox: string;
   readonly source: string;
@@ -45,16 +47,18 @@ export class Incoming {
 
   /**
    * Makes the skeleton of a sandbox and waits for its process in the background. On failure nothing of it is left.
-   * @returns where the source finds the channel. @throws ComicranError migration.refused and what jailor refuses with.
+   * @returns where the source finds the channel, and whether there is room for memory that comes before its process. @throws ComicranError migration.refused and what jailor refuses with.
    */
-  async prepare(request: PrepareMigrationRequest): Promise<ChannelAddress> {
+  async prepare(request: PrepareMigrationRequest): Promise<Prepared> {
     const { registry, jailors, vm, log } = this.#world;
     const config = parseFullConfig(request.configJson, `the configuration from ${request.fromVm}`);
     const id = config.id;
     checkName(id);
     checkPlatform(parsePlatform(request.platformJson), platformOf(this.#world.facts));
     // What is copied while it runs is kept until the process is built: it is here twice for a moment.
-    checkMemory(config, Number(request.memoryBytes) * (request.mode === 'precopy' ? 2 : 1));
+    const memoryBytes = Number(request.memoryBytes);
+    checkMemory(config, memoryBytes * (request.mode === 'precopy' ? 2 : 1));
+    const canStage = request.staged && hasRoom(memoryBytes * 2);
     const mode = MODES.find((name) => name === request.mode);
     if (mode === undefined)
       throw new ComicranError('migration.refused', `${vm} does not know the mode '${request.mode}'`);
@@ -76,7 +80,7 @@ export class Incoming {
       registry.set(id, { state: 'arriving', config, jail, epoch });
       const channel = await this.#wait(migration, config, jail, request.uncomparedPorts);
       cleanup.keep();
-      return channel;
+      return { ...channel, canStage };
     } catch (cause) {
       for (const failure of await cleanup.run()) log(`${id}: clean-up: ${messageOf(failure)}`);
       throw cause;
@@ -225,13 +229,14 @@ export class Incoming {
   }
 }
 
+const hasRoom = (bytes: number): boolean => bytes < freemem();
+
 /** A destination that would run out of memory in the middle refuses at once. */
 function checkMemory(config: FullConfig, bytes: number): void {
-  const free = freemem();
-  if (bytes < free) return;
+  if (hasRoom(bytes)) return;
   throw new ComicranError(
     'migration.refused',
-    `'${config.id}' needs ${formatBytes(bytes)} of memory, the destination has ${formatBytes(free)}`,
+    `'${config.id}' needs ${formatBytes(bytes)} of memory, the destination has ${formatBytes(freemem())}`,
     { hint: 'Free memory there, or choose another machine.' },
   );
 }

@@ -2,9 +2,11 @@
 import { openSource } from '../../checkpoint/source.ts';
 import { probeKernel } from '../../linux/kernel-facts.ts';
 import { readProc, StatusFile } from '../../linux/procfs.ts';
+import { chooseWay } from '../../paging/tracking/choose.ts';
 import { carry } from './carried-error.ts';
 import type { InspectJob, JobOutcome } from './job.ts';
 import { platformOf } from './platform.ts';
+import { smallPageBytes } from './snapshot-choice.ts';
 
 /** Changes nothing. The outcome is `stayed`, with the reason, where the process cannot be moved. */
 export async function runInspectJob(job: InspectJob): Promise<JobOutcome> {
@@ -12,7 +14,13 @@ export async function runInspectJob(job: InspectJob): Promise<JobOutcome> {
     const facts = probeKernel();
     using _source = openSource(job.hostPid, { facts, inherited: job.inherited });
     const residentKib = Number.parseInt(new StatusFile(readProc(job.hostPid, 'status')).text('VmRSS'), 10);
-    return { outcome: 'inspected', memoryBytes: residentKib * 1024, platform: platformOf(facts), leftovers: [] };
+    const smallPages = smallPageBytes(job.hostPid);
+    const snapshot = chooseWay(smallPages, facts, job.snapshot);
+    const memoryBytes = residentKib * 1024;
+    return {
+      ...{ outcome: 'inspected', memoryBytes, smallPageBytes: smallPages },
+      ...{ platform: platformOf(facts), snapshot, leftovers: [] },
+    };
   } catch (thrown) {
     return { outcome: 'stayed', error: carry(thrown), epoch: undefined, leftovers: [] };
   }

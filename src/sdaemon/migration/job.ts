@@ -3,6 +3,7 @@ import type { Cgroup } from '../../linux/cgroup.ts';
 import type { JournalEntry, Migration } from '../../migration/journal.ts';
 import type { Moved, Owned } from '../../migration/outcome.ts';
 import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { SnapshotChoice, SnapshotWay } from '../../migration/snapshot-way.ts';
 import type { PagingPort } from '../paging/paging.ts';
 import type { RecordAddress } from '../record/fast-record.ts';
 import type { CarriedError } from './carried-error.ts';
@@ -31,6 +32,7 @@ export type SourceJob = {
   readonly deadlineMs: number;
   /** As of a role. */
   readonly outputRule: boolean;
+  readonly snapshot: SnapshotChoice;
 };
 
 /** A sandbox without a process, as this machine sees it. */
@@ -58,6 +60,8 @@ export type InspectJob = {
   readonly side: 'inspect';
   readonly hostPid: number;
   readonly inherited: readonly InheritedPipe[];
+  /** The way of taking a snapshot that an operator has asked for. */
+  readonly snapshot: SnapshotWay | undefined;
 };
 
 /** A migration that an earlier run of the daemon left unfinished. */
@@ -84,7 +88,14 @@ export type Job = (SourceJob | DestinationJob | InspectJob | RecoverJob) & {
 };
 
 /** Kernel and CPU as a process gets to know them: the destination must have the same. */
-export type Inspection = { readonly memoryBytes: number; readonly platform: Platform };
+export type Inspection = {
+  readonly memoryBytes: number;
+  /** Of its own, not in huge pages. */
+  readonly smallPageBytes: number;
+  readonly platform: Platform;
+  /** How a snapshot would be taken. */
+  readonly snapshot: SnapshotChoice;
+};
 
 type Failed = {
   readonly outcome: 'stayed' | 'discarded' | 'halted';

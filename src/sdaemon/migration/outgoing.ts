@@ -15,6 +15,7 @@ import type { FullConfig } from '../../base/sandbox-config.ts';
 import { sandboxPaths } from '../../jailor/index.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
+import type { SnapshotChoice } from '../../migration/snapshot-way.ts';
 import { logToCarry } from '../logs.ts';
 import type { Jail } from '../sandboxes/jailors.ts';
 import { uncarry } from './carried-error.ts';
@@ -25,6 +26,7 @@ import { lagMessage } from './lag-message.ts';
 import { checkKernel } from './mode-needs.ts';
 import { planMigration } from './plan.ts';
 import { announceMigration, endMigration, openRecordChannel, ownershipOver } from './record.ts';
+import { checkSnapshot } from './snapshot-choice.ts';
 import type { MigrationWorld } from './world.ts';
 
 /** Of the whole migration, where the request names none. */
@@ -242,12 +244,21 @@ export class Outgoing {
     const route = { address: config.network.address, linkName: jail.state().link };
     const destination = peer(request.toVm, request.toEndpoint);
 
-    const looked = await engine.run({ side: 'inspect', hostPid, inherited, stateDirectory }, { signal });
+    const asked = checkSnapshot(request.snapshot);
+    const looked = await engine.run(
+      { side: 'inspect', hostPid, inherited, stateDirectory, snapshot: asked },
+      { signal },
+    );
     if (looked.outcome !== 'inspected') throw failureOf(looked);
     const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
     const { outputRule } = request;
     await announceMigration(this.#world, migration, deadlineMs);
-    const channel = await this.#prepare(destination, migration, config, looked, request, jail.state().startedAtMs);
+    const { startedAtMs } = jail.state();
+    const { channel, canStage } = await this.#prepare(destination, migration, config, looked, request, startedAtMs);
+    const snapshot: SnapshotChoice =
+      looked.snapshot.way === 'tracked' && !canStage
+        ? { way: 'fork', why: `${request.toVm} has no room for its memory twice` }
+        : looked.snapshot;
     if (signal.aborted) {
       await destination.discardMigration({ migrationId: migration.id });
       throw new ComicranError(
@@ -261,7 +272,7 @@ export class Outgoing {
     const outcome = await engine.run(
       {
         ...{ side: 'source', migration, hostPid, route, inherited, channel, address, stateDirectory, record },
-        ...{ deadlineMs, outputRule, cgroup: jail.state().cgroup },
+        ...{ deadlineMs, outputRule, snapshot, cgroup: jail.state().cgroup },
       },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );
@@ -282,8 +293,8 @@ export class Outgoing {
     looked: Inspection,
     { uncomparedPorts }: MigrateRequest,
     startedAtMs: number,
-  ): Promise<ChannelAddress> {
-    const { address, port, key } = await destination.prepareMigration({
+  ): Promise<{ readonly channel: ChannelAddress; readonly canStage: boolean }> {
+    const { address, port, key, canStage } = await destination.prepareMigration({
       migrationId: migration.id,
       fromVm: migration.source,
       configJson: JSON.stringify(config),
@@ -293,8 +304,9 @@ export class Outgoing {
       platformJson: JSON.stringify(looked.platform),
       uncomparedPorts: [...uncomparedPorts],
       startedUnixMs: BigInt(Math.round(startedAtMs)),
+      staged: migration.mode === 'replicated' && looked.snapshot.way === 'tracked',
     });
-    return { address, port, key };
+    return { channel: { address, port, key }, canStage };
   }
 
   async #takeDown(name: string, jail: Jail, destination: Client<typeof Sdaemon>): Promise<void> {

@@ -14,10 +14,12 @@ import { MODES, type ModeName } from '../../migration/modes.ts';
 import { checkEligible } from '../../replication/eligibility.ts';
 import { describeProcess } from '../replication/describe-process.ts';
 import { uncarry } from './carried-error.ts';
-import { estimate, type ProcessSize, snapshotWay } from './estimate.ts';
+import { estimate, type ProcessSize, plannedSnapshot } from './estimate.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
+import type { Inspection } from './job.ts';
 import { checkKernel } from './mode-needs.ts';
 import type { OutgoingWorld } from './outgoing.ts';
+import { checkSnapshot } from './snapshot-choice.ts';
 
 type Refusal = Pick<MessageInitShape<typeof PlannedModeSchema>, 'code' | 'whyNot' | 'hint'>;
 
@@ -27,21 +29,23 @@ function refusalOf(thrown: unknown): Refusal {
 }
 
 /** Memory of its own: what it shares with a file is not sent. */
-function sizeOf(hostPid: number): ProcessSize {
+function sizeOf(hostPid: number, looked: Partial<Inspection>): ProcessSize {
   const count = (what: string): number => readdirSync(`/proc/${hostPid}/${what}`).length;
   const kib = Number.parseInt(new StatusFile(readProc(hostPid, 'status')).text('RssAnon'), 10);
-  return { memoryBytes: kib * 1024, threads: count('task'), descriptors: count('fd') };
+  const memoryBytes = kib * 1024;
+  const { smallPageBytes = memoryBytes, snapshot } = looked;
+  return { ...{ memoryBytes, smallPageBytes, snapshot }, threads: count('task'), descriptors: count('fd') };
 }
 
 /** @throws ComicranError where no migration of this name could even be thought of; what a mode lacks is in the answer. */
 export async function planMigration(
   world: OutgoingWorld,
-  { name, toVm, toEndpoint, mode }: PlanMigrationRequest,
+  { name, toVm, toEndpoint, mode, snapshot }: PlanMigrationRequest,
 ): Promise<PlanMigrationResponse> {
   const { registry, engine, peer, stateDirectory, vm } = world;
   const { jail, config } = registry.expect(name, 'running');
-  const asked = MODES.filter((known) => mode === '' || known === mode);
-  if (asked.length === 0) {
+  const modes = MODES.filter((known) => mode === '' || known === mode);
+  if (modes.length === 0) {
     throw new ComicranError('migration.refused', `there is no mode '${mode}'`, { hint: `Modes: ${MODES.join(', ')}.` });
   }
   if (toVm === vm) {
@@ -52,9 +56,10 @@ export async function planMigration(
   const hostPid = jail.state().process?.pid;
   if (hostPid === undefined) throw new ComicranError('process.gone', `'${name}' has no process any more`);
   let refusal: Refusal | undefined;
-  const size = sizeOf(hostPid);
   const loadPerCpu = loadavg()[0]! / availableParallelism();
-  const looked = await engine.run({ side: 'inspect', hostPid, inherited: inheritedPipes(jail), stateDirectory }, {});
+  const asked = { inherited: inheritedPipes(jail), snapshot: checkSnapshot(snapshot) };
+  const looked = await engine.run({ side: 'inspect', hostPid, stateDirectory, ...asked }, {});
+  const size = sizeOf(hostPid, looked.outcome === 'inspected' ? looked : {});
   if ('error' in looked) refusal = refusalOf(uncarry(looked.error));
   if (refusal === undefined) {
     const there = await peer(toVm, toEndpoint).info({});
@@ -65,7 +70,7 @@ export async function planMigration(
     }
   }
   return create(PlanMigrationResponseSchema, {
-    modes: asked.map((each) =>
+    modes: modes.map((each) =>
       plannedMode(each, size, loadPerCpu, refusal ?? ownRefusal(each, hostPid, config.network.address)),
     ),
     loadPerCpu,
@@ -101,6 +106,6 @@ function plannedMode(
     ...(freeze === undefined ? {} : { freezeUs: micros(freeze.least), freezeMaxUs: micros(freeze.most) }),
     ...{ stopUs: micros(stop.least), stopMaxUs: micros(stop.most) },
     ...{ totalUs: micros(total.least), totalMaxUs: micros(total.most) },
-    ...(mode === 'replicated' ? snapshotWay(size) : {}),
+    ...(mode === 'replicated' ? plannedSnapshot(size) : {}),
   };
 }

@@ -33,7 +33,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const identity = identifyProcess(hostPid);
     const startTicks = identity?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
-    const copying = new CopiedProcess(source, world.facts);
+    using copying = new CopiedProcess(source, world.facts);
     const ports: SourcePorts = {
       process: {
         async freeze() {
@@ -41,7 +41,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           return source.freeze(copying.memory);
         },
         async snapshot() {
-          const snapshot = source.snapshot({ atStop: traffic.mark });
+          const { memory: copied } = copying;
+          const snapshot = source.snapshot({ atStop: traffic.mark, ...(copied === undefined ? {} : { copied }) });
           source.prepareStop();
           return snapshot;
         },
@@ -67,6 +68,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const outcome = await runSource(withFaults(ports, 'source', world.faults), migration, {
       deadlines: { totalMs: job.deadlineMs },
       outputRule: job.outputRule,
+      snapshot: job.snapshot,
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
     });

@@ -46,9 +46,14 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
     this.#readiness = readiness;
   }
 
-  async start(): Promise<void> {
+  check(): void {
     const { pid, address } = this.#sandbox;
     checkEligible(describeProcess(pid, address, 0));
+  }
+
+  async start(): Promise<void> {
+    const { pid, address } = this.#sandbox;
+    this.check();
     this.#loopbackBefore = loopbackPackets(pid);
     raiseReceiveBuffers(pid);
     this.#sockets = openUdpSockets(pid);

@@ -1,0 +1,144 @@
+/** Replicated migrations of servers with much memory, which they keep changing: it is copied while they run. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Load } from '../../src/lab/demo/load.ts';
+import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
+import { assertAnswers, restartDaemon } from '../support/daemons.ts';
+import { Halts } from '../support/halts.ts';
+import { find } from '../support/lab.ts';
+import { Manager } from '../support/manager.ts';
+import { needs } from '../support/needs.ts';
+import { startServer } from '../support/server-config.ts';
+
+const skip = needs('root');
+const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const ID = 'large';
+const RATE = 500;
+/** Pages are written with each request. */
+const OPTIONS = ['--memory', '128M', '--touch', '16'];
+
+test('in a lab', { skip }, async (t) => {
+  const halts = new Halts();
+  let manager!: Manager;
+  before(async () => {
+    await halts.labUp();
+    manager = new Manager();
+    await startServer({ id: ID, options: OPTIONS, address: '10.88.0.92', service: 5092 }, 'vm1');
+  });
+  after(async () => {
+    await manager.close();
+    halts.close();
+    await runComicran(['lab', 'down']);
+  });
+
+  const whereTo = async (): Promise<'vm1' | 'vm2'> => ((await find(ID))?.vm === 'vm1' ? 'vm2' : 'vm1');
+  const move = async (...more: string[]) =>
+    manager.migrate(ID, await whereTo(), { mode: 'replicated', fallback: 'none', more });
+
+  /** Every request of a load that lasts as long as `use` is answered once, rightly, and processed once. */
+  async function underLoad(use: () => Promise<void>): Promise<void> {
+    const load = new Load({ service: (await find(ID))?.service ?? '', rate: RATE, seconds: 180 });
+    try {
+      await pause(800);
+      await use();
+    } catch (thrown) {
+      await load.end().catch(() => undefined);
+      throw thrown;
+    }
+    const { lost, duplicated, wrong, exactlyOnce } = await load.end();
+    assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
+  }
+
+  await t.test('there and back under load, by tracking: nothing lost, twice or wrong', () =>
+    underLoad(async () => {
+      for (let moves = 0; moves < 4; moves++) {
+        const moved = await move();
+        assert.equal(moved.mode, 'replicated');
+        assert.equal(moved.snapshot, 'tracked');
+        assert.match(moved.snapshotWhy ?? '', /^it has .* in small pages/);
+        assert.ok((moved.rounds ?? 0) >= 2, `${moved.rounds} rounds`);
+        assert.ok(moved.phases.some(({ phase }) => phase === 'copy'));
+        assert.ok((moved.inputsReplayed ?? 0) > 0 && (moved.outputsCompared ?? 0) > 0);
+      }
+      // Long enough for every page to be looked at: one that is not what it was makes an answer wrong.
+      const pages = (128 << 20) / 4096;
+      await pause((1000 * pages) / (16 * RATE));
+    }),
+  );
+
+  await t.test('by a fork when that is asked for, and by tracking a small one', async () => {
+    await underLoad(async () => {
+      const forked = await move('--snapshot', 'fork');
+      assert.deepEqual([forked.snapshot, forked.snapshotWhy, forked.rounds], ['fork', 'it was asked for', null]);
+      assert.equal((await move()).snapshot, 'tracked');
+    });
+    await startServer({ id: 'small', options: [], address: '10.88.0.93', service: 5093 }, 'vm1');
+    const small = { mode: 'replicated', fallback: 'none' };
+    const forked = await manager.migrate('small', 'vm2', small);
+    assert.equal(forked.snapshot, 'fork');
+    assert.match(forked.snapshotWhy ?? '', /less than/);
+    const tracked = await manager.migrate('small', 'vm1', { ...small, more: ['--snapshot', 'tracked'] });
+    assert.deepEqual([tracked.snapshot, tracked.snapshotWhy], ['tracked', 'it was asked for']);
+    await runComicran(['smanager', 'terminate', 'small']);
+  });
+
+  await t.test('the dry run says the way, and a shorter freeze for it than for a fork', async () => {
+    const plan = async (...more: string[]) => {
+      const words = [
+        'smanager',
+        'migrate',
+        ID,
+        await whereTo(),
+        '--dry-run',
+        '--json',
+        '--mode',
+        'replicated',
+        ...more,
+      ];
+      const { modes } = parseJsonOutput(await runComicran(words)) as {
+        modes: { way: string; whyWay: string; freezeUs: number }[];
+      };
+      return modes[0]!;
+    };
+    const tracked = await plan();
+    const forked = await plan('--snapshot', 'fork');
+    assert.deepEqual([tracked.way, forked.way], ['tracked', 'fork']);
+    assert.match(tracked.whyWay, /in small pages/);
+    assert.ok(tracked.freezeUs < forked.freezeUs, `${tracked.freezeUs} and ${forked.freezeUs} µs`);
+  });
+
+  await t.test('an abort while it is being copied: it answers on, and can be moved afterwards', () =>
+    underLoad(async () => {
+      const [at, to] = [(await find(ID))?.vm, await whereTo()];
+      // A destination that does not read on keeps the source in its rounds.
+      halts.arm('destination.channel.send:after');
+      const moving = move();
+      moving.catch(() => undefined);
+      await halts.at('destination.channel.send:after', to, async () => {
+        await pause(500);
+        await runComicran(['smanager', 'abort', ID]);
+        await pause(200);
+      });
+      await assert.rejects(moving, /\(copy\): .* aborted on request; it runs on at vm\d/);
+      assert.equal((await find(ID))?.vm, at);
+      assert.equal((await move()).snapshot, 'tracked');
+    }),
+  );
+
+  for (const point of [
+    'source.copying.rounds:after',
+    'source.process.snapshot:after',
+    'destination.engine.begin:after',
+  ])
+    await t.test(`${point}=kill: it answers on where it was, and can be moved afterwards`, async () => {
+      if ((await find(ID))?.vm === 'vm2') await move();
+      const node = point.startsWith('source') ? 'vm1' : 'vm2';
+      await restartDaemon(node, `${point}=kill`);
+      await underLoad(async () => {
+        await assert.rejects(move());
+        await restartDaemon(node, undefined);
+      });
+      await assertAnswers('vm1', ID);
+      assert.equal((await move()).snapshot, 'tracked');
+    });
+});

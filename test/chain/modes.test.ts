@@ -57,18 +57,20 @@ test('in a lab', { skip }, async (t) => {
     await runComicran(['smanager', 'terminate', 'steady']);
   });
 
-  for (const answer of ['clock', 'random']) {
-    await t.test(`answers that depend on ${answer}: noticed, nobody outside has, then the fallback`, async () => {
-      await startServer({ id: 'fickle', options: ['--answer', answer], address: '10.88.0.71', service: 5071 }, 'vm1');
-      await underLoad('fickle', async () => {
-        const refused = manager.migrate('fickle', 'vm2', { mode: 'replicated', fallback: 'none' });
+  const random = { id: 'random', options: ['--answer', 'random'], address: '10.88.0.71', service: 5071 };
+  const fickle = { clock: () => start('clock.yaml', 'vm1'), random: () => startServer(random, 'vm1') };
+  for (const [name, startIt] of Object.entries(fickle)) {
+    await t.test(`answers that depend on ${name}: noticed, nobody outside has, then the fallback`, async () => {
+      await startIt();
+      await underLoad(name, async () => {
+        const refused = manager.migrate(name, 'vm2', { mode: 'replicated', fallback: 'none' });
         await assert.rejects(refused, (thrown) => thrown instanceof NotMoved && thrown.code === 'replication.diverged');
-        assert.equal((await find('fickle'))?.vm, 'vm1');
-        const moved = await manager.migrate('fickle', 'vm2', { fallback: 'stopcopy' });
+        assert.equal((await find(name))?.vm, 'vm1');
+        const moved = await manager.migrate(name, 'vm2', { fallback: 'stopcopy' });
         assert.equal(moved.mode, 'stopcopy');
-        assert.match(moved.reason ?? '', /10\.88\.0\.71/, 'the first output that differed, by its flow');
+        assert.match(moved.reason ?? '', /10\.88\.0\.(8|71):/, 'the first output that differed, by its flow');
       });
-      await runComicran(['smanager', 'terminate', 'fickle']);
+      await runComicran(['smanager', 'terminate', name]);
     });
   }
 

@@ -6,6 +6,7 @@ import { ComicranError } from '../base/errors.ts';
 import { parseCount, parseDuration } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import type { Fleet } from './fleet.ts';
+import { examples } from './help.ts';
 import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
 import * as render from './render.ts';
@@ -52,11 +53,7 @@ async function showLogs(
 const START_HELP = `
 It comes back when the process has bound every port that the configuration declares. Where it ends before that, or does
 not bind them in time, the exit code is 1 and the sandbox stays, to be looked at with ps and logs.
-
-Examples:
-  start square.full.yaml --on vm1
-  start square.full.yaml --on vm1 --wait 30
-  start square.full.yaml --no-wait`;
+${examples('start square.full.yaml --on vm1', 'start square.full.yaml --wait 30', 'start square.full.yaml --no-wait --json')}`;
 
 export function addCommands(program: Command, context: CommandContext): void {
   const { print } = context;
@@ -77,6 +74,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .command('ps')
     .description('list the sandboxes of all machines')
     .option('--json', 'as a JSON array')
+    .addHelpText('after', examples('ps', 'ps --json | jq -r .[].name'))
     .action((options: { json?: boolean }) =>
       list(options, operations.listSandboxes, (rows) => render.renderSandboxes(rows, context.nowUnixMs())),
     );
@@ -85,12 +83,14 @@ export function addCommands(program: Command, context: CommandContext): void {
     .command('vms')
     .description('list the machines and whether their daemons answer')
     .option('--json', 'as a JSON array')
+    .addHelpText('after', examples('vms'))
     .action((options: { json?: boolean }) => list(options, operations.listVms, (rows) => render.renderVms(rows)));
 
   program
     .command('services')
     .description('list the services of the SDN node, with counters of requests')
     .option('--json', 'as a JSON array')
+    .addHelpText('after', examples('services'))
     .action((options: { json?: boolean }) =>
       list(options, operations.listServices, (rows) => render.renderServices(rows)),
     );
@@ -99,6 +99,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .command('locations')
     .description('list who owns which sandbox, as the sdn has it on record')
     .option('--json', 'as a JSON array')
+    .addHelpText('after', examples('locations'))
     .action((options: { json?: boolean }) =>
       list(options, operations.listLocations, (rows) => render.renderLocations(rows)),
     );
@@ -110,7 +111,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .argument('<sandbox>')
     .argument('<sandbox-port>', 'port in the sandbox', parseCount)
     .option('--protocol <protocol>', 'udp or tcp', 'udp')
-    .addHelpText('after', '\nExample:\n  set-service 6000 square 5006')
+    .addHelpText('after', examples('set-service 6000 square 5006'))
     .action(async (port: number, sandbox: string, sandboxPort: number, options: { protocol: string }) => {
       const { protocol } = options;
       await operations.setService(await context.fleet(), { port, protocol, sandbox, sandboxPort });
@@ -122,6 +123,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .description('take a service away')
     .argument('<port>', 'port of the SDN node', parseCount)
     .option('--protocol <protocol>', 'udp or tcp', 'udp')
+    .addHelpText('after', examples('unset-service 6000'))
     .action(async (port: number, options: { protocol: string }) => {
       await operations.unsetService(await context.fleet(), port, options.protocol);
       print(`port ${port}/${options.protocol} leads nowhere\n`);
@@ -156,6 +158,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .option('--signal <signal>', 'signal to ask with', parseSignal, constants.signals.SIGTERM)
     .option('--grace <ms>', 'milliseconds until SIGKILL', parseCount, 5000)
     .option('--json', 'as a JSON object')
+    .addHelpText('after', examples('terminate square', 'terminate square --signal INT --grace 500'))
     .action((name: string, options: { signal: number; grace: number; json?: boolean }) =>
       telling(context, { json: options.json, name }, async () => {
         const { signal, grace: graceMs } = options;
@@ -174,6 +177,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .option('-f, --follow', 'go on with new lines until interrupted')
     .option('--tail <lines>', 'only the last lines', parseCount, 0)
     .option('--json', 'one JSON object a line')
+    .addHelpText('after', examples('logs square --tail 5', 'logs square --follow'))
     .action((name: string, options: { follow?: boolean; tail: number; json?: boolean }) =>
       telling(context, { json: options.json, name }, () => showLogs(context, name, options)),
     );
@@ -182,6 +186,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .command('inspect')
     .description('everything that is known of a sandbox, as JSON')
     .argument('<name>')
+    .addHelpText('after', examples('inspect square', 'inspect square | jq .runtime.process'))
     .action((name: string) =>
       telling(context, { json: true, name }, async () =>
         json(await operations.inspectSandbox(await context.fleet(), name)),

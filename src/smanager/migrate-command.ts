@@ -4,6 +4,7 @@ import { ComicranError, messageOf } from '../base/errors.ts';
 import { suggestion } from '../base/suggest.ts';
 import { parseDuration, parsePorts } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
+import { examples } from './help.ts';
 import { MigrationProgress } from './migration-progress.ts';
 import {
   abortMigration,
@@ -43,13 +44,13 @@ on a clock or on random numbers), or that cannot be made or fed, is thrown away,
 sandbox is moved in the mode of --fallback: precopy, unless you say otherwise. With --fallback none it stays where it is.
 
 Ctrl-C asks for an end of the migration: the sandbox runs on where it is, unless the cutover has begun.
-
-Examples:
-  migrate square vm2
-  migrate square vm2 --dry-run
-  migrate square vm2 --mode replicated --fallback none --deadline 10
-  migrate square vm2 --uncompared 7000 --output-rule
-  migrate square vm2 --mode stopcopy --json`;
+${examples(
+  'migrate square vm2',
+  'migrate square vm2 --dry-run',
+  'migrate square vm2 --mode replicated --fallback none --deadline 10',
+  'migrate square vm2 --uncompared 7000 --output-rule',
+  'migrate square vm2 --mode stopcopy --json',
+)}`;
 
 function checkWord(what: string, word: string | undefined, known: readonly string[]): string {
   if (word === undefined || known.includes(word)) return word ?? '';
@@ -119,9 +120,9 @@ async function migrate(context: CommandContext, name: string, options: MigrateOp
   };
   const interrupted = context.interrupted();
   const abort = async (): Promise<void> => {
-    tell(`${progress.end()}  asking for an end of the migration\n`);
+    tell(progress.aside('  asking for an end of the migration; the sandbox then runs on where it is'));
     await abortMigration(await context.fleet(), name).catch((thrown: unknown) => {
-      tell(`  it goes on: ${messageOf(thrown)}\n`);
+      tell(progress.aside(`  it goes on: ${messageOf(thrown)}`));
     });
   };
   interrupted.addEventListener('abort', abort);
@@ -174,7 +175,10 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .description('list the migrations that are under way and the last ones that were, with what became of them')
     .argument('[name]', 'of this sandbox only')
     .option('--json', 'as a JSON array')
-    .addHelpText('after', '\nIt is known to the machines, also of a migration whose smanager was killed.')
+    .addHelpText(
+      'after',
+      `\nIt is known to the machines, also of a migration whose smanager was killed.\n${examples('migrations square')}`,
+    )
     .action(async (name: string | undefined, { json }: { json?: boolean }) => {
       const { migrations, silent } = await listMigrations(await context.fleet(), name ?? '');
       context.print(
@@ -189,6 +193,10 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .command('abort')
     .description('give up a migration that is under way; the sandbox runs on where it is')
     .argument('<name>')
+    .addHelpText(
+      'after',
+      `\nOnce the cutover has begun it is too late, and the migration ends well.\n${examples('abort square')}`,
+    )
     .action(async (name: string) => {
       await abortMigration(await context.fleet(), name);
       context.print(`the migration of '${name}' is being aborted\n`);

@@ -83,13 +83,13 @@ export class MigrationProgress {
     this.#lastUs = atUs;
     let text = '';
     if (event.phase !== this.#running?.event.phase) {
-      text = this.#endPhase(atUs - (this.#running?.startUs ?? atUs));
+      text = this.#endPhase(atUs - (this.#running?.startUs ?? atUs), event.doneBytes);
       this.#toldUs = atUs;
       this.#running = { event, startUs: atUs };
     } else {
       this.#running = { event, startUs: this.#running.startUs };
     }
-    if (event.note !== '') text += this.#aside(line(atUs, event.phase, event.note));
+    if (event.note !== '') text += this.aside(line(atUs, event.phase, event.note));
     return text + this.#underWay(this.#running, atUs);
   }
 
@@ -103,15 +103,16 @@ export class MigrationProgress {
     return `${line(atUs, event.phase, `goes on  ${stateText(event)}`)}\n`;
   }
 
-  #endPhase(tookUs: number | undefined): string {
+  /** @param doneBytes as far as it had come at its end; absent: as it was last told */
+  #endPhase(tookUs: number | undefined, doneBytes?: bigint): string {
     const running = this.#running;
     if (running === undefined) return '';
     this.#running = undefined;
     const clear = this.#open ? CLEAR : '';
     this.#open = false;
     const { event, startUs } = running;
-    const moved =
-      MOVES_BYTES.has(event.phase) && event.totalBytes > 0n ? `, ${formatBytes(Number(event.doneBytes))}` : '';
+    const bytes = Math.max(Number(doneBytes ?? 0n), Number(event.doneBytes));
+    const moved = MOVES_BYTES.has(event.phase) && bytes > 0 ? `, ${formatBytes(bytes)}` : '';
     const more = tookUs === undefined ? 'not finished' : `took ${formatMicros(tookUs)}${moved}`;
     return `${clear}${this.#cut(line(startUs, event.phase, more))}\n`;
   }
@@ -123,8 +124,8 @@ export class MigrationProgress {
     return `${text}${line(this.#lastUs, fromMode, `is given up: ${why}; going on with ${toMode}`)}\n`;
   }
 
-  /** A line of its own, which stays. */
-  #aside(text: string): string {
+  /** A line of its own, which stays; the phase goes on below it. */
+  aside(text: string): string {
     const clear = this.#open ? CLEAR : '';
     this.#open = false;
     return `${clear}${text}\n`;

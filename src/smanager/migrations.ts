@@ -64,7 +64,8 @@ function failure({ code, message, hint, runsOn }: Failure, givenUp: FallbackEven
   const known = isErrorCode(code) ? code : 'migration.failed';
   // Most messages of a migration say it themselves.
   const where = runsOn === '' || message.includes(`at ${runsOn}`) ? '' : ` (it runs on ${runsOn})`;
-  const what = known.startsWith('replication.') ? sayUntouched(message) : message;
+  const saysWhere = message.includes('runs on at');
+  const what = known.startsWith('replication.') && !saysWhere ? sayUntouched(message) : message;
   const advice = hint === '' ? HINTS[known] : hint;
   const before = givenUp === undefined ? '' : `; before that ${givenUp.fromMode} was given up: ${givenUp.reason}`;
   return new ComicranError(known, `${what}${where}${before}`, advice === undefined ? {} : { hint: advice });

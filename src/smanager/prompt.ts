@@ -5,6 +5,7 @@ import { describeError, failureJson } from '../base/errors.ts';
 import { explainMistakes } from '../base/usage-help.ts';
 import type { CommandContext } from './command-context.ts';
 import { addCommands } from './commands.ts';
+import { PROGRAM } from './help.ts';
 import { FALLBACKS, MODES } from './migrations.ts';
 import { listSandboxes } from './operations.ts';
 import { splitWords } from './words.ts';
@@ -28,6 +29,12 @@ function commandTree(context: CommandContext): Command {
   program.usage('COMMAND [ARGUMENTS]');
   explainMistakes(program, '');
   return program;
+}
+
+/** Whoever copies an example from a shell may leave the name of the program in front of it. */
+function withoutProgram(words: readonly string[]): readonly string[] {
+  const program = PROGRAM.split(' ');
+  return program.every((word, index) => words[index] === word) ? words.slice(program.length) : words;
 }
 
 /** Words that can follow an option. */
@@ -114,7 +121,7 @@ export async function runPrompt(context: CommandContext, streams: PromptStreams)
       const words = wordsOf(line, (problem) => context.print(`${problem}\n`));
       if (words === undefined) failures++;
       else if (words[0] === 'quit' || words[0] === 'exit') break;
-      else if (words.length > 0) await run(words);
+      else if (words.length > 0) await run(withoutProgram(words));
       prompt();
     }
   } finally {

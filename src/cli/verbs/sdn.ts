@@ -89,11 +89,14 @@ export function register(command: Command): void {
     .addHelpText(
       'after',
       '\nStopped or killed, it leaves tables and routes in the kernel: the traffic goes on, and a new start finds\n' +
-        'everything in its record. What changes is logged on stderr, a line a change.\n',
+        'everything in its record. What changes is logged on stderr, a line a change.\n\nExamples:\n' +
+        '  comicran sdn --listen 0.0.0.0:7500 --state /var/lib/comicran/sdn --pki /etc/comicran/pki --service-address 10.70.0.1\n' +
+        '  comicran sdn flush --state /var/lib/comicran/sdn\n',
     );
   command
     .command('flush')
     .description('remove tables and routes of a stopped sdn from the kernel; its record stays')
     .option('--state <directory>', 'directory of the durable record')
+    .addHelpText('after', '\nExample:\n  comicran sdn flush --state /var/lib/comicran/sdn\n')
     .action(flush);
 }

@@ -38,7 +38,8 @@ export function register(command: Command): void {
     )
     .addHelpText(
       'after',
-      '\nWithout a command: the interactive prompt.\n\nExamples:\n' +
+      '\nWithout a command: the interactive prompt, which takes the same commands and completes them and their names (Tab);\n' +
+        'Ctrl-C there ends what is going on, a migration for example, and the sandbox runs on where it is.\n\nExamples:\n' +
         '  comicran smanager ps\n' +
         '  comicran smanager start square.full.yaml --on vm1\n' +
         '  comicran smanager migrate square vm2\n' +

@@ -146,9 +146,9 @@ function behind(status: ReplayStatus, end: LogEndMessage): ComicranError {
 function diverged({ flow, index, expected, found }: Difference): ComicranError {
   return new ComicranError(
     'replication.diverged',
-    `the copy differs in output ${index} of ${nameOf(flow)}: it sent ${found.length} bytes (${textOf(found.beginning)}), the original ${expected.length === found.length ? 'as many others' : `${expected.length} bytes`}`,
+    `the copy differs in output ${index} of ${nameOf(flow)}: it sent ${found.length} bytes (${textOf(found.beginning)}), the original ${expected.length === found.length ? 'as many, but others' : `${expected.length} bytes`}`,
     {
-      hint: 'Its answers depend on more than its input: time, random numbers or the order of threads. Use another mode, or declare the port uncompared.',
+      hint: 'Its answers depend on more than its input: time, random numbers or the order of threads. Use another mode, or, for what it sends by timer alone, --uncompared PORT.',
     },
   );
 }

@@ -35,7 +35,7 @@ import {
   wholeNumber,
 } from './schema.ts';
 
-const MAX_BYTES = 64 * 1024 * 1024;
+export const FULL_CONFIG_MAX_BYTES = 64 * 1024 * 1024;
 
 const cText = text('text without NUL (a number in quotes)', isCText);
 
@@ -98,7 +98,7 @@ export function parseFullConfig(text: string, fileName: string): FullConfig {
     schema: FULL_CONFIG_SCHEMA,
     check: fullConfigProblems,
     insteadOf: baseConfig,
-    maxBytes: MAX_BYTES,
+    maxBytes: FULL_CONFIG_MAX_BYTES,
   });
 }
 

@@ -9,6 +9,8 @@ Examples:
   comicran configer examples/square.yaml | less                 look at what belongs to the sandbox
   comicran configer - < box.yaml                                standard input; relative sources start right here
   comicran configer examples/dnsmasq.yaml --json | jq .files    the same, for a program
+  comicran configer tree square.full.yaml                       which file has brought which
+  comicran configer check square.full.yaml                      has the machine changed since?
 `;
 
 export function register(command: Command): void {
@@ -30,5 +32,26 @@ export function register(command: Command): void {
         '  # yaml-language-server: $schema=base-config.schema.json\n',
     )
     .action(async (which: 'base' | 'full') => (await import('./configer/schema.ts')).schema(which));
+  command
+    .command('tree')
+    .description('show what has brought each file, with sizes')
+    .argument('<full>', 'full configuration; - is standard input')
+    .option('--json', 'as JSON')
+    .action(async (file: string, options: object) => (await import('./configer/tree.ts')).tree(file, options));
+  command
+    .command('diff')
+    .description('show what differs between two full configurations; exit code 1 if anything does')
+    .argument('<before>', 'full configuration')
+    .argument('<after>', 'full configuration')
+    .option('--json', 'as JSON')
+    .action(async (before: string, after: string, options: object) =>
+      (await import('./configer/diff.ts')).diff(before, after, options),
+    );
+  command
+    .command('check')
+    .description('see whether sandboxes can still be made here and are complete; exit code 1 if not')
+    .argument('<full...>', 'full configurations; of several also that none has the id or address of another')
+    .option('--json', 'as JSON')
+    .action(async (files: string[], options: object) => (await import('./configer/check.ts')).check(files, options));
   command.addHelpText('after', HELP);
 }

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { soak } from '../soak/soak.ts';
-import { client, find, type Migrated, migrate, ps, start } from '../support/lab.ts';
+import { client, find, type Listed, type Migrated, migrate, ps, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
+import { startServer } from '../support/server-config.ts';
 
 const skip = needs('root');
 
@@ -39,11 +40,13 @@ test('10 migrations in a row leave nothing behind and lose nothing', { skip }, a
 });
 
 test('in a lab', { skip }, async (t) => {
+  let first: Listed | undefined;
   before(() => runComicran(['lab', 'up']));
   after(() => runComicran(['lab', 'down']));
 
   await t.test('a counting server under 5,000 requests a second: every one answered once, counted once', async () => {
     await start('square.yaml', 'vm1');
+    first = await find('square');
     const { report, result } = await underLoad(await serviceOf('square'), 5000, 6, () => thereAndBack('square'));
     const { lost, duplicated, wrong, exactlyOnce } = report;
     assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
@@ -63,7 +66,31 @@ test('in a lab', { skip }, async (t) => {
     const { name, vm, state } = row;
     assert.deepEqual({ name, vm, state }, { name: 'square', vm: 'vm1', state: 'running' });
     assert.match(row.service ?? '', /^10\.70\.0\.1:5006$/);
+    // Two moves later: the same process, of the same age, with another PID on its machine.
+    assert.ok(row.pidInside !== null && row.startedUnixMs !== null);
+    assert.deepEqual([row.pidInside, row.startedUnixMs], [first?.pidInside, first?.startedUnixMs]);
+    assert.notEqual(row.pid, first?.pid);
   });
+
+  await t.test(
+    'a start comes back when the server listens; one that ends before that is told with its last words',
+    async () => {
+      const options = ['--no-such-option'];
+      const dead = { id: 'dead', options, address: '10.88.0.75', service: 5075 };
+      await assert.rejects(
+        startServer(dead, 'vm1'),
+        /has ended on vm1 \(exit 1\) before it bound port 5006\/udp[\s\S]*no-such-option/,
+      );
+      const { state, exitCode } = (await find('dead'))!;
+      assert.deepEqual({ state, exitCode }, { state: 'stopped', exitCode: 1 });
+      await runComicran(['smanager', 'terminate', 'dead']);
+      const live = { ...dead, options: [] };
+      await startServer(live, 'vm1');
+      const { answered } = await client(await serviceOf('dead'), 1000, 0.02, 0.1);
+      assert.equal(answered, 20, 'from the first request on');
+      await runComicran(['smanager', 'terminate', 'dead']);
+    },
+  );
 
   await t.test('a second sandbox moves while the first one is asked', async () => {
     await start('dnsmasq.yaml', 'vm2');

@@ -14,6 +14,9 @@ export type Listed = {
   readonly state: string;
   readonly service: string | null;
   readonly pid: number | null;
+  readonly pidInside: number | null;
+  readonly startedUnixMs: number | null;
+  readonly exitCode: number | null;
 };
 
 export const EXAMPLES = join(import.meta.dirname, '../../examples');

@@ -66,6 +66,9 @@ test('the JSON has every migration of the main mode, and every mode with its sto
 
 test('a mode that is not there spoils nothing; a lost request, another mode, and a failed move do', () => {
   assert.ok(holds(REPORT));
+  assert.doesNotMatch(renderReport(REPORT), /overtaken/);
+  const overtaken = { ...REPORT, main: run('replicated', { client: { ...client, reordered: 2 } }) };
+  assert.match(renderReport(overtaken), /overtaken by later ones/);
   assert.match(renderReport(REPORT), /not shown: precopy[\s\S]*No request was lost/);
   const cases: readonly (readonly [Partial<ModeRun>, RegExp])[] = [
     [{ client: { ...client, lost: 1 } }, /1 lost, 0 duplicated, 0 wrong/],

@@ -43,15 +43,17 @@ const LAST_PAGES_MICROS = 500;
 const OPENING_MICROS = 30_000;
 /** The record, the route. */
 const CUTOVER_MICROS = 1_000;
-/** Until the copy has shown that it keeps up; handing over, ending the process. */
+/** `replicated`: until the copy has shown that it keeps up, and until nothing comes to the source any more. */
 const SETTLE_MICROS = 10_000;
+const QUIET_MICROS = 60_000;
+/** Handing over, ending the process. */
 const CLOSING_MICROS = 15_000;
 /** Writable pages that are left for the last round, where it converges. */
 const LAST_ROUND_BYTES = 4 << 20;
 
 /** How far a single stop may exceed its least on a machine with as much to do as it has CPUs, and how far the whole. */
 const STOP_SPREAD = 4;
-const TOTAL_SPREAD = 2;
+const TOTAL_SPREAD = 3;
 
 /** Stopping the threads and reading what is not memory. */
 const captureMicros = ({ threads, descriptors }: ProcessSize): number => 600 + threads * 100 + descriptors * 15;
@@ -69,7 +71,7 @@ const LEAST: Readonly<Record<ModeName, (size: ProcessSize) => Least>> = {
   replicated(size) {
     const freeze = captureMicros(size) + snapshotMicros(size);
     const copying = buildMicros(size) + size.memoryBytes / COPY_RATE;
-    return { freeze, stop: freeze + CUTOVER_MICROS, total: freeze + copying + SETTLE_MICROS };
+    return { freeze, stop: freeze + CUTOVER_MICROS, total: freeze + copying + SETTLE_MICROS + QUIET_MICROS };
   },
   postcopy(size) {
     const stop = captureMicros(size) + buildMicros(size) + CUTOVER_MICROS;

@@ -39,6 +39,8 @@ export type Moves = {
   readonly count: number;
   /** Between two migrations. */
   readonly pauseMs: number;
+  /** Further words of the command. */
+  readonly more?: readonly string[];
   readonly onMoved?: (moved: MigrationFigures, round: number) => void;
 };
 
@@ -50,14 +52,14 @@ const MAX_FAILURES_IN_A_ROW = 3;
  * @returns those that took place. @throws where several in a row did not
  */
 export async function moveOften(manager: Manager, name: string, moves: Moves): Promise<MigrationFigures[]> {
-  const { mode, count, pauseMs, onMoved } = moves;
+  const { mode, count, pauseMs, more = [], onMoved } = moves;
   const found: MigrationFigures[] = [];
   let at = (await find(name))?.vm;
   let failuresInARow = 0;
   for (let round = 0; round < count; round++) {
     try {
-      const more = mode === 'replicated' ? { fallback: 'none' } : {};
-      const moved = await manager.migrate(name, at === 'vm1' ? 'vm2' : 'vm1', { mode, ...more });
+      const fallback = mode === 'replicated' ? { fallback: 'none' } : {};
+      const moved = await manager.migrate(name, at === 'vm1' ? 'vm2' : 'vm1', { mode, more, ...fallback });
       at = moved.to;
       failuresInARow = 0;
       found.push(moved);

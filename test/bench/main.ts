@@ -11,6 +11,7 @@ import { engineFigures } from './engine.ts';
 import { type BenchOptions, barText, type Figure, judge } from './figure.ts';
 import { freezeFigures } from './freeze.ts';
 import { jailorFigures } from './jailor-start.ts';
+import { largeFigures } from './large.ts';
 import { modeFigures } from './modes.ts';
 import { pagingFigures } from './paging.ts';
 import { recordFigures } from './record.ts';
@@ -23,6 +24,7 @@ const SECTIONS: Readonly<Record<string, (options: BenchOptions) => Promise<Figur
   jailor: () => jailorFigures(),
   modes: modeFigures,
   size: sizeFigures,
+  large: largeFigures,
   traffic: trafficFigures,
   slowdown: slowdownFigures,
   engine: engineFigures,

@@ -3,6 +3,7 @@
  * stopped for several times as long as the later ones.
  */
 import { spawn } from 'node:child_process';
+import type { Snapshot } from '../../checkpoint/snapshot.ts';
 import { openSource, type Source } from '../../checkpoint/source.ts';
 import { decodeProcessImage } from '../../image/codec.ts';
 import { FileLooks } from '../../linux/file-digest.ts';
@@ -10,6 +11,7 @@ import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { closeOnExecFrom } from '../../linux/pipe.ts';
 import { listChildren, readStatus } from '../../linux/procfs.ts';
+import { openTracker } from '../../paging/tracking/write-tracker.ts';
 import { splitPages } from '../../restore/lazy-areas.ts';
 import { beginRestore, type RestoreOptions } from '../../restore/restoring.ts';
 
@@ -53,6 +55,7 @@ function moveInPlace(pid: number, hatchery: number, options: RestoreOptions & { 
   using source = openSource(pid, { facts, files });
   source.freeze().resume();
   photograph(source);
+  photographTracked(source, facts);
   source.prepareStop();
   source.stop().resume();
   const frozen = source.freeze();
@@ -77,7 +80,23 @@ function moveInPlace(pid: number, hatchery: number, options: RestoreOptions & { 
 
 function photograph(source: Source): void {
   using snapshot = source.snapshot({ atStop: () => undefined });
-  const first = snapshot.pages[0];
+  readFirst(snapshot);
+}
+
+/** The same with its memory copied beforehand. */
+function photographTracked(source: Source, facts: KernelFacts): void {
+  if (facts.writeTracking !== 'userfaultfd') return;
+  using tracker = openTracker(source.pid, { facts, inStop: (run) => source.inStop(run) });
+  for (let round = 0; round < 2; round++) {
+    const [first] = tracker.next().written;
+    if (first !== undefined) tracker.read([first], Buffer.alloc(first.length));
+  }
+  using snapshot = source.snapshot({ copied: tracker, atStop: () => undefined });
+  readFirst(snapshot);
+}
+
+function readFirst(snapshot: Snapshot): void {
+  const [first] = snapshot.pages;
   if (first !== undefined) snapshot.readPages([first], Buffer.alloc(first.length));
 }
 

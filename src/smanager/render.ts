@@ -29,8 +29,12 @@ export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number):
       { title: 'state', cell: stateOf },
       { title: 'address', cell: (row) => row.address },
       { title: 'service', cell: (row) => row.services.join(' ') || '-' },
-      { title: 'pid inside', cell: (row) => dash(row.pidInside), align: 'right' },
-      { title: 'pid on vm', cell: (row) => dash(row.pid), align: 'right' },
+      // In one column: the line of a usual sandbox fits on a terminal of 80.
+      {
+        title: 'pid inside/vm',
+        cell: (row) => (row.pid === null ? '-' : `${dash(row.pidInside)}/${row.pid}`),
+        align: 'right',
+      },
       { title: 'age', cell: (row) => ageOf(row, nowUnixMs), align: 'right' },
     ],
     rows,

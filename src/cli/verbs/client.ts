@@ -114,7 +114,7 @@ export function register(command: Command): void {
       'after',
       '\nInterrupted (Ctrl-C), it reports what it has seen so far. The exit code is 1 when nothing at all was\n' +
         'answered; requests that were lost are in the report and do not change it.\n\nExamples:\n' +
-        '  comicran server --count & comicran client 127.0.0.1:5006 --rate 1000 --duration 2\n' +
+        '  comicran server --count & sleep 1; comicran client 127.0.0.1:5006 --rate 1000 --duration 2; kill $!\n' +
         '  comicran lab exec ue -- comicran client 10.70.0.1:5006 --rate 1000 --duration 10\n' +
         '  comicran lab exec ue -- comicran client 10.70.0.1:5006 --rate 20000 --duration 5 --json\n',
     )

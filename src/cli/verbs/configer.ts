@@ -7,7 +7,7 @@ that it needs, with their hashes. docs/configuration.md describes both.
 Examples:
   comicran configer examples/square.yaml -o square.full.yaml    resolve, then: comicran smanager start square.full.yaml
   comicran configer examples/square.yaml | less                 look at what belongs to the sandbox
-  comicran configer - < box.yaml                                standard input; relative sources start right here
+  (cd examples; comicran configer - < square.yaml)              standard input; relative sources start right here
   comicran configer examples/dnsmasq.yaml --json | jq .files    the same, for a program
   comicran configer tree square.full.yaml                       which file has brought which
   comicran configer check square.full.yaml                      has the machine changed since?

@@ -13,7 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   restore: ['base', 'linux', 'image'],
   paging: ['base', 'linux', 'image'],
   replication: ['base', 'linux'],
-  configer: ['base'],
+  configer: ['base', 'linux'],
   jailor: ['base', 'linux'],
   migration: ['base', 'image'],
   sdn: ['base', 'linux', 'api'],

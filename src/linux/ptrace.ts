@@ -73,9 +73,9 @@ export function resume(tid: number, signal = 0): void {
   request('CONT', tid, 0, signal);
 }
 
-/** Runs to the next system call's entry or exit. */
-export function resumeToSyscall(tid: number): void {
-  request('SYSCALL', tid);
+/** Runs to the next system call's entry or exit. @param signal as for {@link resume}. */
+export function resumeToSyscall(tid: number, signal = 0): void {
+  request('SYSCALL', tid, 0, signal);
 }
 
 /** Lets go of a stopped thread, which runs on. */

@@ -1,4 +1,4 @@
-import { Argument, type Command } from 'commander';
+import { Argument, type Command, InvalidArgumentError } from 'commander';
 
 const HELP = `
 A base configuration says what a sandbox is for; the full one lists every file, library, interpreter and symbolic link
@@ -12,6 +12,12 @@ Examples:
   comicran configer tree square.full.yaml                       which file has brought which
   comicran configer check square.full.yaml                      has the machine changed since?
 `;
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError('A time is more than 0 and at most 3600 seconds.');
+  return value;
+}
 
 export function register(command: Command): void {
   command
@@ -53,5 +59,20 @@ export function register(command: Command): void {
     .argument('<full...>', 'full configurations; of several also that none has the id or address of another')
     .option('--json', 'as JSON')
     .action(async (files: string[], options: object) => (await import('./configer/check.ts')).check(files, options));
+  command
+    .command('trace')
+    .description('run the program once in a throw-away sandbox and tell what it uses that the sandbox lacks')
+    .argument('<base>', 'base configuration; - is standard input')
+    .option('--time <seconds>', 'end the run after so long', seconds, 5)
+    .option('--probe <command>', "end it when this succeeds in the sandbox's network; tried again and again")
+    .option('--write', 'write the additions into the base configuration, not to standard output')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      "\nExample: what a name server opens until it has answered\n  comicran configer trace dnsmasq.yaml --probe 'dig @127.0.0.1 -p 5353 example.org'\n",
+    )
+    .action(async (file: string, options: { time: number }) =>
+      (await import('./configer/trace.ts')).trace(file, options),
+    );
   command.addHelpText('after', HELP);
 }

@@ -3,20 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SourceOutcome } from './outcome.ts';
 import { DESTINATION_PHASES, SOURCE_PHASES } from './phases.ts';
-import {
-  checkNothingLost,
-  checkOneInstance,
-  type Report,
-  runScenario,
-  type ScenarioOptions,
-  type Side,
-} from './test-kit/scenario.ts';
+import { checkNothingLost, type Report, type Side } from './test-kit/scenario.ts';
+import { runner } from './test-kit/trials.ts';
 
-async function run(options: Partial<ScenarioOptions> = {}): Promise<Report> {
-  const report = await runScenario({ seed: 1, ...options });
-  checkOneInstance(report);
-  return report;
-}
+const run = runner({});
 
 function assertStayed(report: Report): Extract<SourceOutcome, { outcome: 'stayed' }> {
   const { source, destination, world } = report;

@@ -1,12 +1,11 @@
 /** The modes that differ in when the memory moves: behind the process (`postcopy`), or before it (`precopy`). */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { find } from '../support/lab.ts';
 import { Manager } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
 import { startServer } from '../support/server-config.ts';
+import { underLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
 const RATE = 1000;
@@ -22,27 +21,11 @@ test('in a lab', { skip }, async (t) => {
     await runComicran(['lab', 'down']);
   });
 
-  /** Every request of a load that lasts as long as `use` is answered once and processed once. */
-  async function underLoad(name: string, use: () => Promise<void>): Promise<void> {
-    const service = (await find(name))?.service;
-    assert.ok(service);
-    const load = new Load({ service, rate: RATE, seconds: 120 });
-    try {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-      await use();
-    } catch (thrown) {
-      await load.end().catch(() => undefined);
-      throw thrown;
-    }
-    const { lost, duplicated, wrong, exactlyOnce } = await load.end();
-    assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
-  }
-
   for (const [index, mode] of ['postcopy', 'precopy'].entries()) {
     await t.test(`${mode}, there and back under load: nothing lost, nothing twice`, async () => {
       const id = `move-${mode}`;
       await startServer({ id, options: [], address: `10.88.0.${80 + index}`, service: 5080 + index }, 'vm1');
-      await underLoad(id, async () => {
+      await underLoad(id, RATE, async () => {
         for (const to of ['vm2', 'vm1', 'vm2', 'vm1']) {
           const moved = await manager.migrate(id, to, { mode });
           assert.deepEqual([moved.mode, moved.to, moved.datagramsDropped], [mode, to, 0]);
@@ -55,7 +38,7 @@ test('in a lab', { skip }, async (t) => {
       const id = `write-${mode}`;
       const options = ['--memory', '64M', '--touch', '20M/s'];
       await startServer({ id, options, address: `10.88.0.${84 + index}`, service: 5084 + index }, 'vm1');
-      await underLoad(id, async () => {
+      await underLoad(id, RATE, async () => {
         for (const to of ['vm2', 'vm1']) {
           const moved = await manager.migrate(id, to, { mode });
           assert.equal(moved.to, to);

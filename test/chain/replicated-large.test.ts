@@ -1,7 +1,6 @@
 /** Replicated migrations of servers with much memory, which they keep changing: it is copied while they run. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Load } from '../../src/lab/demo/load.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
 import { assertAnswers, restartDaemon } from '../support/daemons.ts';
 import { Halts } from '../support/halts.ts';
@@ -9,6 +8,7 @@ import { find } from '../support/lab.ts';
 import { Manager } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
 import { startServer } from '../support/server-config.ts';
+import { underLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -35,22 +35,8 @@ test('in a lab', { skip }, async (t) => {
   const move = async (...more: string[]) =>
     manager.migrate(ID, await whereTo(), { mode: 'replicated', fallback: 'none', more });
 
-  /** Every request of a load that lasts as long as `use` is answered once, rightly, and processed once. */
-  async function underLoad(use: () => Promise<void>): Promise<void> {
-    const load = new Load({ service: (await find(ID))?.service ?? '', rate: RATE, seconds: 180 });
-    try {
-      await pause(800);
-      await use();
-    } catch (thrown) {
-      await load.end().catch(() => undefined);
-      throw thrown;
-    }
-    const { lost, duplicated, wrong, exactlyOnce } = await load.end();
-    assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
-  }
-
   await t.test('there and back under load, by tracking: nothing lost, twice or wrong', () =>
-    underLoad(async () => {
+    underLoad(ID, RATE, async () => {
       for (let moves = 0; moves < 4; moves++) {
         const moved = await move();
         assert.equal(moved.mode, 'replicated');
@@ -67,7 +53,7 @@ test('in a lab', { skip }, async (t) => {
   );
 
   await t.test('by a fork when that is asked for, and by tracking a small one', async () => {
-    await underLoad(async () => {
+    await underLoad(ID, RATE, async () => {
       const forked = await move('--snapshot', 'fork');
       assert.deepEqual([forked.snapshot, forked.snapshotWhy, forked.rounds], ['fork', 'it was asked for', null]);
       assert.equal((await move()).snapshot, 'tracked');
@@ -108,7 +94,7 @@ test('in a lab', { skip }, async (t) => {
   });
 
   await t.test('an abort while it is being copied: it answers on, and can be moved afterwards', () =>
-    underLoad(async () => {
+    underLoad(ID, RATE, async () => {
       const [at, to] = [(await find(ID))?.vm, await whereTo()];
       // A destination that does not read on keeps the source in its rounds.
       halts.arm('destination.channel.send:after');
@@ -134,7 +120,7 @@ test('in a lab', { skip }, async (t) => {
       if ((await find(ID))?.vm === 'vm2') await move();
       const node = point.startsWith('source') ? 'vm1' : 'vm2';
       await restartDaemon(node, `${point}=kill`);
-      await underLoad(async () => {
+      await underLoad(ID, RATE, async () => {
         await assert.rejects(move());
         await restartDaemon(node, undefined);
       });

@@ -1,0 +1,25 @@
+/** A server that is asked all the time while something is done to it. */
+import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Load } from '../../src/lab/demo/load.ts';
+import { find } from './lab.ts';
+
+/** Longer than anything that is done. */
+const SECONDS = 240;
+const BEFORE_MS = 1000;
+
+/** @throws where a request of a load that lasts as long as `use` is lost, answered twice or wrongly, or processed twice */
+export async function underLoad(name: string, rate: number, use: () => Promise<void>): Promise<void> {
+  const service = (await find(name))?.service;
+  assert.ok(service, `'${name}' has no service`);
+  const load = new Load({ service, rate, seconds: SECONDS });
+  try {
+    await pause(BEFORE_MS);
+    await use();
+  } catch (thrown) {
+    await load.end().catch(() => undefined);
+    throw thrown;
+  }
+  const { lost, duplicated, wrong, exactlyOnce } = await load.end();
+  assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
+}

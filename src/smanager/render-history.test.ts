@@ -18,6 +18,10 @@ test('each migration has a line that says what became of it, and why', () => {
   const lines = renderMigrations([moved, stayed, underWay], 70_000).split('\n');
   assert.match(lines[1]!, /square +vm1 +vm2 +replicated .* moved to vm2$/);
   assert.match(lines[2]!, /stayed on vm1: replication.lagging: the copy does not catch up$/);
+  const message =
+    'the migration of square to vm2 failed (copy): the migration was aborted on request; it runs on at vm1';
+  const aborted = renderMigrations([create(MigrationRecordSchema, { ...stayed, code: 'aborted', message })], 0);
+  assert.match(aborted, /stayed on vm1: aborted: in copy: the migration was aborted on request\n$/);
   assert.match(lines[3]!, /precopy .* under way \(copy\)$/);
   assert.match(renderMigrations([], 0), /no migrations/);
 });

@@ -5,10 +5,14 @@ import { formatAge, formatMicros } from '../base/units.ts';
 
 const isUnderWay = ({ end }: MigrationRecord): boolean => end === '';
 
+/** Without what its line says already: which sandbox, whither, and where it runs now. */
+const shortly = (message: string): string =>
+  message.replace(/^the migration of \S+ to \S+ failed \(([\w-]+)\): /, 'in $1: ').replace(/; it runs on at \S+$/, '');
+
 function outcomeOf(record: MigrationRecord): string {
   const { end, fromVm, toVm, code, message, underWay } = record;
   if (isUnderWay(record)) return `under way (${underWay?.phase ?? 'beginning'})`;
-  const why = code === '' ? '' : `: ${code}: ${message}`;
+  const why = code === '' ? '' : `: ${code}: ${shortly(message)}`;
   switch (end) {
     case 'moved':
       return `moved to ${toVm}${why}`;

@@ -67,3 +67,18 @@ test('options and their known values complete, too', () => {
   assert.deepEqual(completions('migrate square vm2 --mode p', [], [], options), [['postcopy', 'precopy'], 'p']);
   assert.deepEqual(completions('migrate square vm2 --fallback n', [], [], options), [['none '], 'n']);
 });
+
+test('an example copied from a shell is understood, and what is mistyped is answered with what there is', async () => {
+  const input = new PassThrough();
+  const { failures, printed } = prompted(input);
+  input.end('comicran smanager services\nservces\nps --jsn --json\n');
+  assert.equal(await failures, 2);
+  assert.match(
+    printed(),
+    /^no services\nunknown command 'servces'\n\(Did you mean services\?\)\n {2}next: .*ps, vms, services/,
+  );
+  assert.match(
+    printed(),
+    /Did you mean --json\?[\s\S]*'help ps' explains\.\n\{\n {2}"failed": \{\n {4}"code": "usage"/,
+  );
+});

@@ -250,7 +250,7 @@ export class Source {
 
   /** The stop that outlives this program. */
   get stopped(): SignalStop {
-    this.#stop ??= new SignalStop(this.pid, this.#tools.pidfd, this.#cgroup);
+    this.#stop ??= new SignalStop(this.pid, this.#tools.pidfd, this.#cgroup, this.#tools.facts.scheduling);
     return this.#stop;
   }
 

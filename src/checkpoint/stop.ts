@@ -10,18 +10,17 @@ import type { Cgroup } from '../linux/cgroup.ts';
 import { CgroupFreezer } from '../linux/cgroup-freezer.ts';
 import { continueQuietly } from '../linux/continue.ts';
 import { ESRCH, KernelError } from '../linux/errno.ts';
-import { trySyscall } from '../linux/libc.ts';
 import { signalProcess } from '../linux/pidfd.ts';
 import { readStatus } from '../linux/procfs.ts';
 import { SIGNAL } from '../linux/signals.ts';
 import { sleepMicros } from '../linux/sleep.ts';
-import { SYS } from '../linux/syscall-numbers.ts';
 import { ThreadStates } from '../linux/thread-states.ts';
+import { beFirst, beNormal, type ThreadScheduling } from '../linux/urgency.ts';
 import { settle } from './freeze.ts';
 
-/** Looks that follow each other without a pause: a running thread stops within microseconds. */
-const SPINS = 400;
-const PAUSE_MICROS = 50;
+/** The threads may need this one's CPU to stop: it must not spin. */
+const FIRST_PAUSE_MICROS = 10;
+const LONGEST_PAUSE_MICROS = 50;
 const DEADLINE_MICROS = 500_000;
 
 const nowMicros = (): number => Number(process.hrtime.bigint() / 1000n);
@@ -31,10 +30,16 @@ export class SignalStop {
   readonly #pidfd: number;
   readonly #states: ThreadStates;
   readonly #freezer: CgroupFreezer | null;
+  readonly #scheduling: ThreadScheduling;
   #sent = false;
+  #isFirst = false;
 
-  /** @param pidfd stays the caller's. @param cgroup of the sandbox, if it is known. */
-  constructor(pid: number, pidfd: number, cgroup: Pick<Cgroup, 'freezer'> | null) {
+  /**
+   * @param pidfd stays the caller's. @param cgroup of the sandbox, if it is known.
+   * @param scheduling of the calling thread when nothing is urgent
+   */
+  constructor(pid: number, pidfd: number, cgroup: Pick<Cgroup, 'freezer'> | null, scheduling: ThreadScheduling) {
+    this.#scheduling = scheduling;
     this.#pid = pid;
     this.#pidfd = pidfd;
     this.#states = new ThreadStates(pid);
@@ -58,9 +63,14 @@ export class SignalStop {
     this.secure();
   }
 
-  /** Sends the signal: nobody can keep the process from stopping now, but it may run for some microseconds yet. */
+  /**
+   * Sends the signal: nobody can keep the process from stopping now, but it may run for some microseconds yet. From here to
+   * {@link secure} or the end of the stop the calling thread goes before others of the machine.
+   */
   begin(): void {
     this.#sent = true;
+    this.#isFirst = true;
+    beFirst();
     try {
       signalProcess(this.#pidfd, SIGNAL.STOP);
     } catch (cause) {
@@ -75,12 +85,14 @@ export class SignalStop {
 
   /** Behind {@link confirm}: from now on nobody's SIGCONT lifts it. The kernel takes its time for it. */
   secure(): void {
+    this.#beNormal();
     this.#freezer?.freeze();
   }
 
   /** Lets the process run on: no SIGCONT comes to it, and no call that it waited in ends. Does nothing where it runs. */
   resume(): void {
     if (!this.#sent) return;
+    this.#beNormal();
     this.#freezer?.thaw();
     // A stop that is still on its way could not be taken back quietly.
     this.#confirm();
@@ -91,6 +103,7 @@ export class SignalStop {
   /** Ends the process. Does nothing where it has ended. */
   kill(): void {
     this.#sent = false;
+    this.#beNormal();
     try {
       signalProcess(this.#pidfd, SIGNAL.KILL);
     } catch (error) {
@@ -101,22 +114,24 @@ export class SignalStop {
   }
 
   close(): void {
+    this.#beNormal();
     this.#states.close();
     this.#freezer?.close();
   }
 
+  #beNormal(): void {
+    if (this.#isFirst) beNormal(this.#scheduling);
+    this.#isFirst = false;
+  }
+
   #confirm(): void {
     const deadline = nowMicros() + DEADLINE_MICROS;
-    for (let looks = 0; !this.#states.areAll('T'); looks++) {
-      if (looks < SPINS) {
-        trySyscall(SYS.sched_yield);
-        continue;
-      }
+    for (let pause = FIRST_PAUSE_MICROS; !this.#states.areAll('T'); pause = Math.min(2 * pause, LONGEST_PAUSE_MICROS)) {
       if (nowMicros() > deadline)
         throw new ComicranError('deadline', `process ${this.#pid} did not stop in time`, {
           hint: 'A thread waits in the kernel for something that cannot be interrupted, a disk for example. Try again.',
         });
-      sleepMicros(PAUSE_MICROS);
+      sleepMicros(pause);
     }
   }
 }

@@ -33,6 +33,9 @@ import type {
 import { giveBack, lead, settle } from './settle.ts';
 import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
 
+/** Nothing but a kernel without memory keeps it from succeeding, and a sandbox that is not heard is the worst of ends. */
+const OPENING_TRIES = 3;
+
 export async function runDestination(
   ports: DestinationPorts,
   migration: Migration,
@@ -161,8 +164,23 @@ class DestinationRole {
     const takeMicros = Math.round(ownedMicros - tookMicros);
     const runMicros = Math.round(ports.clock.nowMicros() - ownedMicros);
     // Where it does not arrive, the source asks the record and comes back.
-    await line.send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs).catch(() => {});
+    const telling = line
+      .send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs)
+      .catch(() => {});
+    if (!(await this.#settleIn(offered))) {
+      const failure = this.#leftovers.failures.at(-1);
+      return this.#halt(withPlace(failure, `${migration.sandbox} runs at ${migration.destination} and is not heard`));
+    }
+    await telling;
     return this.#finish({ entry, epoch, onRunning: this.#onRunning, line, leading }, offered);
+  }
+
+  /** @returns whether what the mode has put off is done */
+  async #settleIn({ opened }: Offered): Promise<boolean> {
+    if (opened === undefined) return true;
+    for (let tries = 0; tries < OPENING_TRIES; tries++)
+      if (await this.#leftovers.tidy('taking the gate away', async () => opened())) return true;
+    return false;
   }
 
   /**

@@ -60,6 +60,11 @@ export type Progress<Phase extends string> = {
 /** Datagrams in and out that the copy has not had, or not made. */
 export type LogLag = { readonly inputs: number; readonly outputs: number };
 
+/**
+ * Nobody answers while they last, which is a millisecond where all goes well: telling people of it would take the CPUs from
+ * those who end it. Notes are told all the same.
+ */
+const UNTOLD: ReadonlySet<string> = new Set<SourcePhase | DestinationPhase>(['commit', 'take', 'run']);
 /** Between two reports of bytes or lag alone: the process is stopped while they are made. */
 const REPORT_MICROS = 50_000;
 
@@ -102,7 +107,7 @@ export class PhaseLog<Phase extends string> {
     // How far the copy was behind while it was followed says nothing of what comes next.
     this.#lag = undefined;
     this.#current = { phase, startMicros: this.elapsedMicros };
-    this.#report();
+    if (!UNTOLD.has(phase)) this.#report();
   }
 
   expectBytes(total: number): void {

@@ -236,10 +236,15 @@ export interface DestinationReplay {
   /** Resolves when {@link step} may have something to do, or the time is over. */
   wait(timeoutMs: number): Promise<void>;
   /**
-   * What is held leaves, in order, and what the process sends from here on leaves by itself. Once.
+   * What is held leaves, in order. Once.
    * @returns how many were held
    */
   release(): number | Promise<number>;
+  /**
+   * At once behind {@link release}: what the process has sent since then leaves, and from here on what it sends leaves by
+   * itself. May be repeated where it has failed.
+   */
+  open(): void | Promise<void>;
   /** Takes everything away; before the process is destroyed nothing of it leaves all the same. May be repeated. */
   discard(): Promise<void>;
 }

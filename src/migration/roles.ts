@@ -118,6 +118,8 @@ export type DestinationPrepared = {
   readonly conclude?: () => Promise<void>;
   /** The process answers from here on. */
   readonly open: () => Opened | Promise<Opened>;
+  /** What can wait until the source has heard that it does. May be repeated where it has failed. */
+  readonly opened?: () => void | Promise<void>;
   /** Postcopy: the rest of its memory, on its way. */
   readonly fill?: Fill;
   /** Packets that came here directly need not wait for those that the source carries over. */

@@ -171,8 +171,8 @@ export class Replay {
   }
 
   /**
-   * The copy is the owner, and has reproduced the whole log: what it said beyond it leaves, in order, and from then on it
-   * speaks for itself. To be called when ownership is certain and `expected` is 0.
+   * The copy is the owner, and has reproduced the whole log: what it said beyond it leaves, in order. To be called when
+   * ownership is certain and `expected` is 0, and {@link open} at once behind it.
    * @returns how many outputs were held
    * @throws ComicranError replication.diverged, replication.overrun: nothing has left
    */
@@ -182,9 +182,13 @@ export class Replay {
     this.check();
     assert(this.#comparison.expected === 0, 'a copy that has not reproduced the whole log is not released');
     this.#ended = true;
-    const held = this.#releaseHeld();
+    return this.#releaseHeld();
+  }
+
+  /** Behind {@link release}: what the copy has said since then follows, and from then on it speaks for itself. */
+  open(): void {
+    assert(this.#ended, 'a gate is opened behind the release');
     this.#gate.open();
-    return held;
   }
 
   #releaseHeld(): number {

@@ -23,6 +23,7 @@ import {
   RANDOM_BYTES,
   trafficKeys,
 } from '../base/secure-frames/handshake.ts';
+import { Alert } from './alert.ts';
 import type { SdnController, Take } from './controller.ts';
 import type { Location } from './tables.ts';
 
@@ -45,6 +46,7 @@ export class RecordFace {
   readonly #server: Server;
   readonly #tickets = new Map<string, Ticket>();
   readonly #connections = new Set<Connection>();
+  readonly #alert = new Alert();
   readonly #nowMs: () => number;
 
   private constructor(server: Server, controller: Doer, nowMs: () => number) {
@@ -52,9 +54,16 @@ export class RecordFace {
     this.#nowMs = nowMs;
     server.maxConnections = MAX_CONNECTIONS;
     server.on('connection', (socket) => {
-      const connection = new Connection(socket, controller, (hello) => this.#ticketOf(hello));
+      const connection = new Connection(socket, controller, (hello) => {
+        const found = this.#ticketOf(hello);
+        if (found !== undefined) this.#alert.begin(connection);
+        return found;
+      });
       this.#connections.add(connection);
-      socket.once('close', () => this.#connections.delete(connection));
+      socket.once('close', () => {
+        this.#connections.delete(connection);
+        this.#alert.end(connection);
+      });
     });
   }
 

@@ -72,7 +72,8 @@ test('in a lab', { skip }, async (t) => {
     await t.test(`answers that depend on ${answer}: noticed, told, and nobody is harmed`, async () => {
       const name = `by-${answer}`;
       await startWith(name, answer === 'clock' ? '10.88.0.21' : '10.88.0.22', 5021, ['--answer', answer]);
-      const load = client(await serviceOf(name), 1000, 6);
+      // As long as two migrations take on a machine that has much else to do: without requests nothing differs.
+      const load = client(await serviceOf(name), 1000, 10);
       load.catch(() => undefined);
       await pause(500);
       await assert.rejects(migrate(name, 'vm2', 'replicated', 'none'), /differs in output \d+ of 10\.88\.0\.2/);

@@ -78,6 +78,7 @@ describe('replication', { skip: needs('root') }, () => {
       const { outputs } = await cutOver({ original, tap, replay, pump, cut });
       assert.deepEqual([replay.status().difference, replay.status().compared], [undefined, outputs]);
       replay.release();
+      replay.open();
       const stragglers = new Pump(tap, replay);
       // S still gets them for a while, and nobody there reads.
       await sleep(100);
@@ -105,6 +106,7 @@ describe('replication', { skip: needs('root') }, () => {
     await until('a part of it is compared', () => replay.status().compared > 2000);
     await cutOver({ original, tap, replay, pump, cut });
     replay.release();
+    replay.open();
     leadTo(world, 'destination');
     const stragglers = new Pump(tap, replay);
     const results = await Promise.all(clients.map((client) => resultOf(client)));
@@ -153,6 +155,7 @@ describe('replication', { skip: needs('root') }, () => {
       { expected: 0, held: 0, compared: 0, difference: undefined },
     );
     assert.equal(replay.release(), 0);
+    replay.open();
   });
 
   test('a position that is off by one is noticed', async () => {

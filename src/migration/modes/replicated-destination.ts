@@ -33,6 +33,7 @@ export const receiveReplicated: DestinationMode['receive'] = async (before) => {
       await process.run();
       return { replayed: copy.status.injected, compared: copy.status.compared, released };
     },
+    opened: () => replay.open(),
   };
 };
 

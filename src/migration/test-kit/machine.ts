@@ -429,10 +429,14 @@ export class Machine {
       wait: (timeoutMs) => this.#change(timeoutMs),
       release: () => {
         this.#mayFail('release gate');
-        const { held } = gate;
+        const held = gate.takeHeld();
         for (const { request } of held) this.#world.answered.push(request);
-        this.#gate = undefined;
         return held.length;
+      },
+      open: () => {
+        this.#mayFail('open gate');
+        for (const { request } of gate.takeHeld()) this.#world.answered.push(request);
+        this.#gate = undefined;
       },
       discard: async () => {
         this.#gate = undefined;

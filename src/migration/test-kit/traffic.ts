@@ -114,8 +114,8 @@ export class FakeGate {
     return { injected: this.#injected, compared: this.#compared, held, difference: this.#difference };
   }
 
-  /** Answers that nobody has had. */
-  get held(): readonly Output[] {
-    return this.#made.slice(this.#compared);
+  /** Answers that nobody has had, and that are let out now. */
+  takeHeld(): Output[] {
+    return this.#made.splice(this.#compared);
   }
 }

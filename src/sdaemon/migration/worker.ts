@@ -43,6 +43,8 @@ type Pending = PromiseWithResolvers<OwnershipRecord | undefined>;
 const HURRIED_NICE = -15;
 
 function serveJobs(port: MessagePort): void {
+  // First, so that what is urgent for a moment goes back to this.
+  hurry();
   // The main thread signals it behind each message, for this thread blocks in poll(2) most of the time.
   const wake = openWake();
   const readiness = new Readiness(() => performance.now(), wake);
@@ -113,7 +115,6 @@ function serveJobs(port: MessagePort): void {
   } catch {
     // The first migration says what is the matter, if it is anything that matters to one.
   }
-  hurry();
 }
 
 /** Above what else the machine has to do: while this thread works, a process stands still for it. */

@@ -4,6 +4,7 @@ import type { LogEntry } from '../../base/traffic-log.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import type { NetnsRef } from '../../linux/netns.ts';
+import { beFirst, beNormal, currentScheduling } from '../../linux/urgency.ts';
 import type { DestinationReplay, Difference, ReplayStatus } from '../../migration/ports.ts';
 import { Replay } from '../../replication/replay.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
@@ -24,6 +25,8 @@ const OWN_NETNS: NetnsRef = { pid: process.pid };
 const MAX_STEPS = 64;
 /** Input waits for room that nothing announces. */
 const ROOM_MS = 0.2;
+/** Outputs that a copy which has caught up may still have to make. */
+const LEVEL_OUTPUTS = 8;
 
 export class SilentCopy implements DestinationReplay {
   readonly #readiness: Readiness;
@@ -31,6 +34,8 @@ export class SilentCopy implements DestinationReplay {
   readonly #pid: () => number;
   #sockets: ProcessSocket[] = [];
   #difference: Difference | undefined;
+  readonly #scheduling = currentScheduling();
+  #isFirst = false;
   #ended = false;
 
   /**
@@ -59,7 +64,8 @@ export class SilentCopy implements DestinationReplay {
 
   step(): ReplayStatus {
     for (let steps = 0; steps < MAX_STEPS && this.#replay.step(); steps++);
-    const { injected, compared, passedOver, held, difference } = this.#replay.status();
+    const { injected, compared, passedOver, held, difference, waiting, expected } = this.#replay.status();
+    this.#beFirst(waiting === 0 && expected <= LEVEL_OUTPUTS);
     if (difference !== undefined) {
       const { flow, index, source, destination } = difference;
       const { firstBytes: beginning, ...found } = destination;
@@ -67,6 +73,17 @@ export class SilentCopy implements DestinationReplay {
     } else this.#replay.check();
     // The end of the log counts outputs of uncompared ports too.
     return { injected, compared: compared + passedOver, held, difference: this.#difference };
+  }
+
+  /**
+   * The cutover may come at any moment for a copy that has caught up, and then nobody answers until this thread has done its
+   * part. One that is behind has too much to do for that: it would keep the copy itself from its CPU.
+   */
+  #beFirst(isFirst: boolean): void {
+    if (this.#isFirst === isFirst) return;
+    this.#isFirst = isFirst;
+    if (isFirst) beFirst();
+    else beNormal(this.#scheduling);
   }
 
   async wait(timeoutMs: number): Promise<void> {
@@ -80,6 +97,11 @@ export class SilentCopy implements DestinationReplay {
     return this.#replay.release();
   }
 
+  open(): void {
+    this.#replay.open();
+    this.#beFirst(false);
+  }
+
   async discard(): Promise<void> {
     this.#replay.discard();
   }
@@ -88,6 +110,7 @@ export class SilentCopy implements DestinationReplay {
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#beFirst(false);
     for (const descriptor of this.#replay.descriptors) this.#readiness.forget(descriptor);
     this.#replay.close();
     closeSockets(this.#sockets);

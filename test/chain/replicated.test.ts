@@ -4,9 +4,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { client, EXAMPLES, find, migrate, start } from '../support/lab.ts';
+import { EXAMPLES, find, migrate, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
+import { underLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -41,24 +43,15 @@ test('in a lab', { skip }, async (t) => {
 
   await t.test('moves under 2,000 requests a second: every one answered once, counted once', async () => {
     await start('square.yaml', 'vm1');
-    const seconds = 12;
-    const load = client(await serviceOf('square'), 2000, seconds);
-    load.catch(() => undefined);
-    const began = performance.now();
-    await pause(800);
-    let moves = 0;
-    // The last one is to be over when the requests are.
-    for (; performance.now() - began < (seconds - 4) * 1000; moves++) {
-      const moved = await migrate('square', moves % 2 === 0 ? 'vm2' : 'vm1', 'replicated', 'none');
-      assert.equal(moved.mode, 'replicated');
-      assert.ok((moved.inputsReplayed ?? 0) > 0 && (moved.outputsCompared ?? 0) > 0);
-      assert.ok((moved.freezeUs ?? 0) > 0 && (moved.cutoverUs ?? 0) > 0);
-      assert.equal(moved.datagramsDropped, 0);
-    }
-    const { lost, duplicated, wrong, exactlyOnce } = await load;
-    assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
-    assert.ok(moves >= 2, `${moves} moves`);
-    if (moves % 2 === 1) await migrate('square', 'vm1', 'replicated', 'none');
+    await underLoad('square', 2000, async () => {
+      for (const to of ['vm2', 'vm1', 'vm2', 'vm1']) {
+        const moved = await migrate('square', to, 'replicated', 'none');
+        assert.equal(moved.mode, 'replicated');
+        assert.ok((moved.inputsReplayed ?? 0) > 0 && (moved.outputsCompared ?? 0) > 0);
+        assert.ok((moved.freezeUs ?? 0) > 0 && (moved.cutoverUs ?? 0) > 0);
+        assert.equal(moved.datagramsDropped, 0);
+      }
+    });
   });
 
   await t.test('without a single request it moves as well', async () => {
@@ -72,17 +65,20 @@ test('in a lab', { skip }, async (t) => {
     await t.test(`answers that depend on ${answer}: noticed, told, and nobody is harmed`, async () => {
       const name = `by-${answer}`;
       await startWith(name, answer === 'clock' ? '10.88.0.21' : '10.88.0.22', 5021, ['--answer', answer]);
-      // As long as two migrations take on a machine that has much else to do: without requests nothing differs.
-      const load = client(await serviceOf(name), 1000, 10);
-      load.catch(() => undefined);
-      await pause(500);
-      await assert.rejects(migrate(name, 'vm2', 'replicated', 'none'), /differs in output \d+ of 10\.88\.0\.2/);
-      assert.equal((await find(name))?.vm, 'vm1');
-      const moved = await migrate(name, 'vm2', 'replicated', 'stopcopy');
-      assert.equal(moved.mode, 'stopcopy');
-      assert.equal(moved.requestedMode, 'replicated');
-      assert.match(moved.reason ?? '', /differs in output/);
-      const { lost, duplicated } = await load;
+      const load = new Load({ service: await serviceOf(name), rate: 1000, seconds: 240 });
+      try {
+        await pause(500);
+        await assert.rejects(migrate(name, 'vm2', 'replicated', 'none'), /differs in output \d+ of 10\.88\.0\.2/);
+        assert.equal((await find(name))?.vm, 'vm1');
+        const moved = await migrate(name, 'vm2', 'replicated', 'stopcopy');
+        assert.equal(moved.mode, 'stopcopy');
+        assert.equal(moved.requestedMode, 'replicated');
+        assert.match(moved.reason ?? '', /differs in output/);
+      } catch (thrown) {
+        await load.end().catch(() => undefined);
+        throw thrown;
+      }
+      const { lost, duplicated } = await load.end();
       assert.deepEqual({ lost, duplicated }, { lost: 0, duplicated: 0 });
       await runComicran(['smanager', 'terminate', name]);
     });

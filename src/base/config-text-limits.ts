@@ -13,6 +13,7 @@ type Yaml = Pick<typeof import('yaml'), 'isAlias' | 'isMap' | 'isSeq' | 'isScala
 const MAX_DEPTH = 64;
 /** Values that all aliases together stand for. */
 const MAX_ALIASED_VALUES = 10_000;
+const SHOWN_CHARACTERS = 200;
 /** Stands for the number of values of a node that the walk is still in. */
 const UNFINISHED = -1;
 
@@ -86,6 +87,7 @@ class Walk {
   }
 
   #fail(node: Node, problem: string): void {
-    this.found ??= { offset: node.range?.[0] ?? 0, problem };
+    const shown = problem.length <= SHOWN_CHARACTERS ? problem : `${problem.slice(0, SHOWN_CHARACTERS)}…`;
+    this.found ??= { offset: node.range?.[0] ?? 0, problem: shown };
   }
 }

@@ -19,6 +19,7 @@ export type ConfigTextOptions<T> = {
 };
 
 const SHOWN_PROBLEMS = 50;
+const SHOWN_CHARACTERS = 200;
 /** So many are sorted into the order of the text; finding the place of each takes time. */
 const LOCATED_PROBLEMS = 200;
 
@@ -63,8 +64,13 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
 /** `network.ports[0].port` */
 export function pathText(path: Path): string {
   return path
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${step}`))
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${shortened(step)}`))
     .join('');
+}
+
+/** Whatever stands in a text may stand in a message about it. */
+function shortened(text: string): string {
+  return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
 }
 
 type Named = { readonly fileName: string; readonly what: string };
@@ -114,7 +120,7 @@ class YamlSource {
     if (wrong !== undefined) {
       // The parser reports that its own stack was exhausted as an error of the text.
       const deep = wrong.message.includes('call stack');
-      const message = deep ? 'nested too deeply' : wrong.message.split('\n')[0];
+      const message = deep ? 'nested too deeply' : shortened(wrong.message.split('\n')[0]!);
       throw invalid(this.#options, [`${this.at(wrong.pos[0])}: ${message}`]);
     }
     const excess = findExcess(this.#document.contents, this.#yaml);

@@ -10,6 +10,8 @@ export type FileTree = {
   /** The absolute path. */
   readonly at: (path: string) => string;
   readonly add: (files: Readonly<Record<string, Content>>) => void;
+  /** With all that is in it; nothing where it is not there. */
+  readonly remove: (path: string) => void;
   readonly [Symbol.dispose]: () => void;
 };
 
@@ -27,5 +29,6 @@ export function fileTree(files: Readonly<Record<string, Content>> = {}): FileTre
     }
   };
   add(files);
-  return { root, at, add, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
+  const remove = (path: string): void => rmSync(at(path), { recursive: true, force: true });
+  return { root, at, add, remove, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
 }

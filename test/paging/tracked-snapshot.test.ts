@@ -100,3 +100,34 @@ test('a snapshot that fails leaves the tracker and the process going', { skip },
   frozen.resume();
   assert.equal(resident.cage.ask(PORT, 'x[4999999]'), '113');
 });
+
+test('however much has been written since the last round, nearly all of it is copied before the stop', {
+  skip,
+}, async () => {
+  await using resident = await Resident.start([PYTHON, program('repl.py'), String(PORT)]);
+  await resident.cage.askUntilAnswered(PORT, '1');
+  using source = open(resident.pid);
+  const copy = new Copy();
+  using tracker = openTracker(resident.pid, { facts, inStop: (run) => source.inStop(run) });
+  const bytes = 100 << 20;
+  resident.cage.ask(PORT, `x = bytearray(b"q") * ${bytes}`, 20_000);
+  await copyInRounds(tracker, copy);
+  assert.equal(resident.cage.ask(PORT, 'for at in range(0, len(x), 4096): x[at] = 7', 20_000), 'None');
+  let bytesInStop = bytes;
+  const last: WriteTracker['last'] = (areas) => {
+    const found = tracker.last(areas);
+    ({ bytesInStop } = found);
+    return found;
+  };
+  const snapshot = source.snapshot({ copied: { prepare: () => tracker.prepare(), last } });
+  const all = snapshot.pages.reduce((sum, { length }) => sum + length, 0);
+  assert.ok(all >= bytes, `${all} bytes`);
+  assert.ok(bytesInStop < bytes / 10, `${bytesInStop} bytes were copied in the stop`);
+  copy.apply({ written: snapshot.pages, gone: [] }, (ranges, into) => snapshot.readPages(ranges, into));
+  copy.keepOnly(snapshot.ownPages);
+  const frozen = source.freeze(tracker);
+  copy.apply({ written: frozen.pages, gone: [] }, (ranges, into) => frozen.readPages(ranges, into));
+  copy.keepOnly(frozen.ownPages);
+  copy.assertEqualTo(resident.pid);
+  frozen.resume();
+});

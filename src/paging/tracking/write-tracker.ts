@@ -57,8 +57,8 @@ function openLog(pid: number, facts: KernelFacts, inStop: InStop): WriteLog {
 
 /** Room for what comes to be written while the process is about to be stopped: 2,048 pages. */
 const SPARE_BYTES = 8 << 20;
-/** How much is copied right before the stop, when that is all there is to copy. */
-const MOST_LATE_BYTES = 64 << 20;
+/** The more is copied before that, the longer that takes: room for this part of it. */
+const SPARE_SHARE = 8;
 
 const NOTHING: CopiedPages = { runs: new PageRuns(), bytes: Buffer.alloc(0) };
 
@@ -103,13 +103,15 @@ export class WriteTracker {
 
   /**
    * Gets ready for the last round, which is to follow at once: what has been written since the last `next` is copied now, so
-   * that only what is written from now on is left for the stop.
+   * that only what is written from now on is left for the stop. However much it is: it is copied here without a network, and
+   * would otherwise be copied in the stop, into as much memory.
    */
   prepare(): void {
     this.#ofLiving(() => {
       const { written } = this.#log.last(listAreas(this.pid));
-      if (!this.#log.stopsForNext && written.bytes <= MOST_LATE_BYTES) this.#copyLate();
-      this.#makeRoom(Math.max(written.bytes, SPARE_BYTES));
+      const { stopsForNext } = this.#log;
+      this.#makeRoom(Math.max(SPARE_BYTES, stopsForNext ? written.bytes : written.bytes / SPARE_SHARE));
+      if (!stopsForNext) this.#copyLate();
     });
   }
 

@@ -1,7 +1,9 @@
 /** Root directory and cgroup of a sandbox under construction. */
 import { ComicranError } from '../base/errors.ts';
 import { cgroupNamed, findCgroupTrees, makeCgroup, removeCgroup } from '../linux/cgroup.ts';
+import { setLimits, treesFor } from '../linux/cgroup-limits.ts';
 import type { Construction } from './construction.ts';
+import type { Operation } from './operations.ts';
 import { makeRootDirectory, removeRootDirectory } from './root-directory.ts';
 
 const CGROUP_EMPTY_TIMEOUT_MS = 5_000;
@@ -13,8 +15,12 @@ export function makeSandboxRoot(construction: Construction, hostPath: string): v
   construction.prefix = hostPath;
 }
 
-export function makeSandboxCgroup(construction: Construction, name: string): void {
-  const cgroup = cgroupNamed(name, findCgroupTrees());
+export function makeSandboxCgroup(
+  construction: Construction,
+  { name, limits, required, disk }: Extract<Operation, { kind: 'make-cgroup' }>,
+): void {
+  const trees = treesFor(findCgroupTrees(), limits);
+  const cgroup = cgroupNamed(name, trees);
   if (cgroup === undefined) {
     throw new ComicranError('needs.kernel', 'no cgroup hierarchy with a freezer is mounted', {
       hint: 'Mount cgroup2 at /sys/fs/cgroup, as Debian does.',
@@ -23,4 +29,5 @@ export function makeSandboxCgroup(construction: Construction, name: string): voi
   construction.cleanup.defer(`remove cgroup ${name}`, () => removeCgroup(cgroup, CGROUP_EMPTY_TIMEOUT_MS));
   makeCgroup(cgroup);
   construction.cgroup = cgroup;
+  setLimits(name, trees, limits, new Set(required), disk);
 }

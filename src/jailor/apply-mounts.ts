@@ -1,34 +1,74 @@
 /** Mounts of a sandbox under construction, in its mount namespace. */
+import { statSync } from 'node:fs';
 import { ENOENT, KernelError } from '../linux/errno.ts';
 import { MS, mount, pivotRoot, unmount } from '../linux/mount.ts';
 import { makeDirectory } from './root-directory.ts';
 
+const HARMLESS = MS.NOSUID | MS.NODEV;
+const withoutPrograms = (executable: boolean): number => (executable ? 0 : MS.NOEXEC);
+
 /** The mount point is made if it is not there: it may lie in another tmpfs. */
-export function mountTmpfs(target: string, options: { readonly mode: number; readonly sizeBytes: number }): void {
+export function mountTmpfs(
+  target: string,
+  options: { readonly mode: number; readonly sizeBytes: number; readonly executable: boolean; readonly devices?: true },
+): void {
   makeDirectory(target, options.mode);
   mount({
     source: 'tmpfs',
     target,
     type: 'tmpfs',
-    flags: MS.NOSUID,
+    flags: MS.NOSUID | (options.devices === true ? 0 : MS.NODEV) | withoutPrograms(options.executable),
     data: `mode=${options.mode.toString(8)},size=${options.sizeBytes}`,
   });
 }
 
+/**
+ * A directory or file of the VM, as jailor's thread still reaches it. What is mounted below it stays outside.
+ *
+ * @throws KernelError ENOENT
+ */
+export function bindFromVm(
+  bind: { readonly source: string; readonly writable: boolean; readonly executable: boolean },
+  target: string,
+): void {
+  mount({ source: bind.source, target, flags: MS.BIND });
+  const access = bind.writable ? 0 : MS.RDONLY;
+  changeMount(target, access | HARMLESS | withoutPrograms(bind.executable));
+}
+
+/** Flags of one mount; what is mounted below stays as it is. */
+function changeMount(target: string, flags: number): void {
+  mount({ source: '', target, flags: MS.REMOUNT | MS.BIND | flags });
+}
+
 /** Covers a path with a read-only view of itself. A path that is not there needs no cover. */
 export function bindReadOnly(path: string): void {
+  if (!covered(path, path)) return;
+  changeMount(path, MS.RDONLY | HARMLESS | MS.NOEXEC);
+}
+
+/** Nothing can be read of a path any more: a file is as /dev/null, a directory is empty. */
+export function maskPath(path: string, devNull: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isDirectory()) covered(devNull, path);
+  else mount({ source: 'tmpfs', target: path, type: 'tmpfs', flags: MS.RDONLY | HARMLESS | MS.NOEXEC, data: 'size=0' });
+}
+
+/** @returns false: the path is not there. */
+function covered(source: string, path: string): boolean {
   try {
-    mount({ source: path, target: path, flags: MS.BIND });
+    mount({ source, target: path, flags: MS.BIND });
+    return true;
   } catch (thrown) {
-    if (thrown instanceof KernelError && thrown.errno === ENOENT) return;
+    if (thrown instanceof KernelError && thrown.errno === ENOENT) return false;
     throw thrown;
   }
-  mount({ source: '', target: path, flags: MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC });
 }
 
 /** Of the mount point `path` alone; what is mounted below stays as it is. Devices work on a read-only mount. */
 export function remountReadOnly(path: string): void {
-  mount({ source: '', target: path, flags: MS.REMOUNT | MS.BIND | MS.RDONLY });
+  changeMount(path, MS.RDONLY | MS.NOSUID | (path.endsWith('/dev') ? MS.NOEXEC : MS.NODEV));
 }
 
 /**

@@ -3,7 +3,7 @@ import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { EEXIST, ENODEV, ENOENT, KernelError } from '../linux/errno.ts';
 import { switchOffloadsOff } from '../linux/ethtool.ts';
-import { closeFd, createNetns, inNetns, setNetSysctl } from '../linux/netns.ts';
+import { inNetns, setNetSysctl } from '../linux/netns.ts';
 import { receiveOnOneCpu } from '../linux/receive-cpu.ts';
 import {
   addAddress,
@@ -12,7 +12,7 @@ import {
   deleteLink,
   getLink,
   lookUpRoute,
-  RouteSocket,
+  type RouteSocket,
   replacePermanentNeighbour,
   setLink,
 } from '../linux/rtnetlink/index.ts';
@@ -23,7 +23,6 @@ type NetworkOperation = Extract<
   Operation,
   {
     kind:
-      | 'make-network-namespace'
       | 'make-link'
       | 'set-sysctl'
       | 'switch-offloads-off'
@@ -37,9 +36,6 @@ type NetworkOperation = Extract<
 
 export function applyNetworkOperation(construction: Construction, operation: NetworkOperation): void {
   switch (operation.kind) {
-    case 'make-network-namespace':
-      makeNetwork(construction);
-      break;
     case 'make-link':
       makeSandboxLink(construction, operation);
       break;
@@ -73,16 +69,6 @@ export function applyNetworkOperation(construction: Construction, operation: Net
     default:
       unreachable(operation);
   }
-}
-
-function makeNetwork(construction: Construction): void {
-  const netnsFd = createNetns();
-  construction.cleanup.defer('let go of the network namespace', () => closeFd(netnsFd));
-  const vm = new RouteSocket();
-  construction.cleanup.defer('close a netlink socket', () => vm.close());
-  const sandbox = inNetns(netnsFd, () => new RouteSocket());
-  construction.cleanup.defer('close a netlink socket', () => sandbox.close());
-  construction.network = { netnsFd, sockets: { vm, sandbox } };
 }
 
 function makeSandboxLink(

@@ -2,22 +2,18 @@
 import { symlinkSync } from 'node:fs';
 import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
-import { thawCgroup } from '../linux/cgroup.ts';
 import { makeCharacterDevice } from '../linux/device-node.ts';
-import { ENOSYS } from '../linux/errno.ts';
 import { MS, mount } from '../linux/mount.ts';
 import { setHostname } from '../linux/namespaces.ts';
-import { denyingFilter, installFilter } from '../linux/seccomp.ts';
-import { SYS } from '../linux/syscall-numbers.ts';
 import { makeSandboxCgroup, makeSandboxRoot } from './apply-containment.ts';
-import { bindReadOnly, mountTmpfs, pivotInto, remountReadOnly } from './apply-mounts.ts';
+import { bindFromVm, bindReadOnly, maskPath, mountTmpfs, pivotInto, remountReadOnly } from './apply-mounts.ts';
 import { applyNetworkOperation } from './apply-network.ts';
-import { type Child, killed } from './child.ts';
+import { keepHatchery, makeNamespaces, startProcess, startSandboxZygote, startSeat } from './apply-processes.ts';
 import { Construction, type World } from './construction.ts';
 import { describe, type Operation } from './operations.ts';
-import { awaitIdle, runHostProgram, startHatchery, startInit, startRootProcess } from './programs.ts';
 import { makeDirectory } from './root-directory.ts';
 import { placeFromStore } from './store.ts';
+import { mountProc } from './zygote.ts';
 
 export type ApplyOptions = World & {
   /** Called before each operation; what it throws counts as that operation's failure. */
@@ -92,12 +88,16 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       symlinkSync(operation.target, construction.at(operation.path));
       return undefined;
     case 'make-cgroup':
-      makeSandboxCgroup(construction, operation.name);
+      makeSandboxCgroup(construction, operation);
+      return undefined;
+    case 'start-zygote':
+      startSandboxZygote(construction, operation.stdio);
       return undefined;
     case 'join-cgroup':
       construction.beginToJoin();
       return undefined;
-    case 'make-network-namespace':
+    case 'make-namespaces':
+      return makeNamespaces(construction);
     case 'make-link':
     case 'set-sysctl':
     case 'switch-offloads-off':
@@ -109,7 +109,8 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       applyNetworkOperation(construction, operation);
       return undefined;
     case 'enter-namespaces':
-      return construction.enter();
+      construction.enter();
+      return undefined;
     case 'set-hostname':
       setHostname(operation.name);
       return undefined;
@@ -122,75 +123,44 @@ function applyOperation(construction: Construction, operation: Operation): Promi
     case 'mount-tmpfs':
       mountTmpfs(construction.at(operation.path), operation);
       return undefined;
+    case 'mount-bind':
+      bindFromVm(operation, construction.at(operation.path));
+      return undefined;
     case 'make-device':
       makeCharacterDevice(construction.at(operation.path), { ...operation, mode: 0o666 });
-      return undefined;
-    case 'start-init':
-      construction.init = kept(construction, 'end the init', startInit());
-      return undefined;
-    case 'refuse-io-uring':
-      // No ring can be made; this thread's own, which its event loop has, goes on.
-      // On this thread for good, and so on everything that it starts: init, hatchery and root process. A restored process
-      // has it of the hatchery.
-      installFilter(denyingFilter([SYS.io_uring_setup], ENOSYS));
-      return undefined;
-    case 'mount-proc':
-      // procfs shows the PID namespace of who mounts it, and jailor is not in it: a child must.
-      runHostProgram('mount', [
-        ...['-n', '-t', 'proc', '-o', 'nosuid,nodev,noexec'],
-        ...['proc', construction.at('/proc')],
-      ]);
-      return undefined;
-    case 'protect':
-      bindReadOnly(construction.at(operation.path));
-      return undefined;
-    case 'set-next-pid':
-      // Of the PID namespace of who writes (proc_sys(5)); `echo` is the shell's own and makes no process.
-      runHostProgram('sh', ['-c', `echo ${operation.pid - 1} > /proc/sys/kernel/ns_last_pid`]);
-      return undefined;
-    case 'start-hatchery':
-      construction.hatchery = kept(
-        construction,
-        'end the hatchery',
-        construction.withNull((fd) => startHatchery(construction.stdioFds(operation.stdio, fd))),
-      );
-      return undefined;
-    case 'await-idle':
-      awaitIdle(defined(construction.init, 'the init'));
-      if (construction.hatchery !== undefined) awaitIdle(construction.hatchery);
-      return undefined;
-    case 'make-read-only':
-      remountReadOnly(construction.at(operation.path));
       return undefined;
     case 'pivot-root':
       pivotInto(construction.at('/'));
       construction.prefix = '';
       return undefined;
-    case 'start-process': {
-      const started = construction.withNull((fd) =>
-        startRootProcess(operation.process, construction.stdioFds(operation.stdio, fd)),
-      );
-      if ('failure' in started) {
-        // The reason comes as an event.
-        construction.leave();
-        return started.failure;
-      }
-      construction.process = kept(construction, 'end the root process', started);
+    case 'start-seat':
+      startSeat(construction, operation.pid ?? null);
       return undefined;
-    }
+    case 'mount-proc':
+      mountProc(defined(construction.seat, 'the seat'), construction.at('/proc'));
+      return undefined;
+    case 'protect':
+      bindReadOnly(construction.at(operation.path));
+      return undefined;
+    case 'mask':
+      maskPath(construction.at(operation.path), construction.at('/dev/null'));
+      return undefined;
+    case 'make-read-only':
+      remountReadOnly(construction.at(operation.path));
+      return undefined;
+    case 'keep-hatchery':
+      keepHatchery(construction);
+      return undefined;
+    case 'start-process':
+      startProcess(construction, operation);
+      return undefined;
     case 'leave-namespaces':
       construction.leave();
+      return undefined;
+    case 'end-zygote':
+      defined(construction.zygote, 'the zygote').kill('SIGKILL');
       return undefined;
     default:
       return unreachable(operation);
   }
-}
-
-function kept(construction: Construction, name: string, child: Child): Child {
-  construction.cleanup.defer(name, async () => {
-    // A frozen process does not die before it is thawed.
-    if (construction.cgroup !== undefined) thawCgroup(construction.cgroup);
-    await killed(child);
-  });
-  return child;
 }

@@ -25,6 +25,7 @@ export type Child = {
 
 /** Enough for a process that dumps its memory to a slow disk. */
 const KILL_TIMEOUT_MS = 10_000;
+const LOOK_INTERVAL_MS = 1_000;
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
 /** Exit status as a shell reports it: 128 + n for signal n. */
@@ -59,8 +60,11 @@ export function adoptedChild(hostPid: number): Child {
       if (ending === undefined) return;
       over = true;
       process.off('SIGCHLD', look);
+      clearInterval(alive);
       resolve(ending);
     };
+    // A listener for a signal does not keep the program running, and without its children it has nothing to wait for.
+    const alive = setInterval(look, LOOK_INTERVAL_MS);
     process.on('SIGCHLD', look);
     look();
   });

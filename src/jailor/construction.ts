@@ -3,8 +3,9 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, defined } from '../base/assert.ts';
 import { Cleanup } from '../base/cleanup.ts';
-import { type Cgroup, findCgroupTrees, moveSelfInto, moveSelfIntoSoon, ownCgroupPaths } from '../linux/cgroup.ts';
-import { joinNetns, NamespaceReturn, unshareNamespaces } from '../linux/namespaces.ts';
+import { type Cgroup, moveSoon } from '../linux/cgroup.ts';
+import type { StoppedProcess } from '../linux/idle-process.ts';
+import { joinNamespacesOf, NamespaceReturn } from '../linux/namespaces.ts';
 import type { RouteSocket } from '../linux/rtnetlink/index.ts';
 import type { Child } from './child.ts';
 import type { Side, Stdio } from './operations.ts';
@@ -29,13 +30,15 @@ export class Construction {
   root: string | undefined;
   cgroup: Cgroup | undefined;
   network: Network | undefined;
+  zygote: Child | undefined;
   init: Child | undefined;
+  /** The process that becomes the hatchery or the root process; stopped until it does. */
+  seat: StoppedProcess | undefined;
+  seatChild: Child | undefined;
   hatchery: Child | undefined;
   process: Child | undefined;
   /** Where the sandbox's root lies for jailor's thread: a directory, and `''` after the pivot. */
   prefix = '';
-  /** Where this process belongs, from when it began to join the sandbox's cgroup until it is back. */
-  #ownCgroup: readonly string[] | undefined;
   #joining: Promise<void> | undefined;
   #ownNamespaces: NamespaceReturn | undefined;
 
@@ -58,9 +61,9 @@ export class Construction {
     return [nullFd, stdout, stderr];
   }
 
-  /** Runs `use` with the sandbox's own /dev/null, open for reading. */
+  /** Runs `use` with /dev/null, open for reading. */
   withNull<T>(use: (fd: number) => T): T {
-    const fd = openSync(this.at('/dev/null'), constants.O_RDONLY);
+    const fd = openSync('/dev/null', constants.O_RDONLY);
     try {
       return use(fd);
     } finally {
@@ -68,25 +71,23 @@ export class Construction {
     }
   }
 
-  /** Begins to move jailor into the sandbox's cgroup, so that children are born there. */
+  /** Begins to move the zygote into the sandbox's cgroup, so that what it clones is born there. */
   beginToJoin(): void {
-    this.#ownCgroup = ownCgroupPaths(findCgroupTrees());
-    this.#joining = moveSelfIntoSoon(defined(this.cgroup, 'the cgroup').paths);
-    // A failure is told by enter().
+    const { hostPid } = defined(this.zygote, 'the zygote');
+    this.#joining = moveSoon(hostPid, defined(this.cgroup, 'the cgroup'));
+    // A failure is told by joined().
     this.#joining.catch(() => undefined);
   }
 
-  /**
-   * Moves jailor's main thread into new namespaces. From then until {@link leave} nothing may give way to the event loop.
-   */
-  async enter(): Promise<void> {
-    assert(this.#ownNamespaces === undefined, 'entered twice');
-    const { netnsFd } = defined(this.network, 'the network namespace');
-    // The cgroup first: it becomes the root of the cgroup namespace.
+  async joined(): Promise<void> {
     await this.#joining;
-    this.#ownNamespaces = new NamespaceReturn(['mnt', 'uts', 'ipc', 'cgroup', 'net', 'pid']);
-    joinNetns(netnsFd);
-    unshareNamespaces(['mnt', 'uts', 'ipc', 'cgroup', 'pid']);
+  }
+
+  /** Moves jailor's main thread into the sandbox. Until {@link leave} nothing may give way to the event loop. */
+  enter(): void {
+    assert(this.#ownNamespaces === undefined, 'entered twice');
+    this.#ownNamespaces = new NamespaceReturn(['mnt', 'uts']);
+    joinNamespacesOf(defined(this.init, 'the init').hostPid, ['mnt', 'uts']);
   }
 
   /** Comes back. Idempotent. */
@@ -95,9 +96,6 @@ export class Construction {
     this.#ownNamespaces = undefined;
     namespaces?.comeBack();
     namespaces?.close();
-    const cgroup = this.#ownCgroup;
-    this.#ownCgroup = undefined;
-    if (cgroup !== undefined) moveSelfInto(cgroup);
   }
 
   /** Comes back after a failure, also from half-way. */

@@ -5,7 +5,8 @@
  * Paths are paths inside the sandbox, absolute and normal, if not said otherwise. `side` says in which network namespace.
  */
 import { unreachable } from '../base/assert.ts';
-import type { ProcessSpec } from '../base/sandbox-config.ts';
+import type { LimitsSpec, ProcessSpec } from '../base/sandbox-config.ts';
+import { describePrivileges, type Privileges } from './privileges.ts';
 
 export type Side = 'vm' | 'sandbox';
 
@@ -26,10 +27,19 @@ export type Operation =
     }
   | { readonly kind: 'make-symlink'; readonly path: string; readonly target: string }
   // Containment and network.
-  | { readonly kind: 'make-cgroup'; readonly name: string }
-  /** Begins; `enter-namespaces` waits for it. */
+  | {
+      readonly kind: 'make-cgroup';
+      readonly name: string;
+      readonly limits: LimitsSpec;
+      /** Those of the limits without which there is to be no sandbox. */
+      readonly required: readonly string[];
+      /** A directory of the VM on the disk that limits of input and output are for. */
+      readonly disk: string;
+    }
+  | { readonly kind: 'start-zygote'; readonly stdio: Stdio }
+  /** Begins; `make-namespaces` waits for it. */
   | { readonly kind: 'join-cgroup' }
-  | { readonly kind: 'make-network-namespace' }
+  | { readonly kind: 'make-namespaces' }
   | {
       readonly kind: 'make-link';
       readonly outside: { readonly name: string; readonly mac: string };
@@ -57,22 +67,37 @@ export type Operation =
     }
   // From here on jailor's thread is in the sandbox's namespaces.
   | { readonly kind: 'enter-namespaces' }
-  | { readonly kind: 'refuse-io-uring' }
   | { readonly kind: 'set-hostname'; readonly name: string }
   | { readonly kind: 'make-mounts-private' }
   | { readonly kind: 'bind-root' }
-  | { readonly kind: 'mount-tmpfs'; readonly path: string; readonly mode: number; readonly sizeBytes: number }
+  | {
+      readonly kind: 'mount-tmpfs';
+      readonly path: string;
+      readonly mode: number;
+      readonly sizeBytes: number;
+      readonly executable: boolean;
+      /** Device nodes in it work. */
+      readonly devices?: true;
+    }
+  | {
+      readonly kind: 'mount-bind';
+      readonly path: string;
+      readonly source: string;
+      readonly writable: boolean;
+      readonly executable: boolean;
+    }
   | { readonly kind: 'make-device'; readonly path: string; readonly major: number; readonly minor: number }
-  | { readonly kind: 'start-init' }
+  | { readonly kind: 'pivot-root' }
+  /** The process that becomes the hatchery or the root process. Without `pid` it is the next one. */
+  | { readonly kind: 'start-seat'; readonly pid?: number }
   | { readonly kind: 'mount-proc' }
   | { readonly kind: 'protect'; readonly path: string }
-  | { readonly kind: 'set-next-pid'; readonly pid: number }
-  | { readonly kind: 'start-hatchery'; readonly stdio: Stdio }
-  | { readonly kind: 'await-idle' }
+  | { readonly kind: 'mask'; readonly path: string }
   | { readonly kind: 'make-read-only'; readonly path: string }
-  | { readonly kind: 'pivot-root' }
-  | { readonly kind: 'start-process'; readonly process: ProcessSpec; readonly stdio: Stdio }
-  | { readonly kind: 'leave-namespaces' };
+  | { readonly kind: 'keep-hatchery' }
+  | { readonly kind: 'start-process'; readonly process: ProcessSpec; readonly privileges: Privileges }
+  | { readonly kind: 'leave-namespaces' }
+  | { readonly kind: 'end-zygote' };
 
 export type OperationKind = Operation['kind'];
 
@@ -90,12 +115,16 @@ export function describe(operation: Operation): string {
       return `place file ${operation.path} from ${operation.source} (mode ${octal(operation.mode)}, ${operation.size} bytes)`;
     case 'make-symlink':
       return `make symbolic link ${operation.path} -> ${operation.target}`;
-    case 'make-cgroup':
-      return `make cgroup ${operation.name}`;
+    case 'make-cgroup': {
+      const limits = Object.entries(operation.limits).map(([name, value]) => `${name} ${value}`);
+      return `make cgroup ${operation.name} (${limits.join(', ')})`;
+    }
+    case 'start-zygote':
+      return 'start the zygote, an idle process that the others are clones of';
     case 'join-cgroup':
-      return 'join the cgroup';
-    case 'make-network-namespace':
-      return 'make a network namespace';
+      return 'move the zygote into the cgroup';
+    case 'make-namespaces':
+      return 'clone the idle init, as PID 1 of new mount, uts, ipc, cgroup, network and pid namespaces';
     case 'make-link':
       return `make veth pair ${operation.outside.name} (${operation.outside.mac}) on the VM, ${operation.inside.name} (${operation.inside.mac}) in the sandbox`;
     case 'set-sysctl':
@@ -115,41 +144,48 @@ export function describe(operation: Operation): string {
       return `add route to ${operation.destination}${via} by ${operation.link} ${of(operation.side)}`;
     }
     case 'enter-namespaces':
-      return 'enter new mount, uts, ipc, cgroup and pid namespaces';
-    case 'refuse-io-uring':
-      return 'refuse the system calls of io_uring (seccomp): a process that has a ring cannot be moved';
+      return 'enter the mount and uts namespaces';
     case 'set-hostname':
       return `set hostname ${operation.name}`;
     case 'make-mounts-private':
       return 'make all mounts private';
     case 'bind-root':
       return 'mount the root directory onto itself';
-    case 'mount-tmpfs':
-      return `mount a tmpfs of ${operation.sizeBytes / 2 ** 20} MiB at ${operation.path} (mode ${octal(operation.mode)})`;
+    case 'mount-tmpfs': {
+      const { path, mode, sizeBytes, executable, devices } = operation;
+      const flags = `nosuid${devices === true ? '' : ', nodev'}${executable ? '' : ', noexec'}`;
+      return `mount a tmpfs of ${Math.ceil(sizeBytes / 2 ** 20)} MiB at ${path} (mode ${octal(mode)}, ${flags})`;
+    }
+    case 'mount-bind': {
+      const { path, source, writable, executable } = operation;
+      return `mount ${source} at ${path} (${writable ? '' : 'read-only, '}nosuid, nodev${executable ? '' : ', noexec'})`;
+    }
     case 'make-device':
       return `make device ${operation.path} (${operation.major}:${operation.minor})`;
-    case 'start-init':
-      return 'start the idle init as PID 1';
+    case 'pivot-root':
+      return 'pivot into the root directory and unmount the old one';
+    case 'start-seat':
+      return `clone the process that is to be (${operation.pid === undefined ? 'the next PID' : `PID ${operation.pid}`})`;
     case 'mount-proc':
       return 'mount procfs at /proc';
     case 'protect':
       return `make ${operation.path} read-only, if the kernel has it`;
-    case 'set-next-pid':
-      return `make ${operation.pid} the next PID`;
-    case 'start-hatchery':
-      return 'start the hatchery';
-    case 'await-idle':
-      return "wait until what comes from the VM's files has loaded them";
+    case 'mask':
+      return `hide ${operation.path}, if the kernel has it`;
     case 'make-read-only':
       return `make the mount at ${operation.path} read-only`;
-    case 'pivot-root':
-      return 'pivot into the root directory and unmount the old one';
+    case 'keep-hatchery':
+      return 'leave that process asleep, as the hatchery';
     case 'start-process': {
-      const { executable, arguments: words } = operation.process;
-      return `run ${[executable, ...words].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(' ')}`;
+      const { process, privileges } = operation;
+      const words = [process.executable, ...process.arguments];
+      const shown = words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(' ');
+      return `run ${shown} (${describePrivileges(privileges)})`;
     }
     case 'leave-namespaces':
-      return "come back to jailor's own namespaces and cgroup";
+      return "come back to jailor's own namespaces";
+    case 'end-zygote':
+      return 'end the zygote';
     default:
       return unreachable(operation);
   }

@@ -84,8 +84,8 @@ const isBelow = (path: string, directory: string): boolean => path.startsWith(`$
 export type RootPlan = {
   /** In the empty root directory. */
   readonly operations: readonly Operation[];
-  /** Sorted, so that one that lies in another comes behind it. */
-  readonly writable: readonly { readonly path: string; readonly mode: number }[];
+  /** Where something is mounted. Sorted, so that one that lies in another comes behind it. */
+  readonly mountPoints: readonly { readonly path: string; readonly mode: number }[];
 };
 
 /** @throws ComicranError config.bad-path */
@@ -98,7 +98,7 @@ export function planRoot(config: FullConfig): RootPlan {
   for (const path of KERNEL_MOUNT_POINTS) tree.directory(path);
 
   const contents = [...config.files, ...config.symlinks].map(({ path }) => path);
-  const writablePaths = new Set(config.writable);
+  const writablePaths = new Set([...config.writable, ...(config.mounts ?? []).map(({ path }) => path)]);
   // Every program expects a /tmp; a configuration that puts files there has another idea of it.
   if (!contents.some((path) => path === '/tmp' || isBelow(path, '/tmp'))) writablePaths.add('/tmp');
   for (const path of writablePaths) {
@@ -122,9 +122,9 @@ export function planRoot(config: FullConfig): RootPlan {
     ),
     ...config.symlinks.map(({ path, target }): Operation => ({ kind: 'make-symlink', path, target })),
   ];
-  const writable = [...writablePaths].toSorted().map((path) => ({
+  const mountPoints = [...writablePaths].toSorted().map((path) => ({
     path,
     mode: tree.modeOf(path) ?? (WORLD_WRITABLE.includes(path) ? ANYBODY_MODE : DEFAULT_DIRECTORY_MODE),
   }));
-  return { operations, writable };
+  return { operations, mountPoints };
 }

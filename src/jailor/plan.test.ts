@@ -36,7 +36,7 @@ suite('the plan of a sandbox', () => {
   test('begins with the root and ends out of its namespaces', () => {
     const operations = plan();
     assert.equal(operations[0]?.kind, 'make-root');
-    assert.deepEqual(kinds(operations.slice(-2)), ['start-process', 'leave-namespaces']);
+    assert.deepEqual(kinds(operations.slice(-2)), ['start-process', 'end-zygote']);
   });
 
   test('does in the VM what needs the VM, and pivots before the process starts', () => {
@@ -47,14 +47,18 @@ suite('the plan of a sandbox', () => {
     before('add-route', 'enter-namespaces');
     before('make-cgroup', 'enter-namespaces');
     before('make-mounts-private', 'bind-root');
-    before('start-init', 'mount-proc');
+    before('start-zygote', 'make-namespaces');
+    before('join-cgroup', 'make-namespaces');
+    // Its memory is reached by the VM's /proc.
+    before('start-seat', 'enter-namespaces');
+    before('start-seat', 'mount-proc');
+    before('bind-root', 'mount-proc');
     before('mount-proc', 'protect');
+    before('mount-proc', 'mask');
     before('mount-tmpfs', 'make-read-only');
     before('make-read-only', 'pivot-root');
-    // Who executes and loads files of the VM must have done so.
-    before('start-init', 'await-idle');
-    before('await-idle', 'pivot-root');
     before('pivot-root', 'start-process');
+    before('leave-namespaces', 'start-process');
   });
 
   test('links are quiet before they are up', () => {
@@ -91,12 +95,12 @@ suite('the plan of a sandbox', () => {
     const order = kinds(operations);
     assert.ok(!order.includes('start-process'));
     assert.ok(!operations.some((one) => one.kind === 'add-route' && one.side === 'vm'));
-    const at = order.indexOf('start-hatchery');
-    assert.deepEqual(operations[at - 1], { kind: 'set-next-pid', pid: 31_000 });
-    assert.ok(at < order.indexOf('pivot-root'), 'its executable is the VM’s');
-    assert.ok(at < order.indexOf('protect'), 'the next PID is set through /proc/sys');
+    assert.deepEqual(
+      operations.find(({ kind }) => kind === 'start-seat'),
+      { kind: 'start-seat', pid: 31_000 },
+    );
     const without = kinds(plan()).filter((kind) => kind !== 'start-process' && kind !== 'add-route');
-    const rest = order.filter((kind) => !['set-next-pid', 'start-hatchery', 'add-route'].includes(kind));
+    const rest = order.filter((kind) => !['keep-hatchery', 'add-route'].includes(kind));
     assert.deepEqual(rest, without, 'all else is the same');
   });
 
@@ -106,7 +110,8 @@ suite('the plan of a sandbox', () => {
       ...planSandbox(config(), { ...options, skeleton: { hatcheryPid: 9 } }),
     ];
     for (const operation of both) assert.match(describe(operation), /^[^\n]{8,}$/);
-    assert.ok(both.map(describe).includes('run /usr/bin/node "a b"'));
+    const run = 'run /usr/bin/node "a b" (user 0:0, no capabilities, no new privileges, seccomp)';
+    assert.ok(both.map(describe).includes(run));
   });
 });
 
@@ -160,7 +165,7 @@ suite('the root directory of a plan', () => {
         }
         const made = new Set(['/']);
         for (const one of operations) {
-          if (!('path' in one) || one.kind === 'protect') continue;
+          if (!('path' in one) || one.kind === 'protect' || one.kind === 'mask') continue;
           assert.ok(made.has(posix.dirname(one.path)), `${one.kind} ${one.path}`);
           if (one.kind === 'make-directory' || one.kind === 'mount-tmpfs') made.add(one.path);
         }

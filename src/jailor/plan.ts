@@ -1,10 +1,12 @@
 /** Full configuration → the operations that make the sandbox. Pure: nothing is read, nothing is touched. */
 import { defined } from '../base/assert.ts';
 import { ipv4Bytes } from '../base/ipv4.ts';
-import type { FullConfig } from '../base/sandbox-config.ts';
+import type { FullConfig, MountSpec } from '../base/sandbox-config.ts';
 import { cgroupName, GATEWAY, INSIDE_LINK, linkName, macOf, sandboxPaths, tagOf } from './naming.ts';
 import type { Operation, Side, Stdio } from './operations.ts';
-import { planRoot } from './plan-root.ts';
+import { planRoot, type RootPlan } from './plan-root.ts';
+import { privilegesOf } from './privileges.ts';
+import { seccompProgram } from './system-calls.ts';
 
 export type PlanOptions = {
   readonly stateDirectory: string;
@@ -38,8 +40,18 @@ const DEVICE_LINKS = [
   { path: '/dev/stderr', target: '/proc/self/fd/2' },
 ] as const;
 
-/** What in procfs acts on the whole machine. */
+/** What the kernel shows of the whole machine, as container runtimes hide it (maskedPaths of the OCI specification). */
+const MASKED = [
+  ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
+  ...['/proc/timer_list', '/proc/timer_stats', '/proc/sched_debug', '/proc/scsi', '/proc/kallsyms', '/proc/kpagecount'],
+  ...['/proc/kpageflags', '/proc/kpagecgroup', '/proc/kmsg', '/proc/config.gz', '/proc/vmallocinfo', '/proc/slabinfo'],
+  ...['/proc/modules', '/proc/iomem', '/proc/ioports', '/proc/key-users'],
+];
+/** What in procfs acts on the whole machine (readonlyPaths). */
 const PROTECTED = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
+
+/** Where a configuration says nothing. Enough for a server, and too little to bring a machine down. */
+const DEFAULT_LIMITS = { memory: 4 * 2 ** 30, pids: 512 } as const;
 
 function planNetwork(address: string, tag: string, routed: boolean): Operation[] {
   const outside = linkName(tag);
@@ -55,11 +67,12 @@ function planNetwork(address: string, tag: string, routed: boolean): Operation[]
   const seed = defined(ipv4Bytes(address)[3], 'the last byte of an address');
   const inOrder = (side: Side, link: string): Operation => ({ kind: 'receive-on-one-cpu', side, link, seed });
   return [
-    { kind: 'make-network-namespace' },
     { kind: 'make-link', outside: { name: outside, mac: GATEWAY.mac }, inside: { name: INSIDE_LINK, mac } },
     ...quiet('vm', outside),
     ...quiet('sandbox', INSIDE_LINK),
     sysctl('sandbox', 'ipv4/conf/all/rp_filter', '0'),
+    // All ports are the sandbox's own: that needs no capability.
+    sysctl('sandbox', 'ipv4/ip_unprivileged_port_start', '0'),
     inOrder('vm', outside),
     inOrder('sandbox', INSIDE_LINK),
     inOrder('sandbox', 'lo'),
@@ -74,51 +87,59 @@ function planNetwork(address: string, tag: string, routed: boolean): Operation[]
   ];
 }
 
-function planMounts(writable: readonly { readonly path: string; readonly mode: number }[]): Operation[] {
+function planMounts(root: RootPlan, mounts: readonly MountSpec[]): Operation[] {
+  const tmpfs = (path: string, mode: number, sizeBytes: number, executable: boolean) => {
+    return { kind: 'mount-tmpfs' as const, path, mode, sizeBytes, executable };
+  };
   return [
     { kind: 'make-mounts-private' },
     { kind: 'bind-root' },
-    { kind: 'mount-tmpfs', path: '/dev', mode: 0o755, sizeBytes: DEVICE_DIRECTORY_BYTES },
+    { ...tmpfs('/dev', 0o755, DEVICE_DIRECTORY_BYTES, false), devices: true },
     ...DEVICES.map((device): Operation => ({ kind: 'make-device', ...device })),
     ...DEVICE_LINKS.map((link): Operation => ({ kind: 'make-symlink', ...link })),
-    ...writable.map(({ path, mode }): Operation => ({ kind: 'mount-tmpfs', path, mode, sizeBytes: WRITABLE_BYTES })),
+    ...root.mountPoints.map(({ path, mode }): Operation => {
+      const spec = mounts.find((mount) => mount.path === path);
+      const executable = spec?.executable ?? false;
+      if (spec?.kind !== 'bind') return tmpfs(path, mode, spec?.size ?? WRITABLE_BYTES, executable);
+      return { kind: 'mount-bind', path, source: spec.source, writable: spec.writable ?? false, executable };
+    }),
   ];
 }
 
-function planHatchery(pid: number, stdio: Stdio): Operation[] {
-  return [
-    { kind: 'set-next-pid', pid },
-    { kind: 'start-hatchery', stdio },
-  ];
-}
-
-/** @throws ComicranError config.bad-path */
+/** @throws ComicranError config.bad-path, config.invalid */
 export function planSandbox(config: FullConfig, options: PlanOptions): Operation[] {
   const tag = tagOf(options.stateDirectory, config.id);
   const root = planRoot(config);
   const { skeleton } = options;
+  const privileges = privilegesOf(config);
+  // What cannot be is told before anything is made.
+  seccompProgram(privileges);
   return [
     { kind: 'make-root', hostPath: config.root ?? sandboxPaths(options.stateDirectory, config.id).root },
-    { kind: 'make-cgroup', name: cgroupName(tag) },
+    {
+      kind: 'make-cgroup',
+      name: cgroupName(tag),
+      limits: { ...DEFAULT_LIMITS, ...config.limits },
+      required: Object.keys(config.limits ?? {}),
+      disk: options.stateDirectory,
+    },
+    { kind: 'start-zygote', stdio: options.stdio },
     { kind: 'join-cgroup' },
     ...root.operations,
+    { kind: 'make-namespaces' },
     ...planNetwork(config.network.address, tag, skeleton === undefined),
+    { kind: 'start-seat', ...(skeleton === undefined ? {} : { pid: skeleton.hatcheryPid }) },
     { kind: 'enter-namespaces' },
     { kind: 'set-hostname', name: config.id },
-    { kind: 'refuse-io-uring' },
-    ...planMounts(root.writable),
-    // PID 1 and what is executed from the VM's own files come before the pivot, which puts those out of reach.
-    { kind: 'start-init' },
+    ...planMounts(root, config.mounts ?? []),
     { kind: 'mount-proc' },
-    ...(skeleton === undefined ? [] : planHatchery(skeleton.hatcheryPid, options.stdio)),
+    ...MASKED.map((path): Operation => ({ kind: 'mask', path })),
     ...PROTECTED.map((path): Operation => ({ kind: 'protect', path })),
     { kind: 'make-read-only', path: '/dev' },
     { kind: 'make-read-only', path: '/' },
-    { kind: 'await-idle' },
     { kind: 'pivot-root' },
-    ...(skeleton === undefined
-      ? [{ kind: 'start-process', process: config.process, stdio: options.stdio } as const]
-      : []),
     { kind: 'leave-namespaces' },
+    skeleton === undefined ? { kind: 'start-process', process: config.process, privileges } : { kind: 'keep-hatchery' },
+    { kind: 'end-zygote' },
   ];
 }

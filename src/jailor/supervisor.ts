@@ -154,7 +154,9 @@ export class Supervisor {
   #begin(construction: Construction): void {
     const { process: root, hatchery, cgroup } = construction;
     const stopReaping = reapStrangers((pid) =>
-      [construction.init, construction.hatchery, construction.process].some((child) => child?.hostPid === pid),
+      [construction.zygote, construction.init, construction.hatchery, construction.process].some(
+        (child) => child?.hostPid === pid,
+      ),
     );
     void this.finished.then(stopReaping);
     const init = processState(defined(construction.init, 'the init'));

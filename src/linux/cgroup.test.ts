@@ -22,11 +22,11 @@ test('a machine with version 2 alone has one tree, which freezes too', () => {
   });
 });
 
-test('a hybrid has the trees of freezer and pids beside version 2, each once', () => {
+test('a hybrid has the trees of what sandboxes have limits of beside version 2, each once', () => {
   const trees = parseCgroupTrees(HYBRID);
   assert.deepEqual(
     trees.map(({ mountPoint }) => mountPoint),
-    ['/sys/fs/cgroup/freezer', '/sys/fs/cgroup/pids', '/sys/fs/cgroup/unified'],
+    ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/freezer', '/sys/fs/cgroup/pids', '/sys/fs/cgroup/unified'],
   );
   assert.deepEqual(cgroupNamed('x', trees)?.freezer, { version: 1, path: '/sys/fs/cgroup/freezer/x' });
 });

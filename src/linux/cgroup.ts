@@ -1,7 +1,7 @@
 /**
  * Control groups: version 2, version 1, or both at once (hybrid: version 1 controllers beside an empty version 2 tree).
  * A sandbox has one group of the same name in each tree that is used here: the version 2 tree, and of version 1 those of
- * the freezer and the pids controller. cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
+ * the freezer and of the controllers that it has limits of. cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmdirSync, writeFileSync, write as writeToFd } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ export type CgroupTree = {
   readonly mountPoint: string;
 };
 
-const USED_V1_CONTROLLERS = ['freezer', 'pids'];
+const USED_V1_CONTROLLERS = ['freezer', 'pids', 'memory', 'cpu', 'blkio'];
 const REMOVE_RETRY_MS = 5;
 
 /** The trees that sandboxes get a group in. @param mountinfo text of /proc/self/mountinfo. */
@@ -60,35 +60,17 @@ export function cgroupNamed(name: string, trees: readonly CgroupTree[]): Cgroup 
   };
 }
 
-/** The directories of the groups that this process is in, in the used trees: to come back to. */
-export function ownCgroupPaths(trees: readonly CgroupTree[]): string[] {
-  const lines = readFileSync('/proc/self/cgroup', 'utf8').trimEnd().split('\n');
-  return trees.map((tree) => {
-    const line = lines.find((candidate) => {
-      const [id, controllers = ''] = candidate.split(':');
-      if (tree.version === 2) return id === '0';
-      return tree.controllers.every((controller) => controllers.split(',').includes(controller));
-    });
-    return join(tree.mountPoint, line?.split(':').slice(2).join(':') ?? '/');
-  });
-}
-
 /** Fails with EEXIST when it is there. */
 export function makeCgroup(cgroup: Cgroup): void {
   for (const path of cgroup.paths) mkdirSync(path);
 }
 
-/** Moves this whole process; its children from then on are born there. */
-export function moveSelfInto(paths: readonly string[]): void {
-  for (const path of paths) writeFileSync(procsFile(path), '0');
-}
-
 /**
- * As {@link moveSelfInto}, from libuv's pool: the kernel may take 10 ms and more for it (an RCU grace period), in which the
- * calling thread goes on, even when it does not come to its event loop.
+ * Moves a process, from libuv's pool: the kernel may take 10 ms and more for it (an RCU grace period), in which the calling
+ * thread goes on, even when it does not come to its event loop. What the process has made before stays where it is.
  */
-export async function moveSelfIntoSoon(paths: readonly string[]): Promise<void> {
-  const results = await Promise.allSettled(paths.map((path) => writeSoon(procsFile(path), '0')));
+export async function moveSoon(pid: number, { paths }: Pick<Cgroup, 'paths'>): Promise<void> {
+  const results = await Promise.allSettled(paths.map((path) => writeSoon(procsFile(path), String(pid))));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 

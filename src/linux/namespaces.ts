@@ -6,6 +6,7 @@ import { CLONE } from './clone-flags.ts';
 import { KernelError } from './errno.ts';
 import { cString, syscall, trySyscall } from './libc.ts';
 import { closeFd } from './netns.ts';
+import { openPidfd } from './pidfd.ts';
 import { SYS } from './syscall-numbers.ts';
 
 /** Name under /proc/PID/ns, and the flag of unshare(2) and setns(2). */
@@ -55,18 +56,17 @@ export class NamespaceReturn {
   }
 }
 
-/**
- * Gives the calling thread new namespaces. After `pid` it cannot make threads until it has come back (clone(2): a thread
- * would be in another PID namespace than its process); its next child is PID 1 of the new one.
- */
-export function unshareNamespaces(kinds: readonly NamespaceKind[]): void {
+/** Puts the calling thread into namespaces of another process. For `mnt` the working directory becomes its root. */
+export function joinNamespacesOf(pid: number, kinds: readonly NamespaceKind[]): void {
   const flags = kinds.reduce((all, kind) => all | KINDS[kind], 0);
-  syscall(`unshare(${kinds.join(', ')})`, SYS.unshare, flags);
-}
-
-/** Puts the calling thread into the network namespace of a descriptor. */
-export function joinNetns(fd: number): void {
-  syscall(`setns(${fd})`, SYS.setns, fd, CLONE.NEWNET);
+  // A thread that shares its root and working directory with others cannot leave the mount namespace (setns(2)).
+  if (kinds.includes('mnt')) syscall('unshare(fs)', SYS.unshare, CLONE.FS);
+  const pidfd = openPidfd(pid);
+  try {
+    syscall(`setns(${kinds.join(', ')}) of process ${pid}`, SYS.setns, pidfd, flags);
+  } finally {
+    closeFd(pidfd);
+  }
 }
 
 /** In the UTS namespace of the calling thread. */

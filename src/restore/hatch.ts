@@ -1,37 +1,23 @@
 /** A new process out of the hatchery: a child of the hatchery's parent, with a chosen PID. */
 import { ComicranError } from '../base/errors.ts';
+import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments, expectStop } from '../linux/clone-arguments.ts';
 import { CLONE } from '../linux/clone-flags.ts';
 import { EEXIST, KernelError } from '../linux/errno.ts';
 import { openPidfd } from '../linux/pidfd.ts';
 import { parseMaps, readProc, readStatus } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
-import { TRACE_EVENT, TRACE_OPTION } from '../linux/ptrace.ts';
-import { SIGNAL } from '../linux/signals.ts';
+import { TRACE_OPTION } from '../linux/ptrace.ts';
 import { sleepMicros } from '../linux/sleep.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import { type ClockOffsets, writeClockOffsets } from '../linux/time-namespace.ts';
 import { TracedProcess, Tracee } from '../linux/tracee.ts';
 import { readVdso } from '../linux/vdso.ts';
-import { type WaitStatus, waitThread } from '../linux/wait.ts';
+import { waitThread } from '../linux/wait.ts';
 
-/** struct clone_args of linux/sched.h as of version 2. */
-export const CLONE_ARGUMENTS_BYTES = 88;
-const SET_TID = 64;
-const SET_TID_SIZE = 72;
 const CLONE_TRIES = 40;
 const CLONE_PAUSE_MICROS = 3000;
 /** Below the stack pointer, clear of the red zone of the ABI. */
 const STACK_DISTANCE = 4096n;
-
-/** @param at the address of the structure and the list of ids behind it: CLONE_ARGUMENTS_BYTES + 8 bytes. */
-export function encodeCloneArguments(at: bigint, flags: number, tid: number): Buffer {
-  const bytes = Buffer.alloc(CLONE_ARGUMENTS_BYTES + 8);
-  bytes.writeBigUInt64LE(BigInt(flags), 0);
-  bytes.writeBigUInt64LE(at + BigInt(CLONE_ARGUMENTS_BYTES), SET_TID);
-  bytes.writeBigUInt64LE(1n, SET_TID_SIZE);
-  bytes.writeInt32LE(tid, CLONE_ARGUMENTS_BYTES);
-  return bytes;
-}
 
 /** What the threads of a process that is being built are traced with: they end with this program. */
 export const BUILDING = TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.EXEC | TRACE_OPTION.EXITKILL;
@@ -106,11 +92,4 @@ function giveClocks(hatchery: Tracee, clocks: ClockOffsets): void {
       hint: 'The machines have not been up for the same time; that needs time namespaces (Linux 5.6, CONFIG_TIME_NS).',
     });
   }
-}
-
-/** A new or interrupted tracee stops in just this way. */
-export function expectStop(tid: number, status: WaitStatus): void {
-  if (status.kind === 'stopped' && status.event === TRACE_EVENT.STOP && status.signal === SIGNAL.TRAP) return;
-  if (status.kind !== 'stopped') throw new ComicranError('process.gone', `thread ${tid} has ended`);
-  throw new ComicranError('process.trace', `thread ${tid} stopped in an unforeseen way: ${JSON.stringify(status)}`);
 }

@@ -1,6 +1,8 @@
 /** Threads of the new process. */
 import type { ThreadImage } from '../image/types.ts';
+import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments, expectStop } from '../linux/clone-arguments.ts';
 import { CLONE } from '../linux/clone-flags.ts';
+import { credentialCalls, hasCredentials } from '../linux/credentials.ts';
 import { readStatus } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { REGISTER_SET } from '../linux/ptrace.ts';
@@ -9,8 +11,6 @@ import { setAffinity, setScheduling } from '../linux/scheduling.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import { type RemoteCall, Tracee } from '../linux/tracee.ts';
 import { waitThread } from '../linux/wait.ts';
-import { credentialCalls, hasCredentials } from './credentials.ts';
-import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments, expectStop } from './hatch.ts';
 
 const PR_SET_PDEATHSIG = 1;
 const PR_SET_NAME = 15;

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments } from '../../src/linux/clone-arguments.ts';
 import { REGISTER_SET, TRACE_EVENT, TRACE_OPTION } from '../../src/linux/ptrace.ts';
 import { type RegisterName, Registers } from '../../src/linux/registers.ts';
 import { encodeSignalFrame } from '../../src/linux/signal-frame.ts';
@@ -19,7 +20,6 @@ import {
   USER_MODE_ONLY,
   USERFAULTFD_IOC_NEW,
 } from '../../src/linux/userfaultfd.ts';
-import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments } from '../../src/restore/hatch.ts';
 
 const INCLUDES = [
   'stddef.h',

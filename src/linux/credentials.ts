@@ -1,8 +1,24 @@
-/** Who a thread is and what it may do. */
-import type { CredentialsImage } from '../image/types.ts';
-import type { StatusFile } from '../linux/procfs.ts';
-import { SYS } from '../linux/syscall-numbers.ts';
-import type { RemoteCall, Tracee } from '../linux/tracee.ts';
+/** Who a thread is and what it may do, credentials(7), capabilities(7): asked from outside, changed by injected calls. */
+import type { StatusFile } from './procfs.ts';
+import { SYS } from './syscall-numbers.ts';
+import type { RemoteCall, Tracee } from './tracee.ts';
+
+export type Credentials = {
+  /** Real, effective, saved, file system. */
+  readonly userIds: readonly [number, number, number, number];
+  readonly groupIds: readonly [number, number, number, number];
+  readonly groups: readonly number[];
+  /** Bit n for capability n of linux/capability.h. */
+  readonly capabilities: {
+    readonly inheritable: bigint;
+    readonly permitted: bigint;
+    readonly effective: bigint;
+    readonly bounding: bigint;
+    readonly ambient: bigint;
+  };
+  readonly secureBits: number;
+  readonly noNewPrivileges: boolean;
+};
 
 const PR_CAPBSET_DROP = 24;
 const PR_SET_SECUREBITS = 28;
@@ -16,8 +32,8 @@ const CAPABILITY_VERSION = 0x20080522;
 const CAPABILITIES = 64;
 
 /** Whether a thread has these credentials already. Securebits cannot be seen from outside: only 0 counts as the same. */
-export function hasCredentials(status: StatusFile, image: CredentialsImage): boolean {
-  const { capabilities } = image;
+export function hasCredentials(status: StatusFile, wanted: Credentials): boolean {
+  const { capabilities } = wanted;
   const sets: readonly (readonly [string, bigint])[] = [
     ['CapInh', capabilities.inheritable],
     ['CapPrm', capabilities.permitted],
@@ -26,18 +42,18 @@ export function hasCredentials(status: StatusFile, image: CredentialsImage): boo
     ['CapAmb', capabilities.ambient],
   ];
   return (
-    image.secureBits === 0 &&
-    status.numbers('Uid').join() === image.userIds.join() &&
-    status.numbers('Gid').join() === image.groupIds.join() &&
-    status.numbers('Groups').join() === image.groups.join() &&
-    (status.number('NoNewPrivs') === 1) === image.noNewPrivileges &&
+    wanted.secureBits === 0 &&
+    status.numbers('Uid').join() === wanted.userIds.join() &&
+    status.numbers('Gid').join() === wanted.groupIds.join() &&
+    status.numbers('Groups').join() === wanted.groups.join() &&
+    (status.number('NoNewPrivs') === 1) === wanted.noNewPrivileges &&
     sets.every(([name, set]) => status.hex(name) === set)
   );
 }
 
 /** The calls that give a privileged thread these credentials. They come last: afterwards it may do no more than they say. */
-export function credentialCalls(thread: Tracee, image: CredentialsImage): RemoteCall[] {
-  const { capabilities, userIds, groupIds, groups } = image;
+export function credentialCalls(thread: Tracee, wanted: Credentials): RemoteCall[] {
+  const { capabilities, userIds, groupIds, groups } = wanted;
   const prctl = (what: string, ...args: (number | bigint)[]): RemoteCall => ({ what, number: SYS.prctl, args });
   const groupList = Buffer.alloc(Math.max(4, groups.length * 4));
   for (const [index, group] of groups.entries()) groupList.writeUInt32LE(group, index * 4);
@@ -53,7 +69,7 @@ export function credentialCalls(thread: Tracee, image: CredentialsImage): Remote
     if (((capabilities.bounding >> BigInt(capability)) & 1n) === 0n)
       // EINVAL for the numbers that the kernel does not know.
       calls.push({ ...prctl(`drop capability ${capability}`, PR_CAPBSET_DROP, capability), mayFail: true });
-  calls.push(prctl('set the securebits', PR_SET_SECUREBITS, image.secureBits));
+  calls.push(prctl('set the securebits', PR_SET_SECUREBITS, wanted.secureBits));
   calls.push({
     what: 'set the capabilities',
     number: SYS.capset,
@@ -64,7 +80,7 @@ export function credentialCalls(thread: Tracee, image: CredentialsImage): Remote
       calls.push(
         prctl(`raise ambient capability ${capability}`, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0),
       );
-  if (image.noNewPrivileges) calls.push(prctl('give up new privileges', PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+  if (wanted.noNewPrivileges) calls.push(prctl('give up new privileges', PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   return calls;
 }
 
@@ -75,7 +91,7 @@ function capabilityHeader(): Buffer {
 }
 
 /** struct __user_cap_data_struct twice: the low halves of effective, permitted, inheritable, then the high ones. */
-function capabilitySets({ effective, permitted, inheritable }: CredentialsImage['capabilities']): Buffer {
+function capabilitySets({ effective, permitted, inheritable }: Credentials['capabilities']): Buffer {
   const data = Buffer.alloc(24);
   for (const [index, set] of [effective, permitted, inheritable].entries()) {
     data.writeUInt32LE(Number(set & 0xffff_ffffn), index * 4);

@@ -1,0 +1,171 @@
+/** What the root process of a sandbox is, may do and may use. Needs root. */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { FullConfig } from '../../src/base/sandbox-config.ts';
+import { cgroupName, tagOf } from '../../src/jailor/naming.ts';
+import {
+  becomeVm,
+  fileEntry,
+  makeStateDirectory,
+  needs,
+  runForeground,
+  startForeground,
+  testConfig,
+} from './support.ts';
+
+describe('containment', { skip: needs, timeout: 120_000 }, () => {
+  let vm: ReturnType<typeof becomeVm>;
+  let state: ReturnType<typeof makeStateDirectory>;
+
+  before(() => {
+    vm = becomeVm();
+    state = makeStateDirectory();
+    mkdirSync(join(state.path, 'sandboxes'));
+  });
+  after(() => {
+    state.remove();
+    vm.close();
+  });
+
+  const run = (script: string, change: Partial<FullConfig> = {}) =>
+    runForeground(state.path, testConfig({ script, change }));
+  const says = async (script: string, change: Partial<FullConfig> = {}): Promise<string> => {
+    const done = await run(script, change);
+    assert.equal(done.stderr, '');
+    return done.stdout.trimEnd();
+  };
+  const process_ = (change: Partial<FullConfig['process']>): Partial<FullConfig> => {
+    // The script stands in the arguments, which run() sets: so it is taken from there.
+    return { process: { ...testConfig({}).process, ...change } };
+  };
+  const script = (text: string): string[] => ['-c', text];
+  const field = (status: string, name: string): string | undefined =>
+    new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1];
+
+  test('by default it has no capability in any set, gains none, and has a filter', async () => {
+    const status = await says('cat /proc/self/status');
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      assert.equal(BigInt(`0x${field(status, set)}`), 0n, set);
+    assert.equal(field(status, 'NoNewPrivs'), '1');
+    assert.equal(field(status, 'Seccomp'), '2');
+  });
+
+  test('declared capabilities stand in all sets, whoever the user is', async () => {
+    const change = process_({
+      user: { uid: 33, gid: 44, groups: [55, 66] },
+      arguments: script('cat /proc/self/status'),
+    });
+    const status = await says('', { ...change, security: { capabilities: ['NET_RAW', 'CHOWN'], systemCalls: [] } });
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      assert.equal(BigInt(`0x${field(status, set)}`), (1n << 13n) | 1n, set);
+    assert.equal(field(status, 'Uid'), '33\t33\t33\t33');
+    assert.equal(field(status, 'Gid'), '44\t44\t44\t44');
+    assert.equal(field(status, 'Groups')?.trim(), '55 66');
+  });
+
+  test('limits of the process and its out-of-memory score are as declared', async () => {
+    const change = process_({
+      rlimits: { nofile: 64, core: 0, fsize: { soft: 4096, hard: 8192 } },
+      oomScoreAdjust: 500,
+      arguments: script('ulimit -Sn; ulimit -c; ulimit -Sf; ulimit -Hf; cat /proc/self/oom_score_adj'),
+    });
+    // The shell counts files in blocks of 512 bytes.
+    assert.deepEqual((await says('', change)).split('\n'), ['64', '0', '8', '16', '500']);
+  });
+
+  test('what /proc says of the machine is hidden or cannot be changed; there is no /sys', async () => {
+    const hidden = ['kcore', 'keys', 'timer_list', 'kallsyms'].filter((name) => existsSync(`/proc/${name}`));
+    const cats = hidden.map((name) => `cat /proc/${name}`).join('; ');
+    assert.equal(await says(`${cats}; ls /proc/acpi`), '');
+    const paths = '/proc/sysrq-trigger /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches';
+    assert.equal(
+      await says(`for at in ${paths}; do (echo x > $at) 2>/dev/null && echo $at; done; ls -d /sys 2>/dev/null`),
+      '',
+    );
+  });
+
+  test('no mount of it honours set-user-ID or devices, and programs lie in the root alone', async () => {
+    const change = {
+      writable: ['/var/lib/app'],
+      mounts: [{ kind: 'tmpfs', path: '/opt/run', executable: true, size: 1 << 20 }] as const,
+    };
+    const lines = (await says('cat /proc/mounts', change)).split('\n').map((line) => line.split(' '));
+    const flags = new Map(lines.map(([, path = '', , options = '']) => [path, options.split(',')]));
+    for (const [path, options] of flags) {
+      assert.ok(options.includes('nosuid'), `${path} ${options}`);
+      assert.ok(
+        options.includes('nodev') || path.startsWith('/dev') || path.startsWith('/proc/'),
+        `${path} ${options}`,
+      );
+      assert.equal(options.includes('noexec'), !['/', '/opt/run'].includes(path), `${path} ${options}`);
+    }
+    assert.ok(flags.get('/')?.includes('ro') && flags.get('/dev')?.includes('ro'));
+    assert.ok(flags.get('/var/lib/app')?.includes('rw') && flags.get('/opt/run')?.includes('size=1024k'));
+    const copied = 'cat /bin/true > $at/true; chmod 755 $at/true; $at/true && echo $at';
+    const files = [...testConfig({}).files, fileEntry('/bin/true'), fileEntry('/bin/chmod')];
+    const ran = await run(`for at in /tmp /opt/run; do ${copied}; done`, { ...change, files });
+    assert.equal(ran.stdout, '/opt/run\n');
+  });
+  test('a directory of the VM can be bound, read-only if it is not said otherwise', async () => {
+    const source = join(state.path, 'shared');
+    mkdirSync(source);
+    writeFileSync(join(source, 'word'), 'hello\n');
+    const bind = { kind: 'bind', path: '/srv/data', source } as const;
+    const text = 'cat /srv/data/word; (echo more > /srv/data/x) 2>/dev/null && echo written';
+    assert.equal(await says(text, { mounts: [bind] }), 'hello');
+    assert.equal(await says(text, { mounts: [{ ...bind, writable: true }] }), 'hello\nwritten');
+    assert.equal(readFileSync(join(source, 'x'), 'utf8'), 'more\n');
+    const missing = await run('true', { mounts: [{ ...bind, source: '/absent' }] });
+    assert.match(missing.stderr, /could not mount \/absent at \/srv\/data[\s\S]*ENOENT/);
+    rmSync(source, { recursive: true });
+  });
+
+  test('system calls beyond the profile are refused, unless they are declared', async () => {
+    const files = [...testConfig({}).files, fileEntry('/usr/bin/unshare'), fileEntry('/usr/bin/setarch')];
+    const denied = await run('unshare --user true', { files });
+    assert.match(denied.stderr, /unshare failed: Operation not permitted/);
+    const security = { capabilities: [], systemCalls: ['unshare'] };
+    const allowed = await run('unshare --user sh -c "echo in"', { files, security });
+    assert.equal(allowed.stdout, 'in\n', allowed.stderr);
+    const wrong = await run('true', { security: { capabilities: [], systemCalls: ['unshared'] } });
+    assert.match(wrong.stderr, /security.systemCalls: unshared: there is no such system call/);
+    const ring = await run('true', { security: { capabilities: [], systemCalls: ['io_uring_setup'] } });
+    assert.match(ring.stderr, /cannot be moved/);
+  });
+
+  test('limits of the sandbox are set in its cgroup, by default too', async () => {
+    const value = async (limits: FullConfig['limits'], files: readonly string[]): Promise<string | undefined> => {
+      const sandbox = startForeground(
+        state.path,
+        testConfig({ script: 'echo up; read line', ...(limits === undefined ? {} : { change: { limits } }) }),
+      );
+      await sandbox.printed(/up/);
+      const name = cgroupName(tagOf(state.path, 'jailtest'));
+      const found = files.map((file) => file.replace('GROUP', name)).find(existsSync);
+      const text = found === undefined ? undefined : readFileSync(found, 'latin1').trim();
+      sandbox.child.stdin.end('\n');
+      await sandbox.finished;
+      return text;
+    };
+    const pids = ['/sys/fs/cgroup/pids/GROUP/pids.max', '/sys/fs/cgroup/GROUP/pids.max'];
+    const memory = ['/sys/fs/cgroup/memory/GROUP/memory.limit_in_bytes', '/sys/fs/cgroup/GROUP/memory.max'];
+    const cpu = ['/sys/fs/cgroup/cpu/GROUP/cpu.cfs_quota_us', '/sys/fs/cgroup/GROUP/cpu.max'];
+    assert.equal(await value(undefined, pids), '512');
+    assert.equal(await value({ memory: 64 * 2 ** 20 }, memory), String(64 * 2 ** 20));
+    assert.match((await value({ cpuPercent: 50 }, cpu)) ?? '', /^50000\b/);
+  });
+
+  test('a sandbox has no more processes than it may have, and no more memory', async () => {
+    const bomb = 'i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; echo not reached';
+    const many = await run(bomb, { limits: { pids: 16 } });
+    assert.match(many.stderr, /fork/i);
+    assert.doesNotMatch(many.stdout, /not reached/);
+    const large = await run('x=$(cat /dev/zero | tr "\\\\0" x); echo survived', {
+      limits: { memory: 32 * 2 ** 20 },
+      files: [...testConfig({}).files, fileEntry('/usr/bin/tr')],
+    });
+    assert.equal(large.code, 128 + 9);
+  });
+});

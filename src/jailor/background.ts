@@ -30,7 +30,11 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
   const supervisor = new Supervisor({
     ...options,
     ...{ config, plan, logFds, stdio, keepDirectory: true },
-    onTakenDown: async () => (await outputs.promise).close(),
+    onTakenDown: async () => {
+      // Who has started a process that ended at once is on the way to connect, and is to hear of it.
+      await server.metSomebody();
+      await (await outputs.promise).close();
+    },
   });
   checkSocketPath(supervisor.paths.controlSocket);
   if (options.skeleton !== undefined) await checkAddressFree(options.stateDirectory, config);

@@ -12,6 +12,7 @@ import type { Supervisor } from './supervisor.ts';
 /** sun_path of unix(7), with its final NUL. */
 const MAX_SOCKET_PATH_BYTES = 107;
 const CLOSE_TIMEOUT_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 1_000;
 
 /** @throws ComicranError config.bad-path when no socket can have this name. */
 export function checkSocketPath(path: string): void {
@@ -27,6 +28,7 @@ export class ControlServer {
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
   readonly #pending = new Set<Promise<void>>();
+  readonly #firstClient = Promise.withResolvers<void>();
 
   constructor(supervisor: Supervisor) {
     this.#supervisor = supervisor;
@@ -44,6 +46,7 @@ export class ControlServer {
 
   #serve(socket: Socket): void {
     this.#clients.add(socket);
+    this.#firstClient.resolve();
     socket.once('close', () => this.#clients.delete(socket));
     // The client went away: nothing to be done about it, and nothing depends on it.
     socket.on('error', () => undefined);
@@ -96,6 +99,13 @@ export class ControlServer {
 
   #tellAll(state: SandboxState): void {
     for (const client of this.#clients) send(client, { event: 'state', state });
+  }
+
+  /** Resolves when somebody has connected, or when nobody has for a while. */
+  async metSomebody(): Promise<void> {
+    const timer = setTimeout(() => this.#firstClient.resolve(), CONNECT_TIMEOUT_MS);
+    await this.#firstClient.promise;
+    clearTimeout(timer);
   }
 
   /** Takes the socket's name away. Who is connected stays so. */

@@ -11,8 +11,6 @@ import { receiveOnOneCpu } from '../../src/linux/receive-cpu.ts';
 import { addAddress, getLink } from '../../src/linux/rtnetlink/index.ts';
 import { sendNow } from '../../src/linux/sockets.ts';
 import { OutputGate } from '../../src/replication/gate.ts';
-import { OutputRule } from '../../src/replication/output-rule.ts';
-import { TrafficTap } from '../../src/replication/tap.ts';
 import { LINK_NAME, makeVm, SANDBOX_ADDRESS, type Vm } from '../dataplane/support.ts';
 import { needs } from '../support/needs.ts';
 import { ended, type OwnSocket, occupy, openSocket, PORT, start, startSender, until } from './support.ts';
@@ -215,42 +213,5 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
     say('three');
     await sleep(20);
     assert.deepEqual(heard(), ['one', 'two', 'three']);
-  });
-
-  test('with the output rule outputs leave when the destination has their entries, in order, and not before', async () => {
-    const { vm, pid, say, heard } = sandbox();
-    const sockets: never[] = [];
-    using tap = TrafficTap.open({ pid, linkName: 'eth0', address: SANDBOX_ADDRESS, sockets });
-    using rule = new OutputRule({ pid, linkName: 'eth0' });
-    say('before the log');
-    assert.deepEqual(rule.read(10), []);
-    say('read at the mark');
-    rule.mark();
-    tap.mark(sockets);
-    await until('they are heard', () => heard().length === 2);
-    const texts = ['one', 'two', 'f'.repeat(4000), 'four'];
-    for (const text of texts) say(text);
-    const asker = askerOf(vm);
-    asker.ask();
-    await sleep(20);
-    const entries = [...rule.read(2), ...rule.read(10)];
-    assert.deepEqual(
-      entries.map(({ index, length }) => [index, length]),
-      texts.map((text, index) => [index, text.length]),
-    );
-    assert.ok(asker.isRefused(), 'what the kernel says for the owner is heard');
-    assert.deepEqual([heard(), rule.held], [[], 4]);
-    rule.acknowledge(3);
-    rule.acknowledge(2);
-    await until('three are heard', () => rule.held === 1);
-    await sleep(20);
-    assert.deepEqual(heard(), texts.slice(0, 3));
-    say('five');
-    rule.end();
-    say('six');
-    await sleep(20);
-    assert.deepEqual(heard(), ['four', 'five', 'six']);
-    const seen = tap.read(100).map(({ kind }) => kind);
-    assert.deepEqual(seen, ['input', 'output'], 'the question, and of what was said what went by itself');
   });
 });

@@ -4,6 +4,7 @@
  *     source.process.freeze:after=kill        the daemon ends as by kill -9 when the process has been frozen
  *     destination.ownership.take:before=fail  the call fails instead
  *     source.process.stop:before=stop         the daemon stands still (SIGSTOP) until somebody lets it go on
+ *     source.process.stop:after=end           the process that is moved ends as by kill -9, and the migration goes on
  *
  * A daemon has at most one, from the environment variable COMICRAN_FAULT, and it strikes once. In production there is none.
  * `@FILE` names a file instead: each migration looks there for one when it begins, and the file goes when it strikes.
@@ -12,19 +13,19 @@ import { readFileSync, rmSync } from 'node:fs';
 import { ComicranError } from '../../base/errors.ts';
 import { stopOwnProcess } from '../../linux/stop-self.ts';
 
-export type FaultAction = 'kill' | 'fail' | 'stop';
+export type FaultAction = 'kill' | 'fail' | 'stop' | 'end';
 export type Fault = { readonly point: string; readonly action: FaultAction };
 /** Where a daemon has its fault from. */
 export type FaultSource = Fault | { readonly file: string };
 
-const FORM = /^((?:source|destination)\.[a-z]+\.[a-zA-Z]+:(?:before|after))=(kill|fail|stop)$/;
+const FORM = /^((?:source|destination)\.[a-z]+\.[a-zA-Z]+:(?:before|after))=(kill|fail|stop|end)$/;
 
 /** @throws ComicranError usage */
 export function parseFault(text: string): Fault {
   const match = FORM.exec(text);
   if (match === null) {
     throw new ComicranError('usage', `COMICRAN_FAULT is '${text}'`, {
-      hint: 'It is for tests: SIDE.PORT.CALL:before|after=kill|fail|stop, or @FILE. Unset it.',
+      hint: 'It is for tests: SIDE.PORT.CALL:before|after=kill|fail|stop|end, or @FILE. Unset it.',
     });
   }
   return { point: match[1]!, action: match[2] as FaultAction };
@@ -50,6 +51,7 @@ function faultInFile(file: string): Fault | undefined {
 export class FaultTrigger {
   readonly #file: string | undefined;
   #fault: Fault | undefined;
+  #pid: number | undefined;
 
   constructor(source: FaultSource | undefined) {
     if (source !== undefined && 'file' in source) this.#file = source.file;
@@ -65,11 +67,20 @@ export class FaultTrigger {
     return this.#fault !== undefined;
   }
 
+  /** The process that is moved, as this machine sees it. */
+  aimAt(pid: number): void {
+    this.#pid = pid;
+  }
+
   reach(point: string): void {
     const fault = this.#fault;
     if (fault?.point !== point) return;
     this.#fault = undefined;
     if (this.#file !== undefined) rmSync(this.#file, { force: true });
+    if (fault.action === 'end') {
+      if (this.#pid !== undefined) process.kill(this.#pid, 'SIGKILL');
+      return;
+    }
     if (fault.action === 'kill') process.kill(process.pid, 'SIGKILL');
     if (fault.action === 'fail') throw new ComicranError('migration.failed', `a test made ${point} fail`);
     stopOwnProcess();

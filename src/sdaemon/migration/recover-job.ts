@@ -3,9 +3,6 @@ import { ComicranError } from '../../base/errors.ts';
 import { resumeStopped } from '../../checkpoint/stop.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { thawCgroup } from '../../linux/cgroup.ts';
-import { sendSignal } from '../../linux/pidfd.ts';
-import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
-import { SIGNAL } from '../../linux/signals.ts';
 import type { DestinationEntry, SourceEntry } from '../../migration/journal.ts';
 import type {
   DestinationPackets,
@@ -19,6 +16,7 @@ import { EgressCut } from '../../replication/egress-cut.ts';
 import { OutputGate } from '../../replication/gate.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { carry } from './carried-error.ts';
+import { endProcess } from './end-process.ts';
 import { packetsOf } from './held-packets.ts';
 import type { ChannelAddress, JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
@@ -28,9 +26,6 @@ import { PagingFiles } from './paging-note.ts';
 import { connectAsSource, SourceListener } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
-
-const GONE_TIMEOUT_MS = 5_000;
-const POLL_MS = 2;
 
 /** Where the sandbox itself is gone, its link and what waited there went with it. */
 const NO_LINK: DestinationPackets = {
@@ -53,14 +48,7 @@ function leftProcess({ hostPid, cgroup }: RecoverJob): StoppedProcess & Restored
     resumeStopped(hostPid);
   };
   const kill = async (): Promise<void> => {
-    const identity = hostPid === undefined ? undefined : identifyProcess(hostPid);
-    if (identity === undefined || !isAlive(identity)) return;
-    sendSignal(identity.pid, SIGNAL.KILL);
-    // A frozen process does not even die.
-    thaw();
-    for (let waited = 0; isAlive(identity) && waited < GONE_TIMEOUT_MS; waited += POLL_MS) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+    if (hostPid !== undefined) await endProcess(hostPid, thaw);
   };
   return { resume, rehearse: resume, run: resume, kill, destroy: kill };
 }

@@ -65,6 +65,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
       journal,
       clock: WORKER_CLOCK,
     };
+    world.faults.aimAt(hostPid);
     const outcome = await runSource(withFaults(ports, 'source', world.faults), migration, {
       deadlines: { totalMs: job.deadlineMs },
       outputRule: job.outputRule,

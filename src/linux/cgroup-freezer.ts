@@ -27,8 +27,13 @@ export class CgroupFreezer {
     writeSync(this.#descriptor, this.#words.freeze, 0);
   }
 
+  /** Does nothing where the group has been removed: there is nobody in it. */
   thaw(): void {
-    writeSync(this.#descriptor, this.#words.thaw, 0);
+    try {
+      writeSync(this.#descriptor, this.#words.thaw, 0);
+    } catch (thrown) {
+      if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ENODEV')) throw thrown;
+    }
   }
 
   close(): void {

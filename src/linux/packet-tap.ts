@@ -1,5 +1,5 @@
 /** A packet socket (packet(7)) that sees everything that crosses a device, both ways, with the kernel's count of it. */
-import { EAGAIN, EINTR, KernelError } from './errno.ts';
+import { EAGAIN, EINTR, ENETDOWN, KernelError } from './errno.ts';
 import { stampAt } from './kernel-stamp.ts';
 import { addressOf, syscall, trySyscall } from './libc.ts';
 import { O } from './open-flags.ts';
@@ -58,6 +58,7 @@ export class PacketTap {
   readonly #statisticsLength = Buffer.from([8, 0, 0, 0]);
   #queued = 0;
   #dropped = 0;
+  #deviceGone = false;
   #closed = false;
 
   /**
@@ -117,14 +118,23 @@ export class PacketTap {
     this.#headers.writeUInt32LE(0, header + 44);
   }
 
+  /** The device is gone, or down: {@link read} gives what was seen before, and there will be no more. */
+  get deviceGone(): boolean {
+    return this.#deviceGone;
+  }
+
   /**
    * Takes frames that wait, oldest first, at most a batch of them.
    * @returns how many; 0: none waits. A frame counts also where it is of no use.
    */
   read(take: TakeFrame): number {
     let count: number;
-    do count = trySyscall(SYS.recvmmsg, this.descriptor, this.#headers, BATCH, MSG_DONTWAIT, null);
-    while (count === -EINTR);
+    for (;;) {
+      count = trySyscall(SYS.recvmmsg, this.descriptor, this.#headers, BATCH, MSG_DONTWAIT, null);
+      // It is told once, before the frames that wait.
+      if (count === -ENETDOWN) this.#deviceGone = true;
+      else if (count !== -EINTR) break;
+    }
     if (count === -EAGAIN) return 0;
     if (count < 0) throw new KernelError('recvmmsg of a packet socket', -count);
     for (let slot = 0; slot < count; slot++) {

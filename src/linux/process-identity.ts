@@ -1,5 +1,5 @@
 /** A process, told from a later one that has got the same PID. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 export type ProcessIdentity = {
   readonly pid: number;
@@ -8,7 +8,7 @@ export type ProcessIdentity = {
 };
 
 /** Fields of /proc/PID/stat from the third on: the name in field 2 may hold spaces and brackets. */
-function statFields(pid: number): string[] | undefined {
+function statFields(pid: number | string): string[] | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
     return text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -28,6 +28,24 @@ export function isAlive(process: ProcessIdentity): boolean {
   const fields = statFields(process.pid);
   if (fields === undefined || fields[0] === 'Z' || fields[0] === 'X') return false;
   return Number(fields[22 - 3]) === process.startTicks;
+}
+
+/**
+ * Whether any thread of the process may still do something: with a first thread that has ended, others may be in the
+ * middle of a system call. False when they have all ended, or the process has been reaped.
+ */
+export function hasThreads(process: ProcessIdentity): boolean {
+  if (isAlive(process)) return true;
+  const fields = statFields(process.pid);
+  if (fields === undefined || Number(fields[22 - 3]) !== process.startTicks) return false;
+  try {
+    return readdirSync(`/proc/${process.pid}/task`).some((tid) => {
+      const state = tid === `${process.pid}` ? 'Z' : (statFields(`${process.pid}/task/${tid}`)?.[0] ?? 'X');
+      return state !== 'Z' && state !== 'X';
+    });
+  } catch {
+    return false;
+  }
 }
 
 /** A process's PIDs, from the reader's PID namespace down to its own. Empty when there is no such process. */

@@ -118,16 +118,16 @@ export async function awaitReturn(context: DestinationAfter, timeoutMs: number):
   return returned instanceof Line ? returned : undefined;
 }
 
-/** Tells a source that comes back, for as long as it may, that nothing runs here. */
+/** Tells a source that comes back, for as long as it may, that nothing runs here; until it has said that it knows. */
 export async function sayGivenBack(
   context: DestinationAfter,
   line: DestinationLine,
   message: GivenBackMessage,
 ): Promise<void> {
-  const { ports, deadlines } = context;
+  const { ports, deadlines, signal } = context;
   const deadline = new Deadline(ports.clock, deadlines.ownedMs + deadlines.handOverMs);
   using visitors = new Visitors(context, deadline);
-  for (let current: DestinationLine | undefined = line; !deadline.over; ) {
+  for (let current: DestinationLine | undefined = line; !deadline.over && signal?.aborted !== true; ) {
     try {
       await current.send(message, deadline.remainingMs);
       await current.closeAfterPeer(deadline.remainingMs);
@@ -135,7 +135,9 @@ export async function sayGivenBack(
       // It may come back, and is told again.
     }
     current.close();
-    const next = await visitors.orMessageOf(undefined, deadline.remainingMs).catch(() => undefined);
+    const coming = visitors.orMessageOf(undefined, deadline.remainingMs);
+    const options = { signal, onLate: (late: unknown) => late instanceof Line && late.close() };
+    const next = await within(ports.clock, deadline.remainingMs, 'the source', coming, options).catch(() => undefined);
     if (!(next instanceof Line)) return;
     current = next;
   }

@@ -76,6 +76,8 @@ export type Moved = {
 /** The source's process runs on as if nothing had happened; nothing runs at the destination, nor ever will. */
 export type Stayed = {
   readonly outcome: 'stayed';
+  /** There is no process any more that could run on: it has ended, which no migration does. The error is process.gone. */
+  readonly ended: boolean;
   readonly error: ComicranError;
   /** Of the record now: another one than before where the source had to fence the destination. */
   readonly epoch: bigint;

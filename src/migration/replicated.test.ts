@@ -138,6 +138,39 @@ test('rounds that take too long are no matter of the copy: another mode would no
   assert.match(source.error.message, /\(copy\)/);
 });
 
+test('a process that ends: before the cutover it is said, in the cutover its copy goes on', async () => {
+  const seen = new Set<string>();
+  for (let endsAt = 0; endsAt < 40_000; endsAt += 500)
+    for (const failing of [{}, { 'source finish': 1 }]) {
+      const report = await runScenario({ seed: 1, mode: 'replicated', endsAt, failing, requests: 150 });
+      const { world, source, destination } = report;
+      assert.deepEqual(world.violations, []);
+      assert.equal(source?.outcome === 'moved', destination?.outcome === 'owned');
+      assert.equal(world.source.hasProcess, false);
+      assert.equal(world.source.journal ?? world.destination.journal, undefined, 'nothing is left to be decided');
+      if (source?.outcome === 'moved') {
+        checkOneInstance(report);
+        checkNothingLost(report);
+        seen.add('moved');
+        continue;
+      }
+      assert.ok(source?.outcome === 'stayed' && 'error' in source, `at ${endsAt}: ${source?.outcome}`);
+      // Where the migration had failed before, the process ran on, and ended later.
+      if ('source finish' in failing && !source.ended) continue;
+      assert.equal(source.error.code, 'process.gone');
+      assert.ok(source.ended);
+      assert.equal(world.destination.hasProcess, false);
+      // Whoever releases it has to know at which epoch it is.
+      assert.deepEqual(world.record, { owner: 'vm1', epoch: source.epoch });
+      seen.add(source.epoch === 7n ? 'ended before TAKE' : 'ended behind TAKE, without the end of the log');
+    }
+  assert.deepEqual([...seen].toSorted(), [
+    'ended before TAKE',
+    'ended behind TAKE, without the end of the log',
+    'moved',
+  ]);
+});
+
 test('a copy that cannot catch up is given up in time', async () => {
   const report = await run({ deadlines: { totalMs: 20 }, copyMicros: 100_000, requests: 400 });
   checkNothingLost(report);

@@ -3,7 +3,8 @@
  *
  * Promise: {@link runSource} does not throw, and each of its ends says where the process is.
  * - `moved`: the destination owns and was let run, or will be when its daemon comes back; the process here has ended.
- * - `stayed`: the process runs on here and has noticed nothing but the stop; nothing runs at the destination.
+ * - `stayed`: the process runs on here and has noticed nothing but the stop, or has ended by itself; nothing runs at the
+ *   destination.
  * - `halted`: the process is stopped, the journal says how far it had got, an operator is needed.
  *
  * Before TAKE every failure, deadline and abort leads to `stayed`, at once and without asking anybody. Behind TAKE
@@ -162,24 +163,26 @@ class SourceRole {
   async #runOn(reason: unknown, epoch: bigint): Promise<Stayed | Halted<SourcePhase>> {
     const { ports, migration, phases } = this.#context;
     const place = `the migration of ${migration.sandbox} to ${migration.destination} failed (${phases.current})`;
-    const resumed = await this.#leftovers.tidy('letting the process run on', async () => {
+    const hasEnded = (): boolean => ports.process.hasEnded();
+    const letRun = async (): Promise<void> => {
       // Where the freeze has failed, the process runs.
       const stopped = await this.#stopped?.catch(() => undefined);
       await stopped?.resume();
-    });
-    if (!resumed) {
+    };
+    const resumed = hasEnded() || (await this.#leftovers.tidy('letting the process run on', letRun));
+    if (!resumed && !hasEnded()) {
       return this.#halt(withPlace(reason, `${place}, and the process cannot be let run on`));
     }
     const stopMicros = this.#stopMicros();
     await this.#leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
     await this.#end();
+    const ended = hasEnded();
     return {
       outcome: 'stayed',
-      error: withPlace(
-        reason,
-        place,
-        ports.process.hasEnded() ? `its process has ended at ${migration.source}` : `it runs on at ${migration.source}`,
-      ),
+      ended,
+      error: ended
+        ? endedIn(migration, phases.current, reason)
+        : withPlace(reason, place, `it runs on at ${migration.source}`),
       epoch,
       stopMicros,
       phases: phases.finish(),
@@ -247,6 +250,19 @@ class SourceRole {
   #step<T>(what: string, value: T | Promise<T>): Promise<T> {
     return within(this.#context.ports.clock, this.#context.deadlines.stepMs, what, value);
   }
+}
+
+/** Whatever has failed then has failed because of that. */
+function endedIn(
+  { sandbox, source, destination }: Migration,
+  phase: string | undefined,
+  cause: unknown,
+): ComicranError {
+  return new ComicranError(
+    'process.gone',
+    `the process of ${sandbox} has ended at ${source} while it was to be moved to ${destination} (${phase ?? 'at its beginning'}); it runs nowhere`,
+    { cause, hint: `See what it has said with 'comicran smanager logs ${sandbox}', and start it again.` },
+  );
 }
 
 function destinationTimes(ready: ReadyMessage, owned: OwnedMessage): DestinationTimes {

@@ -146,7 +146,8 @@ export class TrafficTap {
   /**
    * Entries of the log since the mark, oldest first; none before it. To be called often before it too: what has come
    * since {@link open} is read here.
-   * @throws ComicranError replication.overrun: a frame was lost, or the position cannot be found; the log is of no use then
+   * @throws ComicranError replication.overrun: a frame was lost, or the position cannot be found; the log is of no use
+   *   then. sandbox.not-running: the link is gone, and {@link finish} has not been called
    */
   read(maxEntries: number): LogEntry[] {
     this.#throwFailure();
@@ -154,6 +155,10 @@ export class TrafficTap {
       for (let batches = 0; batches < MAX_BATCHES && this.#sequencer.waiting < maxEntries; batches++)
         if (this.#readBatch() === 0) break;
       if (!this.#finished) this.#checkDrops();
+      if (!this.#finished && this.#tap.deviceGone)
+        throw new ComicranError('sandbox.not-running', 'the link of the sandbox is gone', {
+          hint: 'Its process has ended, or somebody has taken the link away: see the log of the sandbox.',
+        });
       return this.#sequencer.take(maxEntries);
     } catch (thrown) {
       this.#failure = thrown;
@@ -176,7 +181,8 @@ export class TrafficTap {
   }
 
   /**
-   * Ends the outputs of the log. To be called when the process has been stopped for good, and its egress cut.
+   * Ends the outputs of the log. To be called when the process has been stopped for good, and its egress cut; or when it
+   * has ended, and its link may be gone.
    * @returns how many entries of each kind there are; {@link read} gives those that it has not given yet.
    * @throws ComicranError replication.overrun
    */

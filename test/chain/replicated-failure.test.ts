@@ -63,6 +63,28 @@ test('in a lab', { skip }, async (t) => {
       if (expected === 'vm2') await migrate('square', 'vm1', 'replicated', 'none');
     });
 
+  await t.test('the process ends while its copy follows: it is said at once, and nothing of it is left', async () => {
+    await restartDaemon('vm1', 'source.traffic.wait:after=end');
+    await assert.rejects(migrate('square', 'vm2', 'replicated', 'precopy'), (thrown: Error) => {
+      assert.match(thrown.message, /the process of square has ended at vm1[\s\S]*next: .*start it again/);
+      assert.doesNotMatch(thrown.message, /runs on|E[A-Z]{4,}/);
+      return true;
+    });
+    const found = await find('square');
+    assert.deepEqual([found?.vm, found?.state, found?.service], ['vm1', 'stopped', null]);
+    await runComicran(['smanager', 'terminate', 'square']);
+    await start('square.yaml', 'vm1');
+  });
+
+  for (const point of ['source.process.stop:before', 'source.process.stop:after', 'source.traffic.cut:before'])
+    await t.test(`${point}=end: the process ends in the cutover, and its copy goes on`, async () => {
+      await restartDaemon('vm1', `${point}=end`);
+      const { duplicated, wrong } = await moveUnderLoad(() => migrate('square', 'vm2', 'replicated', 'none'));
+      assert.deepEqual({ duplicated, wrong }, { duplicated: 0, wrong: 0 });
+      await assertAnswers('vm2');
+      await migrate('square', 'vm1', 'replicated', 'none');
+    });
+
   await t.test(
     'the sdn is killed in the middle: nothing is lost, and it goes on when the sdn is there again',
     async () => {

@@ -58,6 +58,7 @@ export class Machine {
   #held: number[] | undefined;
   #busy = false;
   #stopping = false;
+  #hasEnded = false;
   #tap: FakeTap | undefined;
   #gate: FakeGate | undefined;
   #servesPages = false;
@@ -131,6 +132,14 @@ export class Machine {
     this.#enqueue(request);
   }
 
+  /** The process ends, by itself or by somebody's hand. What has been seen of its traffic has been seen. */
+  endProcess(): void {
+    if (this.#process === undefined || this.#process.state === 'silent') return;
+    this.#hasEnded = true;
+    this.#remove();
+    this.#changed();
+  }
+
   /** What the kernel does when the daemon ends: traced processes run on, half-built ones end. */
   daemonEnded(): void {
     if (this.#process?.state === 'traced') this.#setState('running');
@@ -174,6 +183,7 @@ export class Machine {
         this.#mayFail('stop');
         // A signal is sent, whoever waits for its effect.
         const process = this.#process;
+        if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
         if (process?.state === 'running' && !life.dead)
           this.#world.clock.after(this.#world.random.between(1, 200), () => {
             if (this.#process === process && process.state === 'running' && this.#stopping) this.#setState('held');
@@ -205,6 +215,7 @@ export class Machine {
       },
       read: (maxEntries) => {
         this.#mayFail('read');
+        if (this.#hasEnded && !tap().finished) throw new ComicranError('sandbox.not-running', 'the link is gone');
         return tap().read(maxEntries);
       },
       wait: (timeoutMs) => (this.#tap?.waiting ? this.#world.clock.pause(10) : this.#change(timeoutMs)),
@@ -332,6 +343,7 @@ export class Machine {
     return {
       resume: async () => {
         this.#stopping = false;
+        if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
         if (this.#process?.state === 'traced' || this.#process?.state === 'held') this.#setState('running');
         await this.#world.work();
       },

@@ -29,6 +29,8 @@ export type ScenarioOptions = Omit<WorldOptions, 'mode'> & {
   readonly failing?: Readonly<Record<string, number>>;
   /** Microseconds after which the operator aborts. */
   readonly abortAt?: number;
+  /** Microseconds after which the process at the source ends. */
+  readonly endsAt?: number;
   /** Microseconds until a dead daemon is there again. */
   readonly restartMicros?: number;
   readonly requests?: number;
@@ -83,6 +85,7 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
   await world.clock.pause(3_000);
   const abort = new AbortController();
   if (options.abortAt !== undefined) world.clock.after(options.abortAt, () => abort.abort());
+  if (options.endsAt !== undefined) world.clock.after(options.endsAt, () => world.source.endProcess());
   let deaths = 0;
   const calls: Record<Side, readonly string[]> = { source: [], destination: [] };
 

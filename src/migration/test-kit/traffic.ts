@@ -53,6 +53,10 @@ export class FakeTap {
     return { inputs: this.#inputs, outputs: this.#outputs };
   }
 
+  get finished(): boolean {
+    return this.#finished;
+  }
+
   finish(): LogCount {
     this.#finished = true;
     return this.count;

@@ -215,7 +215,7 @@ export class Incoming {
       return;
     }
     registry.set(config.id, { state: 'running', config, jail, epoch });
-    lifecycle.watch(config.id, jail);
+    void lifecycle.watch(config.id, jail);
     log(`${config.id}: has arrived, process ${hostPid}, epoch ${epoch}`);
     await publisher.publish(config.id, config.network).catch((thrown: unknown) => {
       log(`${config.id}: its ports are not published here: ${messageOf(thrown)}`);

@@ -101,6 +101,8 @@ type Failed = {
   readonly outcome: 'stayed' | 'discarded' | 'halted';
   readonly error: CarriedError;
   readonly epoch: bigint | undefined;
+  /** Source: the process has ended by itself, or was ended by somebody else. */
+  readonly ended?: boolean;
 };
 
 /** How a job has ended; errors as they cross threads. `leftovers`: what did not go as it should and changes nothing. */

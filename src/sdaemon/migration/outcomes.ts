@@ -6,8 +6,8 @@ import type { JobOutcome } from './job.ts';
 export function sourceOutcome(outcome: SourceOutcome): JobOutcome {
   const leftovers = outcome.leftovers.map((error) => carry(error));
   if (outcome.outcome === 'moved') return { ...outcome, leftovers };
-  const epoch = outcome.outcome === 'stayed' ? outcome.epoch : undefined;
-  return { outcome: outcome.outcome, error: carry(outcome.error), epoch, leftovers };
+  const { epoch, ended } = outcome.outcome === 'stayed' ? outcome : { epoch: undefined, ended: false };
+  return { outcome: outcome.outcome, error: carry(outcome.error), epoch, ended, leftovers };
 }
 
 /** @param hostPid of the process that was restored. */

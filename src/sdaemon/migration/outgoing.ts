@@ -1,5 +1,6 @@
 /** A migration away from this machine, as its daemon sees it. The protocol itself runs in a worker (source-job.ts). */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import {
@@ -13,6 +14,7 @@ import {
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { sandboxPaths } from '../../jailor/index.ts';
+import { isAlive } from '../../linux/process-identity.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
 import type { SnapshotChoice } from '../../migration/snapshot-way.ts';
@@ -77,6 +79,10 @@ const FALLBACK_CODES: ReadonlySet<string> = new Set([
 ]);
 /** How often a copy is begun that loses an input. */
 const COPY_TRIES = 3;
+/** How long a destination is given to take away what it has prepared. */
+const DISCARD_MS = 1_000;
+/** How long a sandbox takes to be taken down whose process has ended. */
+const ENDING_MS = 3_000;
 /** Where none is asked for: the first of these that there is. */
 const FALLBACKS: ReadonlySet<string> = new Set(['precopy', 'stopcopy']);
 
@@ -201,13 +207,15 @@ export class Outgoing {
     registry.set(name, { state: 'migrating', config, jail, epoch });
     const migration: Migration = { id: randomUUID(), sandbox: name, mode, source: vm, destination: toVm, epoch };
     let outcome: JobOutcome | undefined;
+    let noted: Promise<void> | undefined;
     try {
       outcome = await this.#carryOut(migration, request, config, jail, controller.signal, (progress) => {
         underWay.last = progress;
         onProgress(progress);
       });
     } catch (thrown) {
-      throw new MigrationFailure(thrown instanceof Error ? thrown : new Error(messageOf(thrown)), vm);
+      const cause = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
+      throw new MigrationFailure(cause, isRunning(jail) ? vm : '');
     } finally {
       this.#underWay.delete(name);
       if (outcome?.outcome !== 'moved' && outcome?.outcome !== 'halted') void endMigration(this.#world, migration);
@@ -215,12 +223,17 @@ export class Outgoing {
       if (outcome?.outcome !== 'moved') {
         const now = outcome?.outcome === 'stayed' ? (outcome.epoch ?? epoch) : epoch;
         registry.set(name, { state: 'running', config, jail, epoch: now });
-        this.#world.lifecycle.watch(name, jail);
+        noted = this.#world.lifecycle.watch(name, jail);
       }
     }
     if (outcome.outcome === 'moved') {
       await this.#takeDown(name, jail, this.#world.peer(toVm, request.toEndpoint));
       return outcome;
+    }
+    if (outcome.outcome === 'stayed' && outcome.ended === true) {
+      // Whoever is told of it finds it so: its sandbox is taken down, and the record released.
+      await Promise.race([noted, pause(ENDING_MS)]);
+      throw new MigrationFailure(uncarry(outcome.error), '');
     }
     if (outcome.outcome === 'stayed') throw new MigrationFailure(uncarry(outcome.error), vm);
     if (outcome.outcome === 'halted') throw new MigrationFailure(uncarry(outcome.error), '');
@@ -279,8 +292,9 @@ export class Outgoing {
     for (const leftover of outcome.leftovers) log(`${migration.sandbox}: ${uncarry(leftover).message}`);
     if (outcome.outcome === 'moved') log(`${migration.sandbox}: stopped for good, in µs: ${outcome.marks}`);
     if (outcome.outcome !== 'moved') {
-      // The destination notices by itself; this spares it the wait.
-      await destination.discardMigration({ migrationId: migration.id }).catch(() => undefined);
+      // The destination notices by itself; this spares it the wait, and nobody here has to see the end of that.
+      const discarding = destination.discardMigration({ migrationId: migration.id }).catch(() => undefined);
+      await Promise.race([discarding, pause(DISCARD_MS)]);
       log(`${migration.sandbox}: migration ${migration.id} ended as ${outcome.outcome}: ${failureOf(outcome).message}`);
     }
     return outcome;
@@ -342,6 +356,12 @@ function fallbackOf(mode: ModeName, asked: string): ModeName | undefined {
   if (mode !== 'replicated' || asked === 'none') return undefined;
   if (asked !== '') return checkMode(asked);
   return MODES.find((known) => FALLBACKS.has(known));
+}
+
+/** Whether the sandbox has a process that runs, as far as its jailor knows. */
+function isRunning(jail: Jail): boolean {
+  const { process } = jail.state();
+  return process !== null && isAlive(process);
 }
 
 /** Without the places that it went through: where it ran then is not where it runs now. */

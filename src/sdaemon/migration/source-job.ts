@@ -1,6 +1,7 @@
 /** The source's half of a migration, with the real engine, sockets and packets. */
+import { ComicranError } from '../../base/errors.ts';
 import { openSource } from '../../checkpoint/source.ts';
-import { identifyProcess, isAlive } from '../../linux/process-identity.ts';
+import { hasThreads, identifyProcess } from '../../linux/process-identity.ts';
 import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
@@ -27,10 +28,11 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     using tracing = new DisposableStack();
     const source = tracing.use(openSource(hostPid, { facts: world.facts, files: world.files, inherited, ...group }));
     const { readiness } = world;
-    const traffic = new WatchedTraffic({ pid: hostPid, ...route }, readiness);
+    const identity = identifyProcess(hostPid);
+    const hasEnded = (): boolean => identity === undefined || !hasThreads(identity);
+    const traffic = new WatchedTraffic({ pid: hostPid, ...route, hasEnded }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     using journal = new JournalFiles(job.stateDirectory);
-    const identity = identifyProcess(hostPid);
     const startTicks = identity?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
     using copying = new CopiedProcess(source, world.facts);
@@ -47,9 +49,19 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           return snapshot;
         },
         stop: () => source.stopped.begin(),
-        confirmStop: () => source.stopped.confirm(),
-        secureStop: () => source.stopped.secure(),
-        hasEnded: () => identity === undefined || !isAlive(identity),
+        async confirmStop() {
+          try {
+            source.stopped.confirm();
+          } catch (thrown) {
+            // One that has ended does not run either: its copy has all that it has had.
+            if (!(await endedSoon(hasEnded))) throw thrown;
+            world.post({ type: 'note', text: `process ${hostPid} has ended in the cutover; its copy goes on` });
+          }
+        },
+        secureStop() {
+          if (!hasEnded()) source.stopped.secure();
+        },
+        hasEnded,
         stopped: source.stopped,
       },
       traffic,
@@ -80,6 +92,19 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     return sourceOutcome(outcome);
   } catch (thrown) {
     // Only what comes before the role can throw: the process has not been touched.
-    return { outcome: 'stayed', error: carry(thrown), epoch: undefined, leftovers: [] };
+    return { outcome: 'stayed', error: carry(thrown), epoch: undefined, ended: isGone(thrown), leftovers: [] };
   }
 }
+
+/** Threads that have been killed end within microseconds, but for one that waits for a disk. */
+const ENDING_MS = 200;
+
+async function endedSoon(hasEnded: () => boolean): Promise<boolean> {
+  for (const untilMs = performance.now() + ENDING_MS; !hasEnded(); ) {
+    if (performance.now() > untilMs) return false;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return true;
+}
+
+const isGone = (thrown: unknown): boolean => thrown instanceof ComicranError && thrown.code === 'process.gone';

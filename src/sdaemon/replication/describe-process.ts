@@ -1,7 +1,6 @@
 /** What decides whether a process can be replicated: its sockets, and what crosses the loopback device of its sandbox. */
 import { ipv4Text } from '../../base/ipv4.ts';
 import { joinedGroups, sourceFilter } from '../../linux/multicast.ts';
-import { readProc } from '../../linux/procfs.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -29,12 +28,6 @@ const DEVICE_NAME_BYTES = 16;
 const AF_UNSPEC = 0;
 const MAPPED_PREFIX = '00000000000000000000ffff';
 const LOOPBACK_6 = '00000000000000000000000000000001';
-const LOOPBACK_LINE = /^\s*lo:\s*\d+\s+(\d+)/m;
-
-/** Packets that the loopback device of a process's network namespace has taken. */
-export function loopbackPackets(pid: number): number {
-  return Number(LOOPBACK_LINE.exec(readProc(pid, 'net/dev'))?.[1] ?? 0);
-}
 
 /**
  * Sockets that cannot be moved at all are none of its concern: whoever captures the process refuses them.

@@ -12,7 +12,8 @@ import { leadAway } from '../dataplane/leaving-route.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
 import { raiseReceiveBuffers } from '../dataplane/receive-buffers.ts';
 import type { Readiness } from '../readiness.ts';
-import { describeProcess, loopbackPackets } from './describe-process.ts';
+import { describeProcess } from './describe-process.ts';
+import { LoopbackCounter } from './loopback-counter.ts';
 import { datagramOf } from './straggler.ts';
 
 export type WatchedSandbox = {
@@ -21,6 +22,8 @@ export type WatchedSandbox = {
   /** IPv4 address of the sandbox, and the machine's end of its link. */
   readonly address: string;
   readonly linkName: string;
+  /** The process has ended, with all its threads: nothing comes out of it any more. */
+  readonly hasEnded: () => boolean;
 };
 
 /** The destination leads the packets to itself about now, which takes it a millisecond, or some where machines are busy. */
@@ -39,7 +42,7 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   #sockets: ProcessSocket[] = [];
   #tap: TrafficTap | undefined;
   #cut: EgressCut | undefined;
-  #loopbackBefore = 0;
+  #loopback: LoopbackCounter | undefined;
 
   constructor(sandbox: WatchedSandbox, readiness: Readiness) {
     this.#sandbox = sandbox;
@@ -54,7 +57,7 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   async start(): Promise<void> {
     const { pid, address } = this.#sandbox;
     this.check();
-    this.#loopbackBefore = loopbackPackets(pid);
+    this.#loopback = new LoopbackCounter(pid);
     raiseReceiveBuffers(pid);
     this.#sockets = openUdpSockets(pid);
     this.#cut = new EgressCut({ pid }, INSIDE_LINK);
@@ -92,7 +95,12 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   }
 
   cut(): void {
-    this.#cut?.cut();
+    try {
+      this.#cut?.cut();
+    } catch (thrown) {
+      // Its link may have gone with it; there is nothing to be cut.
+      if (!this.#sandbox.hasEnded()) throw thrown;
+    }
   }
 
   uncut(): void {
@@ -100,8 +108,8 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   }
 
   finish(): LogCount {
-    const { pid, address } = this.#sandbox;
-    checkEligible({ sockets: [], address, loopbackPackets: loopbackPackets(pid) - this.#loopbackBefore });
+    const { address } = this.#sandbox;
+    checkEligible({ sockets: [], address, loopbackPackets: this.#loopback?.packets() ?? 0 });
     return this.#opened.finish();
   }
 
@@ -132,9 +140,11 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
     if (this.#tap !== undefined) this.#readiness.forget(this.#tap.descriptor);
     this.#tap?.close();
     this.#cut?.close();
+    this.#loopback?.close();
     closeSockets(this.#sockets);
     this.#tap = undefined;
     this.#cut = undefined;
+    this.#loopback = undefined;
     this.#sockets = [];
   }
 

@@ -67,7 +67,7 @@ export class Lifecycle {
       await publisher.publish(id, config.network);
       registry.move(id, 'creating', () => ({ state: 'running', config, jail, epoch }));
       cleanup.keep();
-      this.watch(id, jail);
+      void this.watch(id, jail);
       this.#raiseBuffers(id, jail);
       log(`${id}: runs, process ${jail.state().process?.pid ?? '?'}, epoch ${epoch}`);
     } catch (cause) {
@@ -137,23 +137,20 @@ export class Lifecycle {
     await this.#ended(config.id, epoch);
   }
 
-  /** Notes the end of a sandbox that ends by itself; it stays to be looked at. */
-  watch(id: string, jail: Jail): void {
+  /**
+   * Notes the end of a sandbox that ends by itself; it stays to be looked at.
+   * @returns resolves when that has happened, and been noted. Does not reject.
+   */
+  async watch(id: string, jail: Jail): Promise<void> {
     const { registry, log } = this.#world;
-    void jail.exited.then(async (exit) => {
-      const entry = registry.find(id);
-      // Terminated or moved away on request: who asked for it does the rest. In a migration: its end sees it.
-      if (
-        entry?.state !== 'running' ||
-        entry.jail !== jail ||
-        exit.reason === 'released' ||
-        exit.reason === 'terminated'
-      )
-        return;
-      registry.set(id, { state: 'stopped', config: entry.config, last: jail.state(), exit });
-      log(`${id}: has ended (${exit.signal ?? `exit ${exit.code ?? '?'}`})`);
-      await this.#ended(id, entry.epoch);
-    });
+    const exit = await jail.exited;
+    const entry = registry.find(id);
+    // Terminated or moved away on request: who asked for it does the rest. In a migration: its end sees it.
+    const isAsked = exit.reason === 'released' || exit.reason === 'terminated';
+    if (entry?.state !== 'running' || entry.jail !== jail || isAsked) return;
+    registry.set(id, { state: 'stopped', config: entry.config, last: jail.state(), exit });
+    log(`${id}: has ended (${exit.signal ?? `exit ${exit.code ?? '?'}`})`);
+    await this.#ended(id, entry.epoch);
   }
 
   /** The name, address, routes and ports of a sandbox that is no more are free again; at the sdn as soon as it answers. */
@@ -246,7 +243,7 @@ export class Lifecycle {
     }
     const config = jailors.readConfig(jail.id);
     registry.set(jail.id, { state: 'running', config, jail, epoch: location.epoch });
-    this.watch(jail.id, jail);
+    void this.watch(jail.id, jail);
     log(`${jail.id}: found again, process ${jail.state().process?.pid ?? '?'}, epoch ${location.epoch}`);
     await publisher.publish(jail.id, config.network);
   }

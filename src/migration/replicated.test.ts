@@ -1,7 +1,7 @@
 /** Mode `replicated`: no stop but the snapshot and the cutover, and nobody outside can tell that there were two. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkNothingLost } from './test-kit/scenario.ts';
+import { checkNothingLost, checkOneInstance, runScenario } from './test-kit/scenario.ts';
 import {
   abortOften,
   assertNobodyFenced,

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { findOwnUdpSocket } from '../../src/linux/own-socket.ts';
 import { forceReceiveLimit } from '../../src/linux/socket-memory.ts';
 import { runClient } from '../../src/traffic/client/client.ts';
@@ -66,6 +67,33 @@ test('against the counting server everything is answered exactly once, also at 2
     assert.equal(server.served(), 4500);
   } finally {
     await server.close();
+  }
+});
+
+const SLOW_SERVER = `
+const { parentPort } = require('node:worker_threads');
+const socket = require('node:dgram').createSocket('udp4');
+socket.on('message', (request, { port, address }) => {
+  const number = BigInt(request.toString());
+  setTimeout(() => parentPort.postMessage(Number(number)), 15);
+  setTimeout(() => socket.send(String(number * number), port, address), 40);
+});
+socket.bind(0, '127.0.0.1', () => parentPort.postMessage(socket.address().port));
+`;
+
+test('answers that came in time are no losses, where the client itself stood still at the end', async () => {
+  const server = new Worker(SLOW_SERVER, { eval: true });
+  try {
+    const [port] = (await once(server, 'message')) as [number];
+    let seen = 0;
+    server.on('message', () => {
+      // Behind the last request, before its answer, and beyond the grace.
+      if (++seen === 5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+    });
+    const { sent, answered, lost } = await ask(`127.0.0.1:${port}`, { rate: '100', duration: '0.05', grace: '0.1' });
+    assert.deepEqual({ sent, answered, lost }, { sent: 5, answered: 5, lost: 0 });
+  } finally {
+    await server.terminate();
   }
 });
 

@@ -48,7 +48,11 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           source.prepareStop();
           return snapshot;
         },
-        stop: () => source.stopped.begin(),
+        stop() {
+          // A signal is taken for one that has ended and that nobody has looked at yet.
+          if (hasEnded()) throw new ComicranError('process.gone', `process ${hostPid} has ended`);
+          source.stopped.begin();
+        },
         async confirmStop() {
           try {
             source.stopped.confirm();

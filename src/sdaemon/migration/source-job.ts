@@ -63,7 +63,12 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           }
         },
         secureStop() {
-          if (!hasEnded()) source.stopped.secure();
+          try {
+            source.stopped.secure();
+          } catch (thrown) {
+            // Its control group may have gone with it.
+            if (!hasEnded()) throw thrown;
+          }
         },
         hasEnded,
         stopped: source.stopped,

@@ -61,6 +61,12 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
   throw invalid(options, lines);
 }
 
+/** `file:line:column` of a key of a text that has been read. */
+export function placeOf(text: string, path: Path, fileName: string): string {
+  const source = new YamlSource(text, { fileName, what: '' });
+  return source.at(source.offset({ path, at: 'value', found: '', allowed: '' }));
+}
+
 /** `network.ports[0].port` */
 export function pathText(path: Path): string {
   return path

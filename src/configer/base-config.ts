@@ -22,6 +22,7 @@ import {
   securitySpec,
   userSpec,
 } from '../base/containment-schemas.ts';
+import { resolveInTree } from '../base/sandbox-tree.ts';
 import {
   flag,
   list,
@@ -157,10 +158,17 @@ function baseConfigProblems(config: BaseConfig): Problem[] {
     const allowed = 'an absolute path in the sandbox, because the source is not one';
     problems.push({ path: [...at, 'path'], at: 'value', found: 'missing', allowed });
   }
+  let looping = false;
+  const links = new Map(config.symlinks.map(({ path, target }) => [path, target]));
   for (const [index, { path, target }] of config.symlinks.entries()) {
-    if (!climbsOut(path, target)) continue;
-    const allowed = 'a target that does not climb above the root of the sandbox';
-    problems.push({ path: ['symlinks', index, 'target'], at: 'value', found: target, allowed });
+    const at = ['symlinks', index, 'target'];
+    if (climbsOut(path, target)) {
+      const allowed = 'a target that does not climb above the root of the sandbox';
+      problems.push({ path: at, at: 'value', found: target, allowed });
+    } else if (!looping && resolveInTree(path, links) === undefined) {
+      looping = true; // once for all links of the loop
+      problems.push({ path: at, at: 'value', found: target, allowed: 'not a part of a loop of links' });
+    }
   }
   return problems;
 }

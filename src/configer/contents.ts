@@ -2,8 +2,10 @@
 import { join, posix } from 'node:path';
 import { ComicranError } from '../base/errors.ts';
 import { isWithin } from '../base/sandbox-tree.ts';
+import type { Path } from '../base/schema.ts';
 import { type BaseConfig, DEFAULT_DEPENDENCIES, type Placed } from './base-config.ts';
 import { type Closure, type ClosureContext, closureOf } from './closure.ts';
+import { forKey, withKey } from './configured-error.ts';
 import { Declared } from './declared.ts';
 import { type CopiedItem, copiedTo, copyInPlace } from './directory-copy.ts';
 import { type Chain, kindOf, look, type Origin, realPath } from './host-files.ts';
@@ -27,7 +29,7 @@ const MINIMAL_ETC = ['passwd', 'group', 'hosts', 'nsswitch.conf'];
 const DEFAULT_DIRECTORY_MODE = 0o755;
 
 /** Something of the configuration for a path that is not, or need not be, its own on the host. */
-type Given = CopiedItem & { readonly origin: Origin; readonly implied: boolean };
+type Given = CopiedItem & { readonly origin: Origin; readonly implied: boolean; readonly at: Path };
 
 /** @throws ComicranError that names the thing, the chain that led to it, and what to do. */
 export async function contentsOf(base: BaseConfig, options: ContentsOptions): Promise<SandboxTree> {
@@ -39,11 +41,13 @@ export async function contentsOf(base: BaseConfig, options: ContentsOptions): Pr
     facts: options.facts,
     environment: base.process.environment,
   };
-  const programs = programsOf(base).map(([program, by]): Closure => {
+  const programs = programsOf(base).map(([program, by, at]): Closure => {
     const inside = insideOf(program);
     const chain = [base.id, inside];
-    const place = declared.find(inside) ?? { host: realPath(sourceOf(program), chain), inside };
-    return closureOf(place, { chain, rule: 'configuration', by }, closureContext);
+    return forKey(at, () => {
+      const place = declared.find(inside) ?? { host: realPath(sourceOf(program), chain), inside };
+      return closureOf(place, { chain, rule: 'configuration', by }, closureContext);
+    });
   });
   const notes = new Set<string>();
   const brought = await askRules(
@@ -56,7 +60,9 @@ export async function contentsOf(base: BaseConfig, options: ContentsOptions): Pr
       note: (text) => notes.add(text),
     },
     base.dependencies ?? DEFAULT_DEPENDENCIES,
-  );
+  ).catch((thrown: unknown) => {
+    throw withKey(['process'], thrown);
+  });
   for (const note of notes) options.onNote?.(note);
   return treeOf(base, { given, inPlace, programs, brought }, options);
 }
@@ -72,15 +78,19 @@ function treeOf(base: BaseConfig, parts: Parts, options: ContentsOptions): Sandb
   if (brought.needsCache || programs.some(({ needsCache }) => needsCache)) {
     tree.hostPath(LD_CACHE_FILE, { chain: [base.id, LD_CACHE_FILE], rule: 'loader', by: base.id });
   }
-  const named = inPlace.map(([path, key]) => ({ path, origin: configured(base.id, path, key) }));
-  const wanted = brought.others.filter(keepsPlace).map((want) => ({ path: want.place.host, origin: want }));
+  const named = inPlace.map(([path, key, at]) => ({ path, origin: configured(base.id, path, key), at }));
+  const wanted = brought.others
+    .filter(keepsPlace)
+    .map((want) => ({ path: want.place.host, origin: want, at: ['process'] }));
   takeInPlace(tree, [...named, ...wanted]);
   for (const one of found)
     if (one.place.host !== one.place.inside) putFile(tree, one.place.inside, one.place.host, one);
-  for (const { path, content, origin, implied } of given) tree.put(tree.at(path), content, origin, implied);
+  for (const { path, content, origin, implied, at } of given)
+    forKey(at, () => tree.put(tree.at(path), content, origin, implied));
   for (const want of brought.others) putElsewhere(tree, want);
-  for (const { path, mode } of base.directories) {
-    tree.put(tree.at(path), { kind: 'directory', mode }, configured(base.id, path, 'directories'));
+  for (const [index, { path, mode }] of base.directories.entries()) {
+    const origin = configured(base.id, path, 'directories');
+    forKey(['directories', index], () => tree.put(tree.at(path), { kind: 'directory', mode }, origin));
   }
   makeWorkingDirectory(tree, base);
   if (base.etc === 'minimal') addMinimalEtc(tree, base.id, join(options.share, 'etc'));
@@ -95,11 +105,13 @@ export function insideOf({ source, path }: Placed): string {
   return path ?? source;
 }
 
-/** With the key of each. */
-function programsOf(base: BaseConfig): [Placed, string][] {
+/** With the key of each, as `why` has it and with its number. */
+type Keyed<T> = readonly [item: T, key: string, at: Path];
+
+function programsOf(base: BaseConfig): Keyed<Placed>[] {
   return [
-    [base.process.executable, 'process.executable'],
-    ...base.executables.map((file): [Placed, string] => [file, 'executables']),
+    [base.process.executable, 'process.executable', ['process', 'executable']],
+    ...base.executables.map((file, index): Keyed<Placed> => [file, 'executables', ['executables', index]]),
   ];
 }
 
@@ -110,39 +122,39 @@ function keepsItsPlace({ path, mode }: Placed): boolean {
 
 type Sorted = {
   readonly given: readonly Given[];
-  /** With the key of each. */
-  readonly inPlace: readonly (readonly [path: string, key: string])[];
+  readonly inPlace: readonly Keyed<string>[];
 };
 
 /** The files and links of the configuration: those with a path of their own, and those that keep the host's. */
 function sortFiles(base: BaseConfig, sourceOf: (file: Placed) => string): Sorted {
   const given: Given[] = [];
-  const inPlace: [string, string][] = [];
+  const inPlace: Keyed<string>[] = [];
   // First, so that a path of the configuration may lie below one of its links.
-  for (const { path, target } of base.symlinks) {
+  for (const [index, { path, target }] of base.symlinks.entries()) {
     const origin = configured(base.id, path, 'symlinks');
-    given.push({ path, content: { kind: 'symlink', target }, origin, implied: false });
+    given.push({ path, content: { kind: 'symlink', target }, origin, implied: false, at: ['symlinks', index] });
   }
   const programs = programsOf(base).filter(([file]) => !keepsItsPlace(file));
-  for (const [file, key] of [...programs, ...base.files.map((one): [Placed, string] => [one, 'files'])]) {
+  const files = base.files.map((file, index): Keyed<Placed> => [file, 'files', ['files', index]]);
+  for (const [file, key, at] of [...programs, ...files]) {
     const path = insideOf(file);
-    if (keepsItsPlace(file)) inPlace.push([path, key]);
-    else given.push(...givenOf(file, sourceOf(file), configured(base.id, path, key)));
+    if (keepsItsPlace(file)) inPlace.push([path, key, at]);
+    else given.push(...forKey(at, () => givenOf(file, sourceOf(file), configured(base.id, path, key), at)));
   }
   return { given, inPlace };
 }
 
-function givenOf(file: Placed, named: string, origin: Origin): Given[] {
+function givenOf(file: Placed, named: string, origin: Origin, at: Path): Given[] {
   const { chain } = origin;
   const path = insideOf(file);
   const source = realPath(named, chain);
   const stats = look(source, chain);
   if (stats.isFile()) {
     const mode = file.mode ?? stats.mode & PERMISSION_BITS;
-    return [{ path, content: { kind: 'file', source, mode }, origin, implied: file.mode === undefined }];
+    return [{ path, content: { kind: 'file', source, mode }, origin, implied: file.mode === undefined, at }];
   }
   if (stats.isDirectory() && file.mode === undefined) {
-    return copiedTo(source, path, chain).map((item) => ({ ...item, origin, implied: false }));
+    return copiedTo(source, path, chain).map((item) => ({ ...item, origin, implied: false, at }));
   }
   const allowed = stats.isDirectory() ? 'a mode can be given to a file alone' : 'it must be a file or a directory';
   throw new ComicranError('config.bad-path', `${source}: it is ${kindOf(stats)}; ${allowed} (${chain.join(' -> ')})`, {
@@ -156,12 +168,18 @@ function keepsPlace(want: Want): want is PlacedWant {
   return (want.as === 'file' || want.as === 'directory') && want.place.host === want.place.inside;
 }
 
+type InPlace = { readonly path: string; readonly origin: Origin; readonly at: Path };
+
 /** Files and directories that are in the sandbox where they are on the host. */
-function takeInPlace(tree: SandboxTree, items: readonly { readonly path: string; readonly origin: Origin }[]): void {
-  const ends = items.map(({ path, origin }) => ({ ...tree.hostPath(path, origin), origin }));
+function takeInPlace(tree: SandboxTree, items: readonly InPlace[]): void {
+  const ends = items.map(({ path, origin, at }) => ({
+    ...forKey(at, () => tree.hostPath(path, origin)),
+    origin,
+    at,
+  }));
   const directories = ends.filter(({ kind }) => kind === 'directory');
   const roots = directories.map(({ path }) => path);
-  for (const { path, origin } of directories) copyInPlace(tree, path, roots, origin);
+  for (const { path, origin, at } of directories) forKey(at, () => copyInPlace(tree, path, roots, origin));
 }
 
 /** What a rule has brought for a path that is not its own on the host. */

@@ -4,6 +4,7 @@ import { ComicranError } from '../base/errors.ts';
 import { fullConfigProblems } from '../base/full-config.ts';
 import type { FileEntry, FullConfig } from '../base/sandbox-config.ts';
 import type { BaseConfig } from './base-config.ts';
+import { ConfiguredError } from './configured-error.ts';
 import { type ContentsOptions, contentsOf, insideOf } from './contents.ts';
 import { type Hashed, hashFile } from './hash.ts';
 import { look } from './host-files.ts';
@@ -95,7 +96,14 @@ function refuseContradictions(config: FullConfig): void {
     return `\n  ${key}: ${found}: ${allowed}`;
   });
   if (lines.length < problems.length) lines.push(`\n  and ${problems.length - lines.length} more`);
-  throw new ComicranError('config.bad-path', `the sandbox ${config.id} cannot be made like this:${lines.join('')}`, {
-    hint: 'Correct the base configuration; docs/configuration.md says what each key is for.',
-  });
+  const failure = new ComicranError(
+    'config.bad-path',
+    `the sandbox ${config.id} cannot be made like this:${lines.join('')}`,
+    {
+      hint: 'Correct the base configuration; docs/configuration.md says what each key is for.',
+    },
+  );
+  // Lists that are as they were written; a file may have come from anywhere.
+  const own = problems.find(({ path }) => ['process', 'network', 'writable', 'mounts'].includes(String(path[0])));
+  throw own === undefined ? failure : new ConfiguredError(own.path, failure);
 }

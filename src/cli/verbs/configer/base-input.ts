@@ -1,4 +1,5 @@
 import { dirname, join, resolve } from 'node:path';
+import { ComicranError } from '../../../base/errors.ts';
 import type { FullConfig } from '../../../base/sandbox-config.ts';
 import type { BaseConfig } from '../../../configer/base-config.ts';
 
@@ -35,6 +36,22 @@ export async function resolveInput(input: Input): Promise<{ readonly base: BaseC
     share: join(import.meta.dirname, '..', '..', '..', '..', 'share'),
     onNote: (text) => process.stderr.write(`note: ${text}\n`),
     onProgress: progress.report,
-  }).finally(progress.end);
+  })
+    .catch(async (thrown: unknown) => {
+      throw await withPlace(thrown, input);
+    })
+    .finally(progress.end);
   return { base, full };
+}
+
+/** A failure that a key of the configuration has led to, with the place of that key. */
+async function withPlace(thrown: unknown, { text, name }: Input): Promise<unknown> {
+  const { ConfiguredError } = await import('../../../configer/configured-error.ts');
+  if (!(thrown instanceof ConfiguredError)) return thrown;
+  const { pathText, placeOf } = await import('../../../base/config-text.ts');
+  const { code, message, hint, cause, path } = thrown;
+  return new ComicranError(code, `${placeOf(text, path, name)}: ${pathText(path)}: ${message}`, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause === undefined ? {} : { cause }),
+  });
 }

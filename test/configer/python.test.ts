@@ -55,7 +55,7 @@ test('what the script cannot start without, and one that is no Python, are error
   using tree = fileTree({ 'base.yaml': BASE, 'app/server.py': 'import nowhere' });
   assert.match(
     configer(tree).stderr,
-    /^comicran: the module nowhere, which \/srv\/server\.py imports, was not found \(py/,
+    /^comicran: \S+base\.yaml:2:10: process: the module nowhere, which \/srv\/server\.py imports, was not found \(py/,
   );
   tree.add({ 'app/server.py': 'def (' });
   assert.match(configer(tree).stderr, /cannot say what the program imports: SyntaxError/);

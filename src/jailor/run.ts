@@ -73,5 +73,8 @@ export async function runInForeground(config: FullConfig, options: RunOptions): 
     });
   }
   await supervisor.start();
-  return statusOf(await supervisor.finished);
+  const exit = await supervisor.finished;
+  if (exit.reason === 'out-of-memory')
+    process.stderr.write(`comicran: the sandbox ${config.id} was out of memory: its root process has been killed\n`);
+  return statusOf(exit);
 }

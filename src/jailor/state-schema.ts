@@ -30,7 +30,7 @@ export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   stdio: z.object({ stdout: z.number(), stderr: z.number() }).nullable(),
   exit: z
     .object({
-      reason: z.enum(['ended', 'terminated', 'released', 'hatchery-lost', 'jailor-lost']),
+      reason: z.enum(['ended', 'out-of-memory', 'terminated', 'released', 'hatchery-lost', 'jailor-lost']),
       code: z.number().nullable(),
       signal: z.string().nullable(),
     })

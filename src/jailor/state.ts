@@ -24,6 +24,8 @@ export type ProcessState = ProcessIdentity & {
 export type ExitReason =
   /** The root process ended by itself. */
   | 'ended'
+  /** The kernel has killed it, because the sandbox had no memory left. */
+  | 'out-of-memory'
   /** On request, or because jailor was told to end. */
   | 'terminated'
   /** The process runs somewhere else now. */

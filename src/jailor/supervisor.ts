@@ -8,6 +8,7 @@ import { assert, defined } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
+import { outOfMemoryKills } from '../linux/cgroup-limits.ts';
 import { closeDescriptor, getDescriptor } from '../linux/pidfd.ts';
 import { identifyProcess, namespacePids, parentPid } from '../linux/process-identity.ts';
 import { applyPlan } from './apply.ts';
@@ -177,7 +178,13 @@ export class Supervisor {
   }
 
   #finishAfter(root: Child): void {
-    void root.ended.then((ending) => this.#finish(this.#requested ?? 'ended', ending));
+    void root.ended.then((ending) => this.#finish(this.#requested ?? this.#reasonOf(ending), ending));
+  }
+
+  /** As long as the cgroup is there. A process of the sandbox other than the root process may have been killed before. */
+  #reasonOf({ signal }: Ending): ExitReason {
+    const killed = signal === 'SIGKILL' && outOfMemoryKills(this.#state.cgroup?.paths ?? []) > 0;
+    return killed ? 'out-of-memory' : 'ended';
   }
 
   /**

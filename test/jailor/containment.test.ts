@@ -167,5 +167,6 @@ describe('containment', { skip: needs, timeout: 120_000 }, () => {
       files: [...testConfig({}).files, fileEntry('/usr/bin/tr')],
     });
     assert.equal(large.code, 128 + 9);
+    assert.match(large.stderr, /was out of memory/);
   });
 });

@@ -17,6 +17,9 @@ export const PASSAGES_SET = { ...IN_TABLE, name: 'passages' } as const;
  * answers as well.
  *
  * What comes from a sandbox's address through a link that its route does not lead to is dropped, unless there is a passage.
+ * A request that a machine sends back, because its sandbox has left, comes from a client that its link does not lead to. It
+ * has been translated and is tracked already: as a flow of its own, it would clash with the one that it belongs to and be
+ * given another port, and its answer would not come from the service's address. So it is not tracked again.
  * The guarded set is looked at last, so that its counters count what is dropped. Nothing here changes with the owner: the
  * kernel asks the route (fib of nft(8); Linux: net/ipv4/netfilter/nft_fib_ipv4.c).
  */
@@ -32,6 +35,7 @@ add set ip comicran passages { type ipv4_addr . ifname; flags timeout; }
 add chain ip comicran validate { type filter hook prerouting priority -310; policy accept; }
 flush chain ip comicran validate
 add rule ip comicran validate fib saddr . iif oif missing ip saddr . iifname != @passages ip saddr @guarded drop
+add rule ip comicran validate fib saddr . iif oif missing ip saddr . iifname != @passages ip daddr . meta l4proto . th dport != @served notrack
 add chain ip comicran translate { type nat hook prerouting priority dstnat; policy accept; }
 flush chain ip comicran translate
 add rule ip comicran translate dnat to ip daddr . meta l4proto . th dport map @services

@@ -14,6 +14,8 @@ export type LoadOptions = {
   readonly seconds: number;
   /** How long answers are waited for after the last request. */
   readonly graceSeconds?: number;
+  /** Of the numbers that it sends; absent: short ones. */
+  readonly digits?: number;
   /** Watch the platform meanwhile. */
   readonly hiccups?: boolean;
   /** Ctrl-C is for the program that started it. */
@@ -26,12 +28,13 @@ export class Load {
   readonly #windows: string;
 
   /** Starts it. The caller ends it, also when what was to be measured has failed. */
-  constructor({ service, rate, seconds, graceSeconds = 1, hiccups = false, shielded = false }: LoadOptions) {
+  constructor({ service, rate, seconds, graceSeconds = 1, digits, hiccups = false, shielded = false }: LoadOptions) {
     this.#directory = mkdtempSync(join(tmpdir(), 'comicran-load-'));
     this.#windows = join(this.#directory, 'windows');
     writeFileSync(this.#windows, '');
     const words = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service, '--json', '--windows', this.#windows];
     const options = ['--rate', `${rate}`, '--duration', `${seconds}`, '--grace', `${graceSeconds}`];
+    if (digits !== undefined) options.push('--digits', `${digits}`);
     this.#program = startComicran([...words, ...options, ...(hiccups ? ['--hiccups'] : [])], { shielded });
     // Seen again when it is waited for; without this a failing client would end the program before that.
     this.#program.finished.catch(() => undefined);

@@ -115,6 +115,9 @@ export class Incoming {
    * @throws ComicranError migration.busy when that takes long
    */
   async whole(sandbox: string): Promise<void> {
+    const { registry } = this.#world;
+    // It is not this machine's yet: the one that it comes from is moving it.
+    if (registry.find(sandbox)?.state === 'arriving') registry.expect(sandbox, 'running');
     const late = Symbol('late');
     const waiting = new AbortController();
     const patience = setTimeout(WHOLE_MS, late, { signal: waiting.signal }).catch(() => late);

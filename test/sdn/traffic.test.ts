@@ -7,7 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ipv4Bytes } from '../../src/base/ipv4.ts';
+import { encodePackets } from '../../src/base/packets/encode.ts';
+import { ETHER_TYPE, encodeFrame } from '../../src/base/packets/ethernet.ts';
 import { inNetns } from '../../src/linux/netns.ts';
+import { FrameSender } from '../../src/linux/packet-socket.ts';
+import { getLink, macBytes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
 import { SdnController } from '../../src/sdn/controller.ts';
 import type { DataPlane } from '../../src/sdn/data-plane.ts';
 import type { Claim } from '../../src/sdn/decisions.ts';
@@ -139,6 +144,52 @@ describe('traffic through the sdn node', { skip: needs('root') }, () => {
     const [service] = controller.services();
     assert.equal(service?.packets, 1000n);
     assert.ok(service.bytes > 28_000n, 'with their headers');
+  });
+
+  test('a request that a machine sends back is answered from the service address', async () => {
+    serve('vm1', '10.88.0.5');
+    serve('vm2', '10.88.0.5');
+    const { location } = controller.claim(claimOf('10.88.0.5'));
+    const client = open('ue', '10.77.0.2');
+    const received = collect(client);
+    client.send('first', SERVICE_PORT, SERVICE_ADDRESS);
+    await received.settle(1);
+    const { epoch } = location;
+    controller.announce({ ...MOVE, epoch });
+    controller.openRecord({
+      sandbox: 'square',
+      migrationId: 'm',
+      expectedEpoch: epoch,
+      vm: 'vm2',
+      vmAddress: VM_ADDRESS.vm2,
+    });
+    assert.equal(controller.setOwner({ ...TAKE, expectedEpoch: epoch }).changed, true);
+    const datagram = {
+      sourceAddress: ipv4Bytes('10.77.0.2'),
+      sourcePort: client.address().port,
+      destinationAddress: ipv4Bytes('10.88.0.5'),
+      destinationPort: SANDBOX_PORT,
+      payload: Buffer.from('second'),
+    };
+    const [packet] = encodePackets(datagram, 1500, 1);
+    inNetns(topology.netns.vm1, () => {
+      using routes = new RouteSocket();
+      const { index, mac } = getLink(routes, 'eth0');
+      using sender = new FrameSender(index, { bypass: false });
+      const frame = encodeFrame(
+        macBytes(getLink(topology.sdnRoutes, 'vm1').mac),
+        macBytes(mac),
+        ETHER_TYPE.IPV4,
+        packet!,
+      );
+      assert.ok(sender.trySend(frame));
+    });
+    await received.settle(2);
+    const from = `${SERVICE_ADDRESS}:${SERVICE_PORT}`;
+    assert.deepEqual(received.answers, [
+      { text: 'vm1 first', from },
+      { text: 'vm2 second', from },
+    ]);
   });
 
   /** Who of the machines is heard, when each says something in the sandbox's name. */

@@ -34,7 +34,7 @@ export class Halts {
    * @param node whose daemon it is.
    * @returns when `meanwhile` is done. @throws where the point is not reached
    */
-  async at(point: HaltPoint, node: string, meanwhile: () => void | Promise<void>): Promise<void> {
+  async at(point: HaltPoint, node: string, meanwhile: () => unknown): Promise<void> {
     const pid = daemonPid(node);
     const deadline = performance.now() + PATIENCE_MS;
     try {

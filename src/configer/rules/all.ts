@@ -1,6 +1,8 @@
 /** The rules in the order in which they are asked, and the asking. */
+
+import { ComicranError } from '../../base/errors.ts';
 import type { Dependencies } from '../base-config.ts';
-import { type ClosureContext, closureOf, closureOfLoaded, type Found } from '../closure.ts';
+import { type Closure, type ClosureContext, closureOf, closureOfLoaded, type Found } from '../closure.ts';
 import { certificates } from './certificates.ts';
 import { characterSets } from './character-sets.ts';
 import { dlopenNotes } from './dlopen-notes.ts';
@@ -56,11 +58,7 @@ export async function askRules(context: RuleContext & ClosureContext, enabled: D
           others.push(want);
           continue;
         }
-        const { chain, rule, by } = want;
-        const closure =
-          want.as === 'library'
-            ? closureOfLoaded(want.name, want.loadedBy, { chain, rule, by }, context)
-            : closureOf(want.place, { chain, rule, by }, context);
+        const closure = closureOfWant(want, context);
         objects.push(...(closure?.found ?? []));
         needsCache ||= closure?.needsCache ?? false;
       }
@@ -68,6 +66,23 @@ export async function askRules(context: RuleContext & ClosureContext, enabled: D
     if (seen.size === before) break;
   }
   return { objects, others, needsCache };
+}
+
+/** @returns undefined for a library that is not there, and for a spare object that cannot be loaded here. */
+function closureOfWant(
+  want: Want & { readonly as: 'object' | 'library' },
+  context: RuleContext & ClosureContext,
+): Closure | undefined {
+  const { chain, rule, by } = want;
+  if (want.as === 'library') return closureOfLoaded(want.name, want.loadedBy, { chain, rule, by }, context);
+  try {
+    return closureOf(want.place, { chain, rule, by }, context);
+  } catch (thrown) {
+    if (want.spare !== true || !(thrown instanceof ComicranError) || thrown.code !== 'elf.missing-library')
+      throw thrown;
+    context.note(`${want.place.inside} is left out: ${thrown.message.replace(/ \(.*/s, '')}`);
+    return undefined;
+  }
 }
 
 function keyOf(want: Want): string {

@@ -11,7 +11,9 @@ import type { LoaderFacts, Place } from '../library-search.ts';
 /** `file`: as it is; `directory`: all that is in it; `object`: a library or program, with all that it needs. */
 export type Want = Origin &
   (
-    | { readonly as: 'file' | 'directory' | 'object'; readonly place: Place }
+    | { readonly as: 'file' | 'directory'; readonly place: Place }
+    /** `spare`: one of several for different machines, left out with a note where this one lacks what it needs. */
+    | { readonly as: 'object'; readonly place: Place; readonly spare?: boolean }
     /** A symbolic link that is not on the host where it is in the sandbox. */
     | { readonly as: 'link'; readonly path: string; readonly target: string }
     /** A library that an object loads by its name; no failure where there is none. */

@@ -163,6 +163,24 @@ files: [{source: app/main.ts, path: /srv/app/main.ts}]
     });
     await runAndAsk(resolved(tree.at('base.yaml')), udp(7000, 'a: 1'), /^yes \{"a":1\} \d+$/);
   });
+  test('a program with every rule on: authorities, locale, time zone, character sets', {
+    skip: needs('/usr/bin/python3', '/etc/ssl/certs/ca-certificates.crt', '/usr/share/zoneinfo/Europe/Istanbul'),
+  }, async () => {
+    using tree = fileTree({
+      'base.yaml': `id: rules
+process:
+  executable: /usr/bin/python3
+  arguments:
+    - -c
+    - import ssl, time; print(len(ssl.create_default_context().get_ca_certs()) > 9, time.tzname[0])
+  environment: {LANG: C.UTF-8, TZ: Europe/Istanbul}
+network: {address: 10.88.0.67}
+dependencies: {certificates: true, resolver: true, characterSets: true, namedLibraries: true}
+`,
+    });
+    const { code, stdout, stderr } = await startForeground(state.path, resolved(tree.at('base.yaml'))).finished;
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: 'True +03\n', stderr: '' });
+  });
   for (const [example, ask, expected] of UNPACKED) {
     test(example, async (t) => {
       if ('problem' in packages) {

@@ -6,7 +6,7 @@ import { cgroupName, GATEWAY, INSIDE_LINK, linkName, macOf, sandboxPaths, tagOf 
 import type { Operation, Side, Stdio } from './operations.ts';
 import { planRoot, type RootPlan } from './plan-root.ts';
 import { privilegesOf } from './privileges.ts';
-import { seccompProgram } from './system-calls.ts';
+import { checkSystemCalls } from './system-calls.ts';
 
 export type PlanOptions = {
   readonly stateDirectory: string;
@@ -113,7 +113,7 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
   const { skeleton } = options;
   const privileges = privilegesOf(config);
   // What cannot be is told before anything is made.
-  seccompProgram(privileges);
+  checkSystemCalls(privileges.systemCalls);
   return [
     { kind: 'make-root', hostPath: config.root ?? sandboxPaths(options.stateDirectory, config.id).root },
     {

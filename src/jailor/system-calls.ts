@@ -3,6 +3,7 @@
  * own memory, threads and identity; nothing that acts on the machine, looks into another process, or makes namespaces and
  * mounts. docs/security.md has the reasons for what is missing.
  */
+import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import type { SecuritySpec } from '../base/sandbox-config.ts';
 import { EAFNOSUPPORT, ENOSYS, EPERM } from '../linux/errno.ts';
@@ -96,16 +97,19 @@ function defaultRules(capabilities: readonly string[]): Map<SystemCall, CallRule
 /** Those that nobody can be given: what they make cannot be moved, or is no sandbox any more. */
 const NEVER = ['io_uring_setup', 'io_uring_enter', 'io_uring_register'];
 
-/**
- * The seccomp program of a sandbox.
- *
- * @throws ComicranError config.invalid: a name that is none, or that cannot be given.
- */
+/** @throws ComicranError config.invalid: a name that is none, or that cannot be given. */
+export function checkSystemCalls(names: readonly string[]): void {
+  for (const name of names) {
+    if (!isSystemCall(name)) throw refused(name, 'there is no such system call on x86-64');
+    if (NEVER.includes(name)) throw refused(name, 'a process that uses it cannot be moved');
+  }
+}
+
+/** The seccomp program of a sandbox whose names have been checked. Making it takes some milliseconds the first time. */
 export function seccompProgram({ capabilities, systemCalls }: SecuritySpec): Buffer {
   const rules = defaultRules(capabilities);
   for (const name of systemCalls) {
-    if (!isSystemCall(name)) throw refused(name, 'there is no such system call on x86-64');
-    if (NEVER.includes(name)) throw refused(name, 'a process that uses it cannot be moved');
+    assert(isSystemCall(name), 'the names of system calls have been checked');
     rules.set(name, 'allow');
   }
   return allowListProgram(rules);

@@ -69,6 +69,18 @@ test('fragments of one that never comes whole are given back, and forgotten with
   assert.equal(later.add(c, 40e9), undefined, 'the kernel has forgotten the first ones after 30 s');
 });
 
+test('of one sender: fragments whose addresses were written over are still of their datagram', () => {
+  const [a, b, c] = packetsOf(Buffer.alloc(3000, 7)) as [Buffer, Buffer, Buffer];
+  for (const later of [b, c]) Buffer.from([10, 70, 0, 1, 10, 70, 0, 2]).copy(later, 12);
+  const [datagram] = addAll(new DatagramAssembler({ isOfOneSender: true }), [c, a, b]);
+  assert.equal(datagram?.payload.length, 3000);
+  assert.equal(datagram.sourceAddress, REMOTE.readUInt32BE(0));
+  assert.equal(datagram.destinationAddress, OWN.readUInt32BE(0));
+  const another = new DatagramAssembler();
+  assert.deepEqual(addAll(another, [a, b, c]), []);
+  assert.equal(another.incomplete, 2);
+});
+
 test('room for fragments is bounded, and it is told when one was given up that could still have come', () => {
   const assembler = new DatagramAssembler();
   for (let id = 0; id < 3000; id++) assembler.add(packetsOf(Buffer.alloc(3000), { id })[0]!, id);

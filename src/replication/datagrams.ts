@@ -82,13 +82,31 @@ function whole(packet: Buffer, segment: Buffer, packets: readonly Buffer[]): Who
 }
 
 type Piece = { readonly offset: number; readonly bytes: Buffer; readonly last: boolean };
-type Group = { readonly since: number; pieces: Piece[]; packets: Buffer[]; heldBytes: number };
+type Group = {
+  readonly since: number;
+  pieces: Piece[];
+  packets: Buffer[];
+  first: Buffer | undefined;
+  heldBytes: number;
+};
 
 /** One direction of one device. */
 export class DatagramAssembler {
+  readonly #isOfOneSender: boolean;
   readonly #groups = new Map<string, Group>();
   #heldBytes = 0;
   #forgotten = 0;
+
+  /**
+   * @param isOfOneSender everything comes from one host, in the moment in which it is sent: the identifier alone tells its
+   * datagrams apart, and the addresses are those of the first fragment. What a packet socket has seen of an outgoing packet
+   * shares its bytes with the packet. Where the same kernel forwards it, puts it together for connection tracking, changes
+   * its addresses and fragments it again, it writes the new IP header over the old one of every fragment but the first
+   * (ip_do_fragment(), which looks only at skb_shared() there).
+   */
+  constructor({ isOfOneSender = false }: { readonly isOfOneSender?: boolean } = {}) {
+    this.#isOfOneSender = isOfOneSender;
+  }
 
   /** Datagrams that may have lost a fragment here for want of room, which the kernel may have had. */
   get forgotten(): number {
@@ -110,7 +128,7 @@ export class DatagramAssembler {
   }
 
   #addFragment(packet: Buffer, fragment: number, bytes: Buffer, stamp: number): WholeDatagram | undefined {
-    const key = packet.toString('latin1', 4, 6) + packet.toString('latin1', 12, 20);
+    const key = packet.toString('latin1', 4, 6) + (this.#isOfOneSender ? '' : packet.toString('latin1', 12, 20));
     let group = this.#groups.get(key);
     if (group !== undefined && stamp - group.since > MAX_AGE_NANOS) {
       this.#drop(key, group);
@@ -118,7 +136,7 @@ export class DatagramAssembler {
     }
     if (group === undefined) {
       this.#makeRoom(stamp);
-      group = { since: stamp, pieces: [], packets: [], heldBytes: 0 };
+      group = { since: stamp, pieces: [], packets: [], first: undefined, heldBytes: 0 };
       this.#groups.set(key, group);
     }
     const piece: Piece = {
@@ -135,13 +153,19 @@ export class DatagramAssembler {
       return undefined;
     }
     group.pieces.push(piece);
+    if (piece.offset === 0) group.first = packet;
     group.packets.push(packet);
     group.heldBytes += packet.length;
     this.#heldBytes += packet.length;
     const segment = joined(group.pieces);
     if (segment === undefined) return undefined;
     this.#drop(key, group);
-    return whole(packet, segment, group.packets);
+    return whole(group.first ?? packet, segment, group.packets);
+  }
+
+  /** Datagrams of which something is missing. */
+  get incomplete(): number {
+    return this.#groups.size;
   }
 
   /** The packets of datagrams that are not complete, which the assembler forgets. */

@@ -57,7 +57,7 @@ type Recent = {
 export class Sequencer {
   readonly #address: number;
   readonly #incoming = new DatagramAssembler();
-  readonly #outgoing = new DatagramAssembler();
+  readonly #outgoing = new DatagramAssembler({ isOfOneSender: true });
   #seen = 0;
   #recent: Recent[] = [];
   #recentBytes = 0;
@@ -85,6 +85,11 @@ export class Sequencer {
 
   get outputs(): number {
     return this.#outputs;
+  }
+
+  /** Outputs since the mark of which fragments have not been seen: none, where the process stands still. */
+  get unfinishedOutputs(): number {
+    return this.#begun ? this.#outgoing.incomplete : 0;
   }
 
   /** Entries that {@link take} has not given yet. */
@@ -118,7 +123,6 @@ export class Sequencer {
   }
 
   #addOutgoing({ packet, stamp }: SequencedFrame, position: number): void {
-    // Fragments are collected before the mark too: the last one may come behind it, and belongs to no log then either.
     const datagram = this.#outgoing.add(Buffer.from(packet), stamp);
     if (datagram === undefined || datagram.sourceAddress !== this.#address || !this.#since(position)) return;
     this.#outputs++;
@@ -159,6 +163,8 @@ export class Sequencer {
   begin(): void {
     if (this.#mark === undefined || this.#begun || this.#seen < this.#mark.lookedUntil) return;
     this.#begun = true;
+    // Nobody stood still in the middle of a datagram: what is incomplete now has been so since before the tap was there.
+    this.#outgoing.takeIncomplete();
     const { sockets, frames } = this.#mark;
     const positions = new Map(sockets.map((socket) => [socket, this.#positionOf(socket, frames)]));
     for (const { position, datagram, packets } of this.#recent) {

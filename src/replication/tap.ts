@@ -194,6 +194,9 @@ export class TrafficTap {
     const drops = this.#marks.drops();
     if (drops > 0)
       throw new ComicranError('replication.overrun', `full queues of the process have dropped ${drops} datagrams`);
+    const unfinished = this.#sequencer.unfinishedOutputs;
+    if (unfinished > 0)
+      throw new ComicranError('replication.overrun', `${unfinished} answers were not seen with all their fragments`);
     this.#finished = true;
     this.#outputsAtFinish = this.#sequencer.outputs;
     return { inputs: this.#sequencer.inputs, outputs: this.#sequencer.outputs };

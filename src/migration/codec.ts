@@ -103,6 +103,8 @@ function encodeParts(message: Message): Uint8Array[] {
       return [out.u32(message.faultMicros).u32(message.fillMicros).finish()];
     case 'HANDED_OVER':
       return [out.u8(DESTINATION_TAGS.HANDED_OVER).u32(message.injected).u32(message.held).finish()];
+    case 'LED':
+      return [out.u8(DESTINATION_TAGS.LED).finish()];
     case 'FAILED':
       return [writeFailure(out.u8(DESTINATION_TAGS.FAILED), message).finish()];
     case 'RECEIVED':
@@ -217,6 +219,8 @@ function readDestinationMessage(type: DestinationMessage['type'], input: ByteRea
       };
     case 'HANDED_OVER':
       return { type, injected: input.u32(), held: input.u32() };
+    case 'LED':
+      return { type };
     case 'FAILED':
       return { type, ...readFailure(input) };
     case 'RECEIVED':

@@ -29,7 +29,7 @@ export type Ending = Running & {
   readonly passDirectly: boolean;
   readonly fill: Fill | undefined;
   /** Where the network's packets are still to be led here: until then this is not over. */
-  readonly leading?: Promise<void> | undefined;
+  readonly leading?: Promise<boolean> | undefined;
 };
 
 export type Ended =
@@ -57,7 +57,7 @@ export async function endOwned(context: DestinationAfter, ending: Ending, leftov
   const { complete, line } =
     ending.line === undefined
       ? { complete: false, line: undefined }
-      : await takeOver(context, ending.line, epoch, { intake, visitors, leftovers });
+      : await takeOver(context, ending.line, epoch, { intake, visitors, leftovers, leading: ending.leading });
   cancelTimer();
   phases.enter('release');
   const held = await release();

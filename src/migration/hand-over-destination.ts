@@ -74,6 +74,14 @@ export function takeOverPatienceMs({ mode }: Migration, deadlines: Deadlines): n
   return mode === 'replicated' ? deadlines.confirmMs : deadlines.ownedMs + deadlines.handOverMs;
 }
 
+type TakingOver = {
+  readonly intake: Intake;
+  readonly visitors: Visitors;
+  readonly leftovers: Leftovers;
+  /** Whether the network leads here in the end: until then the source goes on carrying over. Undefined: it does. */
+  readonly leading: Promise<boolean> | undefined;
+};
+
 export type TakenOver = {
   readonly complete: boolean;
   /** Where the source waits for HANDED_OVER. */
@@ -88,10 +96,17 @@ export async function takeOver(
   { ports, deadlines, migration }: DestinationAfter,
   line: DestinationLine | undefined,
   epoch: bigint,
-  { intake, visitors, leftovers }: { intake: Intake; visitors: Visitors; leftovers: Leftovers },
+  { intake, visitors, leftovers, leading }: TakingOver,
 ): Promise<TakenOver> {
   const deadline = new Deadline(ports.clock, takeOverPatienceMs(migration, deadlines));
   let current: DestinationLine | undefined = line;
+  let isLed = false;
+  // Where it does not arrive, the source comes back and is told again.
+  const sayLed = async (): Promise<void> => current?.send({ type: 'LED' }, deadline.remainingMs).catch(() => {});
+  void leading?.then((led) => {
+    isLed = led;
+    return led ? sayLed() : undefined;
+  });
   while (!deadline.over) {
     const alone = current === undefined;
     try {
@@ -100,6 +115,7 @@ export async function takeOver(
         current?.close();
         current = event;
         await current.send({ type: 'RECEIVED', epoch, datagrams: intake.received }, deadline.remainingMs);
+        if (isLed) await sayLed();
       } else if (await intake.take(event, current)) return { complete: true, line: current };
     } catch (error) {
       leftovers.add('taking over datagrams', error);

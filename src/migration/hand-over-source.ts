@@ -6,8 +6,10 @@ import { ComicranError } from '../base/errors.ts';
 import { encodedDatagramBytes } from './codec-fields.ts';
 import { awaitFilled } from './fill-source.ts';
 import { advance, type SourceEntry } from './journal.ts';
+import { Led } from './led.ts';
 import type { Leftovers } from './leftovers.ts';
 import { DATAGRAMS_UNKNOWN, type FilledMessage, MAX_PART_BYTES } from './messages.ts';
+import { leadsLate } from './modes.ts';
 import { reconnect, type Verdict } from './offer.ts';
 import { type Moved, withPlace } from './outcome.ts';
 import type { CarriedDatagram, StoppedProcess } from './ports.ts';
@@ -111,8 +113,9 @@ async function countLost({ ports, deadlines }: SourceAfter): Promise<HandedOver>
  * @param first number of the first datagram that it has not had
  */
 async function handOver(context: SourceAfter, line: SourceLine, first: number): Promise<HandedOver> {
-  const { ports, deadlines } = context;
-  const deadline = new Deadline(ports.clock, deadlines.handOverMs);
+  const { ports, deadlines, migration } = context;
+  const led = new Led(ports.clock, leadsLate(migration.mode) ? deadlines.leadMs : 0);
+  const time = new HandOverTime(led, deadlines.handOverMs);
   const failures: unknown[] = [];
   const queue = new DatagramQueue(first);
   // Half of the time is left for the destination to get them, and some of that for a second connection.
@@ -120,9 +123,9 @@ async function handOver(context: SourceAfter, line: SourceLine, first: number): 
   const answerMs = deadlines.handOverMs / 4;
   const draining = within(
     ports.clock,
-    deadline.remainingMs,
+    time.remainingMs,
     'draining the sockets',
-    ports.packets.drain(queue.add, drainMs),
+    ports.packets.drain(queue.add, drainMs, led.over),
   )
     .then(({ dropped }) => dropped)
     .catch((error: unknown) => {
@@ -133,35 +136,68 @@ async function handOver(context: SourceAfter, line: SourceLine, first: number): 
 
   let current: SourceLine | undefined = line;
   let confirmed = false;
-  while (!confirmed && !deadline.over) {
+  while (!confirmed && !time.over) {
     try {
       if (current === undefined) {
-        current = await reconnect(context, deadline);
-        const { datagrams } = await current.expect('RECEIVED', Math.min(answerMs, deadline.remainingMs));
+        const patienceMs = Math.min(deadlines.handOverMs, time.remainingMs);
+        current = await reconnect(context, new Deadline(ports.clock, patienceMs));
+        const { datagrams } = await current.expect('RECEIVED', Math.min(answerMs, time.remainingMs));
         if (datagrams === DATAGRAMS_UNKNOWN) {
-          failures.push(`${context.migration.destination} does not know any more which datagrams it has had`);
+          failures.push(`${migration.destination} does not know any more which datagrams it has had`);
           break;
         }
         queue.goBackTo(datagrams);
       }
-      await sendAll(queue, current, deadline);
-      await current.expect('HANDED_OVER', Math.min(answerMs, deadline.remainingMs));
+      await Promise.race([sendAll(queue, current, time), led.listen(current)]);
+      await expectHandedOver(current, new Deadline(ports.clock, Math.min(answerMs, time.remainingMs)));
       confirmed = true;
     } catch (error) {
       failures.push(error);
+      queue.endTurn();
       current?.close();
       current = undefined;
-      await sleep(ports.clock, Math.min(deadlines.retryMs / 64, deadline.remainingMs));
+      led.alone(deadlines.handOverMs);
+      await sleep(ports.clock, Math.min(deadlines.retryMs / 64, time.remainingMs));
     }
   }
+  led.end();
   const dropped = (await draining) + queue.dropped;
   return { carried: queue.total - first, dropped, confirmed, failures: confirmed ? [] : failures, line: current };
 }
 
-async function sendAll(queue: DatagramQueue, line: SourceLine, deadline: Deadline): Promise<void> {
-  for (let batch = await queue.next(); batch !== undefined; batch = await queue.next())
-    await line.send({ type: 'DATAGRAMS', ...batch }, deadline.remainingMs);
-  await line.send({ type: 'DRAINED', total: queue.total }, deadline.remainingMs);
+/** So long behind the moment from which the network leads elsewhere. */
+class HandOverTime {
+  readonly #led: Led;
+  readonly #milliseconds: number;
+
+  constructor(led: Led, milliseconds: number) {
+    this.#led = led;
+    this.#milliseconds = milliseconds;
+  }
+
+  get remainingMs(): number {
+    return Math.max(0, this.#milliseconds - this.#led.sinceMs);
+  }
+
+  get over(): boolean {
+    return this.remainingMs === 0;
+  }
+}
+
+async function sendAll(queue: DatagramQueue, line: SourceLine, time: HandOverTime): Promise<void> {
+  const turn = queue.beginTurn();
+  for (let batch = await queue.next(turn); batch !== undefined; batch = await queue.next(turn))
+    await line.send({ type: 'DATAGRAMS', ...batch }, time.remainingMs);
+  if (queue.isTurn(turn)) await line.send({ type: 'DRAINED', total: queue.total }, time.remainingMs);
+}
+
+/** It may be said after nobody has waited for it any more that the network leads there. */
+async function expectHandedOver(line: SourceLine, deadline: Deadline): Promise<void> {
+  for (;;) {
+    const message = await line.receive(deadline.remainingMs, 'HANDED_OVER');
+    if (message.type === 'HANDED_OVER') return;
+    if (message.type !== 'LED') throw line.unexpected(message, 'HANDED_OVER');
+  }
 }
 
 /** Datagrams in the order in which they were read, with a place in it that says what has been sent. */
@@ -171,6 +207,7 @@ class DatagramQueue {
   #bytes = 0;
   #sent = 0;
   #ended = false;
+  #turn = 0;
   #wake: (() => void) | undefined;
   dropped = 0;
 
@@ -200,6 +237,20 @@ class DatagramQueue {
     this.#wake?.();
   }
 
+  /** Who sends from now on; whoever did before gets no more. */
+  beginTurn(): number {
+    return ++this.#turn;
+  }
+
+  endTurn(): void {
+    this.#turn++;
+    this.#wake?.();
+  }
+
+  isTurn(turn: number): boolean {
+    return turn === this.#turn;
+  }
+
   /** The destination has had all before this number. */
   goBackTo(number: number): void {
     const sent = number - this.#first;
@@ -208,15 +259,18 @@ class DatagramQueue {
     this.#sent = sent;
   }
 
-  /** Everything that is there and fits one message, waiting for at least one; undefined at the end. */
-  async next(): Promise<{ readonly first: number; readonly datagrams: readonly CarriedDatagram[] } | undefined> {
+  /** Everything that is there and fits one message, waiting for at least one; undefined at the end, or that of the turn. */
+  async next(
+    turn: number,
+  ): Promise<{ readonly first: number; readonly datagrams: readonly CarriedDatagram[] } | undefined> {
     while (this.#sent === this.#datagrams.length) {
-      if (this.#ended) return undefined;
+      if (this.#ended || !this.isTurn(turn)) return undefined;
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
       this.#wake = undefined;
     }
+    if (!this.isTurn(turn)) return undefined;
     const from = this.#sent;
     let bytes = 0;
     while (this.#sent < this.#datagrams.length) {

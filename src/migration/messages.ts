@@ -18,6 +18,8 @@
  *       │ ◄─────────────────────────────────────── HANDED_OVER ── │
  *     kills its process, closes                                   │  the only instance
  *
+ * Replicated: the destination says LED when the network leads to it, on every connection; DRAINED does not come before.
+ *
  * Before TAKE either side may end it: the source with ABORT, the destination with FAILED. After TAKE no word of the
  * other side counts but OWNED, and a FAILED that follows TAKE only makes the source ask the record sooner.
  *
@@ -75,7 +77,7 @@ import type { ModeName } from './modes.ts';
 import type { CarriedDatagram, PageRange, PageServer } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 /** Page size of x86-64: pages are moved in whole ones. */
 export const PAGE_BYTES = 4096;
@@ -129,6 +131,7 @@ export const DESTINATION_TAGS = {
   REPORT: 72,
   FILLING: 73,
   FILLED: 74,
+  LED: 75,
 } as const satisfies Record<DestinationMessage['type'], number>;
 
 export type HelloMessage = {
@@ -223,6 +226,8 @@ export type FilledMessage = {
   readonly fillMicros: number;
 };
 export type HandedOverMessage = { readonly type: 'HANDED_OVER'; readonly injected: number; readonly held: number };
+/** The network leads to the destination what it led to the source. */
+export type LedMessage = { readonly type: 'LED' };
 export type FailedMessage = FailureText & { readonly type: 'FAILED' };
 /** `datagrams` have been taken; the next one is expected. Or {@link DATAGRAMS_UNKNOWN}. */
 export type ReceivedMessage = { readonly type: 'RECEIVED'; readonly epoch: bigint; readonly datagrams: number };
@@ -259,6 +264,7 @@ export type DestinationMessage =
   | GivenBackMessage
   | ReportMessage
   | FillingMessage
-  | FilledMessage;
+  | FilledMessage
+  | LedMessage;
 
 export type Message = SourceMessage | DestinationMessage;

@@ -112,9 +112,15 @@ export interface SourcePackets {
    * Reads everything that waits in the process's UDP sockets, oldest first per socket, and what still arrives until it
    * is quiet or `timeoutMs` is over. Destructive: called once, when the destination owns, before `kill`.
    * @param deliver takes whole datagrams and keeps them, their bytes too. It neither waits nor throws.
+   * @param led until it has resolved the network may lead packets here: neither quiet nor `timeoutMs` counts before that.
+   * It never rejects.
    * @returns how many datagrams full receive queues have dropped since the freeze.
    */
-  drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ dropped: number }>;
+  drain(
+    deliver: (datagram: CarriedDatagram) => void,
+    timeoutMs: number,
+    led?: Promise<void>,
+  ): Promise<{ dropped: number }>;
 }
 
 /** Copies memory while its process runs: what has been written is told in rounds. */

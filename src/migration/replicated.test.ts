@@ -57,6 +57,18 @@ test('with the output rule TAKE comes when the copy has had and answered everyth
   }
 });
 
+test('an sdn that ends before it leads the requests elsewhere: the source goes on carrying them over', async () => {
+  const options = { requests: 5_000, noLeadMicros: 2_000_000 };
+  for (let seed = 0; seed < 3; seed++) {
+    const report = await run({ seed, ...options });
+    checkNothingLost(report);
+    assertNoLeftovers(report);
+    assert.ok(moved(report).datagrams.carried > 50);
+  }
+  const impatient = await runScenario({ seed: 1, mode: 'replicated', ...options, deadlines: { leadMs: 1 } });
+  assert.throws(() => checkNothingLost(impatient), 'it is only its patience that keeps them');
+});
+
 test('the phases stand in the order of the protocol', async () => {
   const behind = ['watch', 'capture', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];
   for (const way of WAYS) {

@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Leftovers } from './leftovers.ts';
 import type { Knowledge } from './ownership.ts';
 import type { Clock, Ownership, OwnershipRecord } from './ports.ts';
-import { type Deadlines, sleep, within } from './waiting.ts';
+import { Deadline, type Deadlines, sleep, within } from './waiting.ts';
 
 /** The actions that are no end: they lead to another question. */
 type Again = 'fence' | 'take' | 'wait';
@@ -64,25 +64,23 @@ export async function giveBack(
   }
 }
 
-const LEAD_TRIES = 5;
-
 /**
  * Leads the packets to this machine, whose process answers. Whoever ends the migration at the sdn does the same, so that
  * a failure is a delay. Does not throw.
+ * @returns whether they are led here
  */
-export async function lead({ ownership, clock, deadlines }: World, leftovers: Leftovers): Promise<void> {
-  let pauseMs = deadlines.retryMs / 64;
-  for (let tries = 1; ; tries++) {
+export async function lead({ ownership, clock, deadlines }: World, leftovers: Leftovers): Promise<boolean> {
+  const patience = new Deadline(clock, deadlines.leadMs);
+  for (let pauseMs = deadlines.retryMs / 64; ; pauseMs = Math.min(2 * pauseMs, deadlines.retryMs)) {
     try {
       await within(clock, deadlines.ownedMs, 'the sdn', ownership.lead());
-      return;
+      return true;
     } catch (error) {
-      if (tries === LEAD_TRIES) {
+      if (patience.over) {
         leftovers.add('leading the packets here', error);
-        return;
+        return false;
       }
       await sleep(clock, pauseMs);
-      pauseMs *= 4;
     }
   }
 }

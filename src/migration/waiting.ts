@@ -21,6 +21,8 @@ export type Deadlines = {
   readonly giveBackMs: number;
   /** Replicated: how long the source waits for word from a destination that owns; well above giveBackMs. */
   readonly confirmMs: number;
+  /** Replicated: how long the destination tries to have the network lead to it, and the source goes on meanwhile. */
+  readonly leadMs: number;
   /**
    * Postcopy: how long a side that waits for the rest of the memory to be brought over bears it that nothing is heard of
    * the other one, or that no page comes.
@@ -38,6 +40,7 @@ export const DEFAULT_DEADLINES: Deadlines = {
   handOverMs: 3_000,
   giveBackMs: 30_000,
   confirmMs: 60_000,
+  leadMs: 30_000,
   fillMs: 600_000,
   retryMs: 1_000,
 };

@@ -12,6 +12,7 @@ import { find, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 
 const skip = needs('root');
+const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const COMICRAN = join(import.meta.dirname, '../../bin/comicran');
 
 /** An operator's smanager, with what it says on stderr. */
@@ -77,7 +78,9 @@ test('in a lab', { skip }, async (t) => {
     await t.test(`SIGINT ${when}: ${expected}, and it says so`, async () => {
       const { last, moving } = await interrupted(point, async ({ child, said }) => {
         child.kill('SIGINT');
-        while (!said().includes('asking for an end')) await new Promise((resolve) => setTimeout(resolve, 10));
+        while (!said().includes('asking for an end')) await pause(10);
+        // The source hears of it while the destination stands still.
+        await pause(500);
       });
       assert.equal(last.outcome, expected);
       if (expected === 'stayed') assert.equal(last.reasonCode, 'aborted');

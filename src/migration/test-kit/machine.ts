@@ -356,15 +356,19 @@ export class Machine {
 
   sourcePackets(life: Life): SourcePackets {
     return {
-      drain: async (deliver, timeoutMs) => {
+      drain: async (deliver, timeoutMs, led = Promise.resolve()) => {
         const isCopied = this.#world.mode === 'replicated';
-        const until = this.#world.clock.nowMicros() + timeoutMs * 1000;
-        let quietSince = this.#world.clock.nowMicros();
+        let until = Number.POSITIVE_INFINITY;
+        let quietSince = Number.POSITIVE_INFINITY;
+        void led.then(() => {
+          quietSince = this.#world.clock.nowMicros();
+          until = quietSince + timeoutMs * 1000;
+        });
         while (this.#world.clock.nowMicros() < Math.min(until, quietSince + 2 * this.#world.latencyMicros)) {
           for (let got = this.#take(life, isCopied); got !== undefined; got = this.#take(life, isCopied)) {
             deliver(datagramOf(got));
             if (this.#world.random.next() < 0.3) await this.#world.clock.pause(60);
-            quietSince = this.#world.clock.nowMicros();
+            if (until !== Number.POSITIVE_INFINITY) quietSince = this.#world.clock.nowMicros();
           }
           await this.#world.clock.pause(100);
         }

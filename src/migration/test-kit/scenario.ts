@@ -65,7 +65,7 @@ export const MIGRATION: Migration = {
 
 const DEADLINES = {
   ...{ totalMs: 4_000, stepMs: 1_000, ownedMs: 300, holdMs: 100, handOverMs: 900, retryMs: 100 },
-  ...{ giveBackMs: 3_000, confirmMs: 8_000, fillMs: 20_000 },
+  ...{ giveBackMs: 3_000, confirmMs: 8_000, leadMs: 4_000, fillMs: 20_000 },
 };
 
 export async function runScenario(options: ScenarioOptions): Promise<Report> {

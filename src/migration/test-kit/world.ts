@@ -23,6 +23,8 @@ export type WorldOptions = {
   /** What happens to the connections, in the order in which they are made. */
   readonly breaks?: readonly (Break | undefined)[];
   readonly outages?: readonly Outage[];
+  /** The sdn ends before it is first asked to lead, and is there again so many microseconds later. */
+  readonly noLeadMicros?: number;
   /** Longest time that a missing page takes. */
   readonly pageMicros?: number;
 };
@@ -48,6 +50,8 @@ export class World {
   #flying = 0;
   readonly #breaks: readonly (Break | undefined)[];
   readonly #outages: readonly Outage[];
+  readonly #noLeadMicros: number;
+  #leadFromMicros: number | undefined;
   #listener: ((channel: Channel<DestinationMessage, SourceMessage>) => void) | undefined;
   readonly #backlog: Channel<DestinationMessage, SourceMessage>[] = [];
   listening = false;
@@ -58,6 +62,7 @@ export class World {
     this.pageMicros = options.pageMicros ?? 300;
     this.#breaks = options.breaks ?? [];
     this.#outages = options.outages ?? [];
+    this.#noLeadMicros = options.noLeadMicros ?? 0;
     this.source = new Machine('vm1', this);
     this.destination = new Machine('vm2', this);
     this.record = { owner: 'vm1', epoch: 7n };
@@ -107,7 +112,12 @@ export class World {
     return {
       take: (expectedEpoch) => this.#setOwner(machine, expectedEpoch),
       give: (expectedEpoch) => this.#setOwner(machine === this.source ? this.destination : this.source, expectedEpoch),
-      lead: () => this.#atSdn(() => this.#lead(machine)),
+      lead: async () => {
+        this.#leadFromMicros ??= this.clock.nowMicros() + this.#noLeadMicros;
+        if (this.clock.nowMicros() < this.#leadFromMicros)
+          throw new ComicranError('sdn.unreachable', 'the sdn has ended');
+        return this.#atSdn(() => this.#lead(machine));
+      },
     };
   }
 

@@ -113,10 +113,17 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
     return this.#opened.finish();
   }
 
-  async drain(deliver: (datagram: CarriedDatagram) => void, timeoutMs: number): Promise<{ readonly dropped: number }> {
+  async drain(
+    deliver: (datagram: CarriedDatagram) => void,
+    timeoutMs: number,
+    led = Promise.resolve(),
+  ): Promise<{ readonly dropped: number }> {
     const tap = this.#opened;
     const { address, linkName } = this.#sandbox;
-    const untilMs = this.#readiness.nowMs() + timeoutMs;
+    let untilMs = Number.POSITIVE_INFINITY;
+    void led.then(() => {
+      untilMs = this.#readiness.nowMs() + timeoutMs;
+    });
     // Not before: the network still leads packets here, and what is sent back to it would only come again.
     let isLedAway = false;
     while (this.#readiness.nowMs() < untilMs) {
@@ -126,7 +133,9 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
         if (datagram !== undefined) deliver(datagram);
       }
       const quietMs = isLedAway ? LAST_QUIET_MS : QUIET_MS;
+      const isAwaited = untilMs === Number.POSITIVE_INFINITY;
       if (entries.length > 0 || (await this.#readiness.wait(tap.descriptor, POLL.IN, quietMs))) continue;
+      if (isAwaited) continue;
       if (isLedAway) break;
       leadAway(address, linkName);
       isLedAway = true;

@@ -25,13 +25,14 @@ async function leadPast(failures: number, silently: boolean): Promise<{ left: st
   return { left: leftovers.failures.map(({ message }) => message), asked };
 }
 
-test('packets are led here, tried again a few times; a failure in the end is noted and is not one of the migration', async () => {
+test('packets are led here, tried again for a while; a failure in the end is noted and is not one of the migration', async () => {
   for (const silently of [false, true]) {
     for (const failures of [0, 1, 4]) {
       assert.deepEqual(await leadPast(failures, silently), { left: [], asked: failures + 1 });
     }
     const { left, asked } = await leadPast(Number.POSITIVE_INFINITY, silently);
-    assert.equal(asked, 5);
+    // For half a minute, by pauses of a second and answers that do not come for two.
+    assert.ok(asked >= 10 && asked <= 40, `${asked} times`);
     assert.match(left.join(), /^leading the packets here: /);
   }
 });

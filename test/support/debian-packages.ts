@@ -16,6 +16,12 @@ const SERVERS = [
   ...['libmbedtls14', 'libmbedx509-1'],
 ];
 
+function download(directory: string): void {
+  // apt fetches as root here: its own user may not be able to reach this directory.
+  const words = ['-qq', '-o', 'APT::Sandbox::User=root', 'download', ...SERVERS];
+  execFileSync('apt-get', words, { cwd: directory, stdio: 'pipe' });
+}
+
 /** @returns the directory with their `usr/` and `etc/`, or why it cannot be had. */
 export function debianServers(): { readonly root: string } | { readonly problem: string } {
   const root = join(CACHE, 'servers');
@@ -23,11 +29,13 @@ export function debianServers(): { readonly root: string } | { readonly problem:
   const partial = `${root}.${process.pid}`;
   try {
     mkdirSync(join(partial, 'packages'), { recursive: true });
-    // apt fetches as root here: its own user may not be able to reach this directory.
-    execFileSync('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', ...SERVERS], {
-      cwd: join(partial, 'packages'),
-      stdio: 'pipe',
-    });
+    try {
+      download(join(partial, 'packages'));
+    } catch {
+      // The lists of packages are not there, or older than what the mirror has.
+      execFileSync('apt-get', ['-qq', 'update'], { stdio: 'pipe' });
+      download(join(partial, 'packages'));
+    }
     for (const name of readdirSync(join(partial, 'packages')))
       execFileSync('dpkg-deb', ['-x', join(partial, 'packages', name), join(partial, 'root')], { stdio: 'pipe' });
     renameSync(join(partial, 'root'), root);

@@ -15,7 +15,7 @@ import { readStatus } from '../linux/procfs.ts';
 import { SIGNAL } from '../linux/signals.ts';
 import { sleepMicros } from '../linux/sleep.ts';
 import { ThreadStates } from '../linux/thread-states.ts';
-import { beFirst, beNormal, type ThreadScheduling } from '../linux/urgency.ts';
+import { FirstPlace, type ThreadScheduling } from '../linux/urgency.ts';
 import { settle } from './freeze.ts';
 
 /** The threads may need this one's CPU to stop: it must not spin. */
@@ -30,16 +30,15 @@ export class SignalStop {
   readonly #pidfd: number;
   readonly #states: ThreadStates;
   readonly #freezer: CgroupFreezer | null;
-  readonly #scheduling: ThreadScheduling;
+  readonly #place: FirstPlace;
   #sent = false;
-  #isFirst = false;
 
   /**
    * @param pidfd stays the caller's. @param cgroup of the sandbox, if it is known.
    * @param scheduling of the calling thread when nothing is urgent
    */
   constructor(pid: number, pidfd: number, cgroup: Pick<Cgroup, 'freezer'> | null, scheduling: ThreadScheduling) {
-    this.#scheduling = scheduling;
+    this.#place = new FirstPlace(scheduling);
     this.#pid = pid;
     this.#pidfd = pidfd;
     this.#states = new ThreadStates(pid);
@@ -69,8 +68,7 @@ export class SignalStop {
    */
   begin(): void {
     this.#sent = true;
-    this.#isFirst = true;
-    beFirst();
+    this.#place.take();
     try {
       signalProcess(this.#pidfd, SIGNAL.STOP);
     } catch (cause) {
@@ -85,14 +83,14 @@ export class SignalStop {
 
   /** Behind {@link confirm}: from now on nobody's SIGCONT lifts it. The kernel takes its time for it. */
   secure(): void {
-    this.#beNormal();
+    this.#place.leave();
     this.#freezer?.freeze();
   }
 
   /** Lets the process run on: no SIGCONT comes to it, and no call that it waited in ends. Does nothing where it runs. */
   resume(): void {
     if (!this.#sent) return;
-    this.#beNormal();
+    this.#place.leave();
     this.#freezer?.thaw();
     // A stop that is still on its way could not be taken back quietly.
     this.#confirm();
@@ -103,7 +101,7 @@ export class SignalStop {
   /** Ends the process. Does nothing where it has ended. */
   kill(): void {
     this.#sent = false;
-    this.#beNormal();
+    this.#place.leave();
     try {
       signalProcess(this.#pidfd, SIGNAL.KILL);
     } catch (error) {
@@ -114,14 +112,9 @@ export class SignalStop {
   }
 
   close(): void {
-    this.#beNormal();
+    this.#place.leave();
     this.#states.close();
     this.#freezer?.close();
-  }
-
-  #beNormal(): void {
-    if (this.#isFirst) beNormal(this.#scheduling);
-    this.#isFirst = false;
   }
 
   #confirm(): void {

@@ -46,3 +46,26 @@ export function beNormal(normal: ThreadScheduling): void {
   setScheduling(0, normal.attributes);
   setAffinity(0, normal.cpus);
 }
+
+/** {@link beFirst} for a while, and back: of the thread that uses it. */
+export class FirstPlace {
+  readonly #normal: ThreadScheduling;
+  #isTaken = false;
+
+  /** @param normal to go back to */
+  constructor(normal = currentScheduling()) {
+    this.#normal = normal;
+  }
+
+  /** May be repeated. */
+  take(): void {
+    if (!this.#isTaken) beFirst();
+    this.#isTaken = true;
+  }
+
+  /** Does nothing where it is not taken. */
+  leave(): void {
+    if (this.#isTaken) beNormal(this.#normal);
+    this.#isTaken = false;
+  }
+}

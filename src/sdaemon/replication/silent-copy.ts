@@ -4,7 +4,7 @@ import type { LogEntry } from '../../base/traffic-log.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import type { NetnsRef } from '../../linux/netns.ts';
-import { beFirst, beNormal, currentScheduling } from '../../linux/urgency.ts';
+import { FirstPlace } from '../../linux/urgency.ts';
 import type { DestinationReplay, Difference, ReplayStatus } from '../../migration/ports.ts';
 import { Replay } from '../../replication/replay.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
@@ -34,8 +34,11 @@ export class SilentCopy implements DestinationReplay {
   readonly #pid: () => number;
   #sockets: ProcessSocket[] = [];
   #difference: Difference | undefined;
-  readonly #scheduling = currentScheduling();
-  #isFirst = false;
+  /**
+   * The cutover may come at any moment for a copy that has caught up, and then nobody answers until this thread has done its
+   * part. One that is behind has too much to do for that: it would keep the copy itself from its CPU.
+   */
+  readonly #place = new FirstPlace();
   #ended = false;
 
   /**
@@ -65,7 +68,8 @@ export class SilentCopy implements DestinationReplay {
   step(): ReplayStatus {
     for (let steps = 0; steps < MAX_STEPS && this.#replay.step(); steps++);
     const { injected, compared, passedOver, held, difference, waiting, expected } = this.#replay.status();
-    this.#beFirst(waiting === 0 && expected <= LEVEL_OUTPUTS);
+    if (waiting === 0 && expected <= LEVEL_OUTPUTS) this.#place.take();
+    else this.#place.leave();
     if (difference !== undefined) {
       const { flow, index, source, destination } = difference;
       const { firstBytes: beginning, ...found } = destination;
@@ -73,17 +77,6 @@ export class SilentCopy implements DestinationReplay {
     } else this.#replay.check();
     // The end of the log counts outputs of uncompared ports too.
     return { injected, compared: compared + passedOver, held, difference: this.#difference };
-  }
-
-  /**
-   * The cutover may come at any moment for a copy that has caught up, and then nobody answers until this thread has done its
-   * part. One that is behind has too much to do for that: it would keep the copy itself from its CPU.
-   */
-  #beFirst(isFirst: boolean): void {
-    if (this.#isFirst === isFirst) return;
-    this.#isFirst = isFirst;
-    if (isFirst) beFirst();
-    else beNormal(this.#scheduling);
   }
 
   async wait(timeoutMs: number): Promise<void> {
@@ -99,7 +92,7 @@ export class SilentCopy implements DestinationReplay {
 
   open(): void {
     this.#replay.open();
-    this.#beFirst(false);
+    this.#place.leave();
   }
 
   async discard(): Promise<void> {
@@ -110,7 +103,7 @@ export class SilentCopy implements DestinationReplay {
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#beFirst(false);
+    this.#place.leave();
     for (const descriptor of this.#replay.descriptors) this.#readiness.forget(descriptor);
     this.#replay.close();
     closeSockets(this.#sockets);

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseManagerConfig } from '../smanager/manager-config.ts';
-import { DEFAULT_PLACE, labLayout } from './layout.ts';
+import { labLayout, placeOf } from './layout.ts';
 import { readRecord, removeRecord, writeManagerConfig, writeRecord } from './record.ts';
 
 test('the lab is the one that the documentation draws', () => {
-  const layout = labLayout();
+  const layout = labLayout(placeOf());
   assert.deepEqual(
     layout.nodes.map(({ netns, addresses }) => [netns, ...addresses]),
     [
@@ -33,7 +33,7 @@ test('the lab is the one that the documentation draws', () => {
 test('what is written for smanager is what smanager reads; a damaged record is none', () => {
   const home = mkdtempSync(join(tmpdir(), 'comicran-layout-'));
   try {
-    const layout = labLayout({ ...DEFAULT_PLACE, directory: join(home, 'lab'), runDirectory: join(home, 'run') });
+    const layout = labLayout({ ...placeOf(), directory: join(home, 'lab'), runDirectory: join(home, 'run') });
     writeManagerConfig(layout);
     assert.deepEqual(parseManagerConfig(readFileSync(layout.managerFile, 'utf8'), layout.managerFile), {
       sdn: { endpoint: '10.70.0.1:7500' },

@@ -7,6 +7,7 @@
  * Nothing is added to the machine's own network: who wants to talk to a node does it from inside one.
  */
 import { join } from 'node:path';
+import { labManagerFile, labPlace, type LabPlace as Place } from '../base/lab-place.ts';
 
 /** The executable of this checkout or installation. */
 const BIN_DIRECTORY = join(import.meta.dirname, '../../bin');
@@ -65,29 +66,24 @@ export type LabLayout = {
   readonly managerFile: string;
 };
 
-export type LabPlace = {
-  /** Network namespaces are called `<prefix>-ue` and so on. */
-  readonly prefix: string;
-  readonly directory: string;
-  /** For the record: emptied by a restart of the machine, as the lab is. */
-  readonly runDirectory: string;
+export type LabPlace = Place & {
   /** Executable and first arguments of the daemons. */
   readonly comicran: readonly string[];
 };
 
-export const DEFAULT_PLACE: LabPlace = {
-  prefix: 'cr',
-  directory: '/var/lib/comicran/lab',
-  runDirectory: '/run/comicran',
-  comicran: [join(BIN_DIRECTORY, 'comicran')],
-};
+const COMICRAN = [join(BIN_DIRECTORY, 'comicran')];
+
+/** @param name of the lab; absent: the one that a person means who says nothing. */
+export function placeOf(name?: string): LabPlace {
+  return { ...labPlace(name), comicran: COMICRAN };
+}
 
 const VMS = ['vm1', 'vm2'] as const;
 const SERVICE_ADDRESS = '10.70.0.1';
 const vmAddress = (number: number): string => `10.71.${number}.2`;
 const gatewayOf = (number: number): string => `10.71.${number}.1`;
 
-export function labLayout(place: LabPlace = DEFAULT_PLACE): LabLayout {
+export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])): LabLayout {
   const { prefix, directory, runDirectory, comicran } = place;
   const pki = join(directory, 'pki');
   const logs = join(directory, 'log');
@@ -146,7 +142,7 @@ export function labLayout(place: LabPlace = DEFAULT_PLACE): LabLayout {
     pki,
     logs,
     recordFile: join(runDirectory, 'lab.json'),
-    managerFile: join(runDirectory, 'lab-manager.json'),
+    managerFile: labManagerFile(place),
   };
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { ComicranError } from '../base/errors.ts';
+import { labManagerFile, labPlace } from '../base/lab-place.ts';
 
 /** Where the daemons are and who the operator is. Written by hand or by `comicran lab up`. */
 const ManagerConfigSchema = z.strictObject({
@@ -15,14 +16,14 @@ const ManagerConfigSchema = z.strictObject({
 export type ManagerConfig = z.infer<typeof ManagerConfigSchema>;
 
 export const DEFAULT_CONFIG_FILE = '/etc/comicran/manager.json';
-/** Written by `comicran lab up`, removed by `comicran lab down`. */
-export const LAB_CONFIG_FILE = '/run/comicran/lab-manager.json';
 
 export type ConfigSources = {
   /** From the command line. */
   readonly option: string | undefined;
   /** From the environment (COMICRAN_CONFIG). */
   readonly environment: string | undefined;
+  /** Which lab is meant, from the environment (COMICRAN_LAB). */
+  readonly lab?: string | undefined;
 };
 
 function tryRead(file: string): string | undefined {
@@ -38,7 +39,7 @@ function tryRead(file: string): string | undefined {
 /** The configuration that was asked for, or else the operator's own, or else that of a running lab. */
 export function loadManagerConfig(sources: ConfigSources): ManagerConfig {
   const asked = sources.option ?? sources.environment;
-  const candidates = asked === undefined ? [DEFAULT_CONFIG_FILE, LAB_CONFIG_FILE] : [asked];
+  const candidates = asked === undefined ? [DEFAULT_CONFIG_FILE, labManagerFile(labPlace(sources.lab))] : [asked];
   for (const file of candidates) {
     const text = tryRead(file);
     if (text !== undefined) return parseManagerConfig(text, file);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ClientFigures } from '../../src/lab/demo/figures.ts';
 import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
+import { labLayout } from '../../src/lab/layout.ts';
 import { descriptorCount, leftBehind, takeInventory } from '../support/inventory.ts';
 import { find, start } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
@@ -30,7 +31,7 @@ export type SoakOutcome = {
   readonly totals: Totals;
 };
 
-const STATE = '/var/lib/comicran/lab';
+const STATE = labLayout().directory;
 /** Migrations until caches, worker threads and connections are there that stay. */
 const WARM_UP = 4;
 /** Migrations a client run. */
@@ -42,7 +43,7 @@ const MAX_FAILURES_IN_A_ROW = 3;
 
 /** Descriptors of each daemon of the lab, by name. */
 function daemonDescriptors(): Record<string, number> {
-  const lab = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as {
+  const lab = JSON.parse(readFileSync(labLayout().recordFile, 'utf8')) as {
     daemons: Record<string, { pid: number }>;
   };
   return Object.fromEntries(Object.entries(lab.daemons).map(([node, { pid }]) => [node, descriptorCount(pid)]));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { runComicran } from '../../src/lab/demo/program.ts';
+import { labLayout } from '../../src/lab/layout.ts';
 import { client, find } from './lab.ts';
 
 /** The server answers, at one place: every answer right, none twice. */
@@ -17,7 +18,7 @@ export async function assertAnswers(where: string, name = 'square'): Promise<voi
 type LabRecord = { readonly daemons: Readonly<Record<string, { readonly pid: number }>> };
 
 export function daemonPid(node: string): number {
-  const record = JSON.parse(readFileSync('/run/comicran/lab.json', 'utf8')) as LabRecord;
+  const record = JSON.parse(readFileSync(labLayout().recordFile, 'utf8')) as LabRecord;
   return record.daemons[node]!.pid;
 }
 

@@ -1,6 +1,7 @@
 /** What exists on this machine that this project could leave behind: compared before and after a test. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { labPlace } from '../../src/base/lab-place.ts';
 
 export type Inventory = Readonly<Record<string, readonly string[]>>;
 
@@ -34,9 +35,10 @@ function mounts(): string[] {
 
 /** @param stateDirectories whose files count. */
 export function takeInventory(stateDirectories: readonly string[] = []): Inventory {
+  const { prefix } = labPlace(process.env['COMICRAN_LAB']);
   const netns = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
   return {
-    'network namespaces': netns.filter((name) => name.startsWith('cr-')).toSorted(),
+    'network namespaces': netns.filter((name) => name.startsWith(`${prefix}-`)).toSorted(),
     links: output('ip', ['-o', 'link'])
       .map((line) => line.split(':')[1]!.trim())
       .toSorted(),

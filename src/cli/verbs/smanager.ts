@@ -11,7 +11,11 @@ function fleetOpener(configFile: () => string | undefined): { open: () => Promis
   const open = async (): Promise<Fleet> => {
     const { loadManagerConfig } = await import('../../smanager/manager-config.ts');
     const { openFleet } = await import('../../smanager/fleet.ts');
-    const config = loadManagerConfig({ option: configFile(), environment: process.env['COMICRAN_CONFIG'] });
+    const config = loadManagerConfig({
+      option: configFile(),
+      environment: process.env['COMICRAN_CONFIG'],
+      lab: process.env['COMICRAN_LAB'],
+    });
     if (config.netns !== undefined) {
       const { enterNetworkNamespace } = await import('../../linux/netns.ts');
       if (process.getuid?.() !== 0) {

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import type { Document, LineCounter, Node } from 'yaml';
 import { findExcess } from './config-text-limits.ts';
 import { ComicranError, messageOf } from './errors.ts';
+import { placeIn, repeatedKey } from './json-keys.ts';
 import type { Path, Problem, Schema } from './schema.ts';
 
 export type ConfigTextOptions<T> = {
@@ -18,6 +19,8 @@ export type ConfigTextOptions<T> = {
   readonly insteadOf?: (value: unknown) => { readonly is: string; readonly hint: string } | undefined;
 };
 
+/** A parser of YAML takes seconds and a gigabyte for more; JSON is read up to `maxBytes`. */
+const YAML_MAX_BYTES = 8 * 1024 * 1024;
 const SHOWN_PROBLEMS = 50;
 const SHOWN_CHARACTERS = 200;
 /** So many are sorted into the order of the text; finding the place of each takes time. */
@@ -35,6 +38,11 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
     throw invalid(options, [`${options.fileName}:1:1: ${bytes} bytes: at most ${options.maxBytes} bytes are read`]);
   }
   const json = tryJson(text);
+  if (json === undefined && bytes > YAML_MAX_BYTES) {
+    const problem = `${bytes} bytes that are not JSON: at most ${YAML_MAX_BYTES} bytes of YAML are read`;
+    throw invalid(options, [`${options.fileName}:1:1: ${problem}`]);
+  }
+  if (json !== undefined && bytes <= YAML_MAX_BYTES) refuseRepeatedKey(text, options);
   const source = json === undefined ? new YamlSource(text, options) : undefined;
   const value = json === undefined ? source!.value() : json.value;
 
@@ -47,15 +55,16 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
   if (result !== undefined && problems.length === 0) problems.push(...(options.check?.(result) ?? []));
   if (result !== undefined && problems.length === 0) return result;
 
-  const located = source ?? new YamlSource(text, options);
+  // Places are found by the parser of YAML.
+  const located = source ?? (bytes <= YAML_MAX_BYTES ? new YamlSource(text, options) : undefined);
   const inOrder = problems
     .slice(0, LOCATED_PROBLEMS)
-    .map((problem) => ({ problem, offset: located.offset(problem) }))
+    .map((problem) => ({ problem, offset: located?.offset(problem) }))
     // Stable: of several at one place, the order of the schema.
     .toSorted((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
   const lines = inOrder.slice(0, SHOWN_PROBLEMS).map(({ problem, offset }) => {
     const key = pathText(problem.path);
-    return `${located.at(offset)}: ${key === '' ? '' : `${key}: `}${problem.found}: ${problem.allowed}`;
+    return `${located?.at(offset) ?? options.fileName}: ${key === '' ? '' : `${key}: `}${problem.found}: ${problem.allowed}`;
   });
   if (lines.length < problems.length) lines.push(`and ${problems.length - lines.length} more`);
   throw invalid(options, lines);
@@ -86,6 +95,15 @@ function invalid({ fileName, what }: Named, lines: readonly string[], cause?: un
     hint: 'Correct these lines; docs/configuration.md says what each key is for.',
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/** JSON.parse takes the last of two equal keys without a word. */
+function refuseRepeatedKey(text: string, options: Named): void {
+  const found = repeatedKey(text);
+  if (found === undefined) return;
+  const { line, column } = placeIn(text, found.offset);
+  const problem = `the key ${shortened(found.key)} stands here twice; keys must be unique`;
+  throw invalid(options, [`${options.fileName}:${line}:${column}: ${problem}`]);
 }
 
 function tryJson(text: string): { readonly value: unknown } | undefined {

@@ -36,7 +36,16 @@ export const RLIMIT_NAMES = [
 ] as const;
 
 const id = wholeNumber(0, LARGEST_ID, 'an id');
-const bytes = wholeNumber(1, Number.MAX_SAFE_INTEGER, 'a number of bytes');
+const UNITS = 'KMGT';
+const bytes = refined(
+  'a number of bytes from 1, or such as 512M or 2G (K, M, G, T: powers of 1024)',
+  (value): number | undefined => {
+    const match = typeof value === 'string' ? /^([1-9][0-9]{0,15})([KMGT])$/.exec(value) : null;
+    const size = match === null ? value : Number(match[1]) * 1024 ** (UNITS.indexOf(match[2]!) + 1);
+    return typeof size === 'number' && Number.isSafeInteger(size) && size >= 1 ? size : undefined;
+  },
+  { type: ['integer', 'string'], minimum: 1, pattern: '^[1-9][0-9]*[KMGT]$' },
+);
 const weight = wholeNumber(1, 10_000, 'a weight (100 is usual)');
 
 export const userSpec = object('a user', {

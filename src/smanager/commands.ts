@@ -1,8 +1,8 @@
 /** The commands of smanager, once: the command line and the interactive prompt are two ways to type them. */
-import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { ComicranError } from '../base/errors.ts';
+import { FULL_CONFIG_MAX_BYTES } from '../base/full-config.ts';
+import { readTextFile } from '../base/text-file.ts';
 import { parseCount, parseDuration } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import type { Fleet } from './fleet.ts';
@@ -12,6 +12,8 @@ import * as operations from './operations.ts';
 import * as render from './render.ts';
 import { telling } from './telling.ts';
 
+const CONFIG_HINT = "Make one with 'comicran configer BASE.yaml -o FULL.yaml'.";
+
 function parseSignal(text: string): number {
   const name = text.toUpperCase();
   const number = constants.signals[(name.startsWith('SIG') ? name : `SIG${name}`) as NodeJS.Signals];
@@ -19,17 +21,6 @@ function parseSignal(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0 && value <= 64) return value;
   throw new InvalidArgumentError('a signal name (TERM, KILL) or number is expected');
-}
-
-function readConfig(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new ComicranError('config.missing-file', `cannot read ${file}`, {
-      cause,
-      hint: "Make one with 'comicran configer BASE.yaml -o FULL.yaml'.",
-    });
-  }
 }
 
 async function showLogs(
@@ -145,7 +136,8 @@ export function addCommands(program: Command, context: CommandContext): void {
     .action((file: string, { on, wait, ...options }: { on?: string; wait: number | false; json?: boolean }) =>
       telling(context, { json: options.json }, async () => {
         const waitMs = wait === false ? 0 : wait;
-        const started = await operations.startSandbox(await context.fleet(), readConfig(file), file, { on, waitMs });
+        const text = readTextFile(file, FULL_CONFIG_MAX_BYTES, CONFIG_HINT);
+        const started = await operations.startSandbox(await context.fleet(), text, file, { on, waitMs });
         if (options.json) json(render.startedJson(started));
         else print(render.renderStarted(started, waitMs > 0));
       }),

@@ -101,6 +101,12 @@ const CASES: readonly [string, string, RegExp][] = [
     bomb(9),
     /bad\.yaml:\d+:\d+: \*k\d: the aliases up to here stand for more than 10000 values/,
   ],
+  ['a key twice', 'files: []\nfiles: []', /bad\.yaml:5:1: the key files stands here twice/],
+  [
+    'a size that is none',
+    'limits: {memory: 512MB}',
+    /bad\.yaml:4:18: limits\.memory: "512MB": a number of bytes from 1, or such as 512M/,
+  ],
   ['nesting without end', `files: ${'['.repeat(100_000)}`, /bad\.yaml:4:\d+: nested too deeply/],
 ];
 
@@ -136,11 +142,25 @@ test('one clear error each, and nothing is written', () => {
 test('a file of 1 GB is not read', () => {
   using tree = fileTree({ 'huge.yaml': 'id: x\n' });
   truncateSync(tree.at('huge.yaml'), 2 ** 30);
-  for (const words of [[], ['tree'], ['check']]) {
-    const { stderr } = spawnSync(PROGRAM, ['configer', ...words, tree.at('huge.yaml')], {
+  const commands = [
+    ['configer'],
+    ['configer', 'tree'],
+    ['configer', 'check'],
+    ['jailor', 'run'],
+    ['smanager', 'start'],
+  ];
+  for (const words of commands) {
+    const { stderr } = spawnSync(PROGRAM, [...words, tree.at('huge.yaml')], {
       encoding: 'utf8',
       timeout: 60_000,
     });
     assert.match(stderr, /huge\.yaml:1:1: it is longer than \d+ bytes/);
   }
+});
+
+test('a key that stands twice in JSON is an error, too', () => {
+  using tree = fileTree({ 'bad.json': '{"id": "a",\n "id": "b"}\n' });
+  const { status, stderr } = spawnSync(PROGRAM, ['configer', tree.at('bad.json')], { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /bad\.json:2:2: the key id stands here twice; keys must be unique/);
 });

@@ -13,7 +13,7 @@ export type Input = {
 
 /** @param file `-` is standard input. @throws ComicranError config.missing-file, config.invalid */
 export async function readInput(file: string): Promise<Input> {
-  const { decodeText, readTextFile } = await import('../../../configer/text-file.ts');
+  const { decodeText, readTextFile } = await import('../../../base/text-file.ts');
   const { MAX_BYTES } = await import('../../../configer/base-config.ts');
   if (file !== '-') return { text: readTextFile(file, MAX_BYTES), name: file, directory: dirname(resolve(file)) };
   const { readStandardInput } = await import('../../../base/standard-input.ts');

@@ -167,11 +167,11 @@ export function stateOf(
   const memory = captureAddressSpace(pid, survey, own.brk);
   faults.reach('capture.memory');
   const threads = readings.threads.map((reading, index) =>
-    threadImage(reading, readings.ownAnswers[index]!, facts.scheduling.cpus),
+    threadImage(reading, readings.ownAnswers[index]!, facts.scheduling.cpus, tools.ids),
   );
   return {
     platform: capturePlatform(pid, facts, threads[0]!.extendedState, readings.clocks),
-    process: captureProcess(pid, readings.threads[0]!.status, { ...own, childSubreaper }),
+    process: captureProcess(pid, readings.threads[0]!.status, { ...own, childSubreaper }, tools.ids),
     memory,
     signals: { actions, pending: pendingSignals },
     timers: readings.timers,

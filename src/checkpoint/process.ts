@@ -2,6 +2,7 @@
 import { ComicranError } from '../base/errors.ts';
 import type { PlatformImage, ProcessRecord } from '../image/types.ts';
 import { CLOCK, readClockNanos } from '../linux/clocks.ts';
+import type { IdMaps } from '../linux/id-map.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { readProc, readProcLink, type StatusFile } from '../linux/procfs.ts';
 import { getLimits } from '../linux/scheduling.ts';
@@ -87,6 +88,7 @@ export function captureProcess(
   pid: number,
   status: StatusFile,
   own: OwnState & { readonly childSubreaper: boolean },
+  ids: IdMaps,
 ): ProcessRecord {
   return {
     pid: status.innermost('NSpid'),
@@ -103,6 +105,7 @@ export function captureProcess(
     grantedStateMask: own.grantedStateMask,
     seccompFilters: captureFilters(pid, status),
     limits: getLimits(pid),
+    ids,
   };
 }
 

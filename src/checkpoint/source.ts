@@ -15,6 +15,7 @@ import type { Cgroup } from '../linux/cgroup.ts';
 import { makeRoomForProcesses } from '../linux/cgroup-process-limit.ts';
 import { KernelError } from '../linux/errno.ts';
 import { FileLooks } from '../linux/file-digest.ts';
+import { type IdMaps, readIdMaps } from '../linux/id-map.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { PageFinder } from '../linux/pagemap.ts';
 import { closeDescriptor, openPidfd } from '../linux/pidfd.ts';
@@ -70,6 +71,8 @@ export type SourceTools = {
   /** The status files of the threads. */
   readonly statuses: ThreadFiles;
   readonly inherited: readonly InheritedPipe[];
+  /** Of the sandbox: they never change. */
+  readonly ids: IdMaps;
   readonly faults: Faults<CaptureFault>;
 };
 
@@ -123,6 +126,7 @@ export class Source {
         statuses: new ThreadFiles(pid, 'status'),
         restarted: new RestartedCalls(pid),
         inherited,
+        ids: readIdMaps(pid),
         faults,
       };
     } catch (error) {
@@ -211,10 +215,10 @@ export class Source {
 
   /** Whatever can be looked at before the stop. */
   #prepare(copied?: CopiedMemory): PreparedDescriptors {
-    const { pid, pidfd, inherited, surveyor, restarted, statuses, facts, faults } = this.#tools;
+    const { pid, pidfd, inherited, ids, surveyor, restarted, statuses, facts, faults } = this.#tools;
     restarted.prepare();
     statuses.prepare();
-    const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited });
+    const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited, ids });
     try {
       surveyor.prepare(copied !== undefined);
       prepared.rehearse();

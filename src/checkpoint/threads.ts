@@ -2,6 +2,7 @@
 import { defined } from '../base/assert.ts';
 import type { CredentialsImage, ThreadImage } from '../image/types.ts';
 import { batchInAll } from '../linux/batch-in-all.ts';
+import { type IdMaps, insideId } from '../linux/id-map.ts';
 import type { StatusFile } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { REGISTER_SET } from '../linux/ptrace.ts';
@@ -128,9 +129,9 @@ function ownCalls(at: bigint): RemoteCall[] {
 /**
  * The image of a thread from what was read. The thread may run again.
  *
- * @param allCpus what the affinity of a thread is that was never restricted.
+ * @param allCpus what the affinity of a thread is that was never restricted. @param ids of its user namespace.
  */
-export function threadImage(reading: ThreadReading, own: OwnAnswers, allCpus: Uint8Array): ThreadImage {
+export function threadImage(reading: ThreadReading, own: OwnAnswers, allCpus: Uint8Array, ids: IdMaps): ThreadImage {
   const { thread, status } = reading;
   const registers = thread.registers.clone();
   prepareRestore(registers, waitingSignals(status, thread.signalMask) !== 0n, reading.restarted);
@@ -147,16 +148,16 @@ export function threadImage(reading: ThreadReading, own: OwnAnswers, allCpus: Ui
     parentDeathSignal: own.parentDeathSignal,
     timerSlackNanos: own.timerSlackNanos,
     pendingSignals: reading.pendingSignals,
-    credentials: readCredentials(status, own.secureBits),
+    credentials: readCredentials(status, own.secureBits, ids),
     scheduling: { ...reading.scheduling, affinity: restricted(reading.affinity, allCpus) },
   };
 }
 
-function readCredentials(status: StatusFile, secureBits: number): CredentialsImage {
+function readCredentials(status: StatusFile, secureBits: number, { users, groups }: IdMaps): CredentialsImage {
   return {
-    userIds: fourIds(status, 'Uid'),
-    groupIds: fourIds(status, 'Gid'),
-    groups: status.numbers('Groups'),
+    userIds: fourIds(status, 'Uid', users),
+    groupIds: fourIds(status, 'Gid', groups),
+    groups: status.numbers('Groups').map((id) => insideId(groups, id)),
     capabilities: {
       inheritable: status.hex('CapInh'),
       permitted: status.hex('CapPrm'),
@@ -169,8 +170,8 @@ function readCredentials(status: StatusFile, secureBits: number): CredentialsIma
   };
 }
 
-function fourIds(status: StatusFile, name: string): CredentialsImage['userIds'] {
-  const [real, effective, saved, fileSystem] = status.numbers(name);
+function fourIds(status: StatusFile, name: string, ranges: IdMaps['users']): CredentialsImage['userIds'] {
+  const [real, effective, saved, fileSystem] = status.numbers(name).map((id) => insideId(ranges, id));
   return [defined(real, name), defined(effective, name), defined(saved, name), defined(fileSystem, name)];
 }
 

@@ -91,6 +91,7 @@ const timer = (tids: readonly number[]) =>
     remainingNanos: u64,
     intervalNanos: u64,
   });
+const idRanges = fc.array(record({ inside: u32, outside: u32, count: u32 }), { maxLength: 3 });
 const interval = record({ remainingMicros: u64, intervalMicros: u64 });
 
 const image: fc.Arbitrary<ProcessImage> = fc
@@ -129,6 +130,7 @@ const image: fc.Arbitrary<ProcessImage> = fc
           { maxLength: 2 },
         ),
         limits: fc.array(record({ soft: u64, hard: u64 }), { maxLength: 16 }),
+        ids: record({ users: idRanges, groups: idRanges }),
       }),
       memory: record({
         areas: areas(files.length),

@@ -17,6 +17,9 @@ export type ProcessImage = {
   readonly descriptors: DescriptorTableImage;
 };
 
+/** As many ids from `inside` on are, outside, as many from `outside` on. */
+export type IdRangeImage = { readonly inside: number; readonly outside: number; readonly count: number };
+
 /** What the machine must have in common with the one that the image comes from. */
 export type PlatformImage = {
   /** uname -r and uname -v: `6.1.0-18-cloud-amd64`, `#1 SMP …`. */
@@ -55,6 +58,8 @@ export type ProcessRecord = {
   readonly seccompFilters: readonly Uint8Array[];
   /** Soft and hard limit of each resource, in the order of asm-generic/resource.h. */
   readonly limits: readonly { readonly soft: bigint; readonly hard: bigint }[];
+  /** Which ids of the machine those of the sandbox are; no ranges: the same. All ids in an image are those inside. */
+  readonly ids: { readonly users: readonly IdRangeImage[]; readonly groups: readonly IdRangeImage[] };
 };
 
 export type ThreadImage = {

@@ -1,4 +1,5 @@
 /** Who a thread is and what it may do, credentials(7), capabilities(7): asked from outside, changed by injected calls. */
+import { type IdMaps, insideId } from './id-map.ts';
 import type { StatusFile } from './procfs.ts';
 import { SYS } from './syscall-numbers.ts';
 import type { RemoteCall, Tracee } from './tracee.ts';
@@ -31,9 +32,18 @@ const NO_SETUID_FIXUP = 1 << 2;
 const CAPABILITY_VERSION = 0x20080522;
 const CAPABILITIES = 64;
 
-/** Whether a thread has these credentials already. Securebits cannot be seen from outside: only 0 counts as the same. */
-export function hasCredentials(status: StatusFile, wanted: Credentials): boolean {
+/**
+ * Whether a thread has these credentials already. Securebits cannot be seen from outside: only 0 counts as the same.
+ *
+ * @param ids of its user namespace: `wanted` has those inside.
+ */
+export function hasCredentials(status: StatusFile, wanted: Credentials, ids: IdMaps): boolean {
   const { capabilities } = wanted;
+  const told = (name: string, ranges: IdMaps['users']): string =>
+    status
+      .numbers(name)
+      .map((id) => insideId(ranges, id))
+      .join();
   const sets: readonly (readonly [string, bigint])[] = [
     ['CapInh', capabilities.inheritable],
     ['CapPrm', capabilities.permitted],
@@ -43,9 +53,9 @@ export function hasCredentials(status: StatusFile, wanted: Credentials): boolean
   ];
   return (
     wanted.secureBits === 0 &&
-    status.numbers('Uid').join() === wanted.userIds.join() &&
-    status.numbers('Gid').join() === wanted.groupIds.join() &&
-    status.numbers('Groups').join() === wanted.groups.join() &&
+    told('Uid', ids.users) === wanted.userIds.join() &&
+    told('Gid', ids.groups) === wanted.groupIds.join() &&
+    told('Groups', ids.groups) === wanted.groups.join() &&
     (status.number('NoNewPrivs') === 1) === wanted.noNewPrivileges &&
     sets.every(([name, set]) => status.hex(name) === set)
   );

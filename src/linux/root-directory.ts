@@ -7,8 +7,11 @@ import { closeDescriptor } from './pidfd.ts';
 import { SYS } from './syscall-numbers.ts';
 
 const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_IN_ROOT = 0x10;
+
+export type Owner = { readonly uid: number; readonly gid: number };
 
 /**
  * The root directory of a process, worked on from outside. Paths are resolved as the process would resolve them
@@ -17,9 +20,12 @@ const RESOLVE_IN_ROOT = 0x10;
 export class RootDirectory {
   readonly #pid: number;
   readonly #root: number;
+  readonly #owner: Owner | null;
 
-  constructor(pid: number) {
+  /** @param owner of what is made; null: this program. */
+  constructor(pid: number, owner: Owner | null = null) {
     this.#pid = pid;
+    this.#owner = owner;
     const path = `/proc/${pid}/root`;
     this.#root = syscall(`open ${path}`, SYS.openat, AT_FDCWD, cString(path), O.PATH | O.DIRECTORY | O.CLOEXEC);
   }
@@ -39,7 +45,7 @@ export class RootDirectory {
     return result;
   }
 
-  /** Makes the directories that a path needs and that are missing: mode 755, owned by this process. */
+  /** Makes the directories that a path needs and that are missing: mode 755. */
   makeParents(path: string): void {
     closeDescriptor(this.#directory(posix.dirname(path)));
   }
@@ -49,6 +55,7 @@ export class RootDirectory {
     this.#inParent(path, (parent, name) => {
       const result = trySyscall(SYS.mknodat, parent, name, S_IFIFO | 0o600, 0);
       if (result < 0 && result !== -EEXIST) throw new KernelError(`make the FIFO ${path}`, -result);
+      if (result >= 0) this.#give(path, parent, name);
     });
   }
 
@@ -81,12 +88,20 @@ export class RootDirectory {
     if (there !== null) return there;
     const parent = this.#directory(posix.dirname(path));
     try {
-      const result = trySyscall(SYS.mkdirat, parent, cString(posix.basename(path)), 0o755);
+      const name = cString(posix.basename(path));
+      const result = trySyscall(SYS.mkdirat, parent, name, 0o755);
       if (result < 0 && result !== -EEXIST) throw new KernelError(`make the directory ${path}`, -result);
+      if (result >= 0) this.#give(path, parent, name);
     } finally {
       closeDescriptor(parent);
     }
     return this.open(path, O.PATH | O.DIRECTORY);
+  }
+
+  #give(path: string, parent: number, name: Buffer): void {
+    if (this.#owner === null) return;
+    const { uid, gid } = this.#owner;
+    syscall(`give ${path} to user ${uid}`, SYS.fchownat, parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
   }
 
   #inParent(path: string, run: (parent: number, name: Buffer) => void): void {

@@ -2,6 +2,7 @@
 import { ComicranError } from '../base/errors.ts';
 import type { MappedFile, PlatformImage } from '../image/types.ts';
 import type { FileLook } from '../linux/file-digest.ts';
+import { areSameIds, type IdMaps, outsideId } from '../linux/id-map.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 
 /** @throws ComicranError image.kernel-mismatch, naming both sides. */
@@ -17,6 +18,17 @@ export function checkPlatform(image: PlatformImage, here: KernelFacts): void {
     throw new ComicranError('image.kernel-mismatch', `this CPU lacks what the source's has: ${missing.join(', ')}`, {
       hint: 'Move it to a machine with the same CPU, or give the source a CPU model that both have.',
     });
+}
+
+/** @throws ComicranError process.unsupported: the users of the sandbox are others on this machine. */
+export function checkIds(image: IdMaps, here: IdMaps): void {
+  if (areSameIds(image, here)) return;
+  const told = ({ users }: IdMaps): string =>
+    users.length === 0 ? 'root of the machine' : `user ${outsideId(users, 0)} of the machine`;
+  const problem = `root inside was ${told(image)} at the source and is ${told(here)} at the destination`;
+  throw new ComicranError('process.unsupported', problem, {
+    hint: 'Both sandboxes must be made by the same version of this program from the same full configuration.',
+  });
 }
 
 /** @throws ComicranError process.unsupported: a file is missing in the sandbox or is another one. */

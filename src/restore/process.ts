@@ -20,6 +20,7 @@ const TILE_DATA = 18n;
 const ACTION_BYTES = 32;
 const SIGSET_BYTES = 8;
 const RLIMIT_NOFILE = 7;
+const RLIMIT_MEMLOCK = 8;
 
 /** Raised while the process is built: descriptors are made at other numbers first. */
 export function raiseDescriptorLimit(pid: number, image: ProcessImage): void {
@@ -95,6 +96,17 @@ export function dumpableCall({ process }: ProcessImage): RemoteCall {
     number: SYS.prctl,
     args: [PR_SET_DUMPABLE, process.dumpable ? 1 : 0, 0, 0, 0],
   };
+}
+
+/**
+ * What a process has locked may be more than it may lock now, and in a user namespace no capability allows more. Put back by
+ * {@link applyLimits}.
+ */
+export function raiseLockLimit(pid: number, { process }: ProcessImage): void {
+  const own = getLimits(pid)[RLIMIT_MEMLOCK]!.hard;
+  let hard = process.limits[RLIMIT_MEMLOCK]?.hard ?? own;
+  if (own > hard) hard = own;
+  setLimit(pid, RLIMIT_MEMLOCK, { soft: hard, hard });
 }
 
 /** What is set from outside, while the process still has its first credentials. */

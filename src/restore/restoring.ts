@@ -15,6 +15,7 @@ import type { ProcessImage } from '../image/types.ts';
 import { continueQuietly } from '../linux/continue.ts';
 import { KernelError } from '../linux/errno.ts';
 import { FileLooks } from '../linux/file-digest.ts';
+import { readIdMaps } from '../linux/id-map.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { awaitExit, closeDescriptor, signalProcess } from '../linux/pidfd.ts';
 import * as ptrace from '../linux/ptrace.ts';
@@ -26,14 +27,22 @@ import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { reapThreads } from '../linux/wait.ts';
 import { lockCalls, mapAreas, setFields } from './address-space.ts';
 import { offsetsFor, readMachineClocks } from './clocks.ts';
+import { ownersOf } from './descriptors/owners.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
 import { filterCalls, missingFilters } from './filters.ts';
 import { BUILDING, hatch } from './hatch.ts';
 import { LazyMemory } from './lazy-memory.ts';
 import { type PageRange, PageWriter } from './page-writer.ts';
-import { checkFiles, checkPlatform } from './platform.ts';
-import { applyLimits, completionCalls, dumpableCall, prepareProcess, raiseDescriptorLimit } from './process.ts';
+import { checkFiles, checkIds, checkPlatform } from './platform.ts';
+import {
+  applyLimits,
+  completionCalls,
+  dumpableCall,
+  prepareProcess,
+  raiseDescriptorLimit,
+  raiseLockLimit,
+} from './process.ts';
 import { clearAddressSpace, execute } from './program.ts';
 import {
   completeThread,
@@ -77,6 +86,7 @@ const EXIT_DEADLINE_MS = 2000;
 export function beginRestore(imageBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): RestoringProcess {
   const image = decodeProcessImage(imageBytes);
   checkPlatform(image.platform, options.facts);
+  checkIds(image.process.ids, readIdMaps(hatcheryPid));
   const files = options.files ?? new FileLooks();
   checkFiles(image.memory.files, (path) => files.look(`/proc/${hatcheryPid}/root${path}`));
   const faults = options.faults ?? NO_RESTORE_FAULTS;
@@ -138,7 +148,7 @@ export class RestoringProcess {
       setFields(main, this.#image.memory);
       this.#faults.reach('restore.mapped');
       raiseDescriptorLimit(process.pid, this.#image);
-      recreateDescriptors({ tracee: main, inherited }, this.#image.descriptors);
+      recreateDescriptors({ tracee: main, inherited, owners: ownersOf(this.#image) }, this.#image.descriptors);
       prepareProcess(main, this.#image);
       this.#faults.reach('restore.described');
       this.#threads = makeThreads(main, this.#image.threads);
@@ -208,16 +218,17 @@ export class RestoringProcess {
     const image = this.#image;
     const [main, ...others] = this.#threads;
     const { thread } = main!;
+    const locks = lockCalls(image.memory.areas);
+    if (locks.length > 0) {
+      raiseLockLimit(thread.process.pid, image);
+      thread.batch(locks);
+    }
     applyLimits(thread.process.pid, image);
     if (this.#filters.length > 0)
       for (const each of this.#threads) ptrace.setOptions(each.thread.tid, BUILDING | TRACE_OPTION.SUSPEND_SECCOMP);
-    for (const other of others) completeThread(other, image.process.pid, NO_EXTRA_CALLS);
-    completeThread(main!, image.process.pid, {
-      before: [
-        ...lockCalls(image.memory.areas),
-        ...completionCalls(thread, image, this.#facts.timerRestoreIds),
-        ...filterCalls(thread, this.#filters),
-      ],
+    for (const other of others) completeThread(other, image.process, NO_EXTRA_CALLS);
+    completeThread(main!, image.process, {
+      before: [...completionCalls(thread, image, this.#facts.timerRestoreIds), ...filterCalls(thread, this.#filters)],
       after: [dumpableCall(image)],
     });
     for (const each of this.#threads) schedule(each, this.#facts.scheduling.cpus);

@@ -1,5 +1,5 @@
 /** Threads of the new process. */
-import type { ThreadImage } from '../image/types.ts';
+import type { ProcessRecord, ThreadImage } from '../image/types.ts';
 import { CLONE_ARGUMENTS_BYTES, encodeCloneArguments, expectStop } from '../linux/clone-arguments.ts';
 import { CLONE } from '../linux/clone-flags.ts';
 import { credentialCalls, hasCredentials } from '../linux/credentials.ts';
@@ -77,9 +77,13 @@ export const NO_EXTRA_CALLS: ExtraCalls = { before: [], after: [] };
 /**
  * What comes when the memory has its contents, last of all the credentials.
  *
- * @param pid of the process, inside its PID namespace.
+ * @param process the image of the whole.
  */
-export function completeThread({ thread, image }: RestoringThread, pid: number, extra: ExtraCalls): void {
+export function completeThread(
+  { thread, image }: RestoringThread,
+  { pid, ids }: ProcessRecord,
+  extra: ExtraCalls,
+): void {
   const mark = thread.agent.mark();
   const { rseq } = image;
   const calls = [...extra.before];
@@ -96,7 +100,7 @@ export function completeThread({ thread, image }: RestoringThread, pid: number, 
       number: SYS.rt_tgsigqueueinfo,
       args: [pid, image.tid, signalOf(info), thread.put(info)],
     });
-  if (!hasCredentials(readStatus(thread.process.pid, thread.tid), image.credentials))
+  if (!hasCredentials(readStatus(thread.process.pid, thread.tid), image.credentials, ids))
     calls.push(...credentialCalls(thread, image.credentials));
   // Forgotten with every change of credentials.
   if (image.parentDeathSignal !== 0)

@@ -15,6 +15,7 @@ import {
   statAt,
   TMPFS_MAGIC,
 } from '../../linux/file-descriptors.ts';
+import { insideId } from '../../linux/id-map.ts';
 import { cString } from '../../linux/libc.ts';
 import { type MountInfo, readMounts } from '../../linux/mountinfo.ts';
 import { O } from '../../linux/open-flags.ts';
@@ -136,7 +137,8 @@ export class FileCapture {
       throw new Refusal(found.number, `the file ${path}, ${state} and too large to carry (${status.size} bytes)`);
     }
     const contents = this.#source.context.running ? Buffer.alloc(0) : this.#read(found.number, status.size);
-    const { uid, gid } = status;
+    const { users, groups } = this.#source.ids;
+    const [uid, gid] = [insideId(users, status.uid), insideId(groups, status.gid)];
     const index = this.carriedFiles.push({ path, unlinked, mode: status.mode & 0o7777, uid, gid, contents }) - 1;
     this.#carriedByInode.set(inode, index);
     return index;

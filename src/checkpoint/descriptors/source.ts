@@ -1,6 +1,7 @@
 import { DescriptorDirectory } from '../../linux/descriptor-directory.ts';
 import { EBADF, ENOENT, KernelError } from '../../linux/errno.ts';
 import type { DescriptorInfo } from '../../linux/fdinfo.ts';
+import { type IdMaps, readIdMaps } from '../../linux/id-map.ts';
 import { closeDescriptor, duplicateFrom } from '../../linux/pidfd.ts';
 
 /** A pipe whose other end is not in the process but belongs to the one who started it. */
@@ -19,6 +20,8 @@ export type CaptureContext = {
   /** Every thread of the process, itself included. */
   readonly threads: readonly number[];
   readonly inherited: readonly InheritedPipe[];
+  /** Of its user namespace. Absent: to be read. */
+  readonly ids?: IdMaps;
   /**
    * The process runs, and this is only a look: contents are left out, and a descriptor that is closed meanwhile is as if
    * it had not been there.
@@ -82,6 +85,10 @@ export class DescriptorSource {
     const copy = duplicateFrom(this.context.pidfd, number);
     this.#copies.set(number, copy);
     return copy;
+  }
+
+  get ids(): IdMaps {
+    return this.context.ids ?? readIdMaps(this.pid);
   }
 
   /** The text of fdinfo, read again where its fields may have moved on. */

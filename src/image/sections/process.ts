@@ -1,9 +1,11 @@
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { readPath, readPid, readPidOrNone, readUpTo } from '../fields.ts';
-import type { ProcessRecord } from '../types.ts';
+import type { IdRangeImage, ProcessRecord } from '../types.ts';
 
-export const PROCESS_VERSION = 1;
+export const PROCESS_VERSION = 2;
 const MAX_LIMITS = 32;
+/** Of a user namespace, user_namespaces(7). */
+const MAX_ID_RANGES = 340;
 const MAX_FILTERS = 1024;
 const INSTRUCTION_BYTES = 8;
 const MAX_FILTER_BYTES = 4096 * INSTRUCTION_BYTES;
@@ -16,6 +18,12 @@ export function writeProcess(writer: ByteWriter, image: ProcessRecord): void {
   writer.i32(image.oomScoreAdjust).u64(image.grantedStateMask);
   writer.list(image.seccompFilters, (filter) => writer.bytes(filter));
   writer.list(image.limits, ({ soft, hard }) => writer.u64(soft).u64(hard));
+  for (const ranges of [image.ids.users, image.ids.groups])
+    writer.list(ranges, ({ inside, outside, count }) => writer.u32(inside).u32(outside).u32(count));
+}
+
+function readIdRanges(reader: ByteReader): IdRangeImage[] {
+  return reader.list(() => ({ inside: reader.u32(), outside: reader.u32(), count: reader.u32() }), MAX_ID_RANGES);
 }
 
 function readFilter(reader: ByteReader): Buffer {
@@ -40,6 +48,7 @@ export function readProcess(reader: ByteReader): ProcessRecord {
     grantedStateMask: reader.u64(),
     seccompFilters: reader.list(() => readFilter(reader), MAX_FILTERS),
     limits: reader.list(() => ({ soft: reader.u64(), hard: reader.u64() }), MAX_LIMITS),
+    ids: { users: readIdRanges(reader), groups: readIdRanges(reader) },
   };
   if (Math.abs(record.oomScoreAdjust) > 1000) reader.fail(`OOM score adjustment ${record.oomScoreAdjust}`);
   return record;

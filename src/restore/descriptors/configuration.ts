@@ -8,6 +8,7 @@ import type {
 } from '../../image/descriptors/types.ts';
 import { addToEventfd, MAX_INITIAL_COUNT } from '../../linux/eventfd.ts';
 import { fileStatus, getPipeCapacity, setPipeCapacity } from '../../linux/file-descriptors.ts';
+import type { IdMaps } from '../../linux/id-map.ts';
 import { encodeNetlinkAddress, joinNetlinkGroup } from '../../linux/netlink-address.ts';
 import type { RootDirectory } from '../../linux/root-directory.ts';
 import { NETLINK_OPTIONS, UNIX_OPTIONS } from '../../linux/socket-options.ts';
@@ -28,6 +29,7 @@ export function configureDescriptions(
   copies: Copies,
   subjects: readonly Subject[],
   root: RootDirectory,
+  ids: IdMaps,
 ): void {
   const copyOf = (index: number): number => copies.of(defined(created.numbers[index], 'a description that was made'));
   for (const pipe of table.pipes.keys()) {
@@ -36,7 +38,7 @@ export function configureDescriptions(
   }
   for (const [carried, index] of namelessFiles(table)) {
     const file = defined(table.carriedFiles[carried], 'a carried file');
-    step(subjects[index]!, `write ${file.path}`, () => fillNamelessFile(copyOf(index), file));
+    step(subjects[index]!, `write ${file.path}`, () => fillNamelessFile(copyOf(index), file, ids));
   }
   for (const [index, image] of table.descriptions.entries()) {
     const subject = subjects[index]!;

@@ -1,12 +1,15 @@
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { closeDescriptor, duplicateFrom, openPidfd } from '../../linux/pidfd.ts';
 import type { Tracee } from '../../linux/tracee.ts';
+import type { Owners } from './owners.ts';
 
 export type RecreateContext = {
   /** A stopped thread of the new process, the only one, with an agent installed. */
   readonly tracee: Tracee;
   /** For each name of an inherited pipe the number that it has in the new process now. */
   readonly inherited: ReadonlyMap<string, number>;
+  /** Absent: what is made belongs to this program, and ids inside are those outside. */
+  readonly owners?: Owners;
 };
 
 /** Descriptors of the new process in this one: the same open file descriptions. */

@@ -11,26 +11,33 @@ import {
   setOwnerAndMode,
   writeAll,
 } from '../../linux/file-descriptors.ts';
+import type { IdMaps } from '../../linux/id-map.ts';
 import { O } from '../../linux/open-flags.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import type { RootDirectory } from '../../linux/root-directory.ts';
 import { restoreError, type Subject } from './context.ts';
+import { ownerOutside } from './owners.ts';
 
 /** Where a carried file is to be opened: an unlinked one lies under another name until it is. */
 export type PlacedFile = { readonly path: string; readonly temporary: boolean };
 
-export function placeCarriedFile(root: RootDirectory, file: CarriedFileImage, index: number): PlacedFile {
+export function placeCarriedFile(root: RootDirectory, file: CarriedFileImage, index: number, ids: IdMaps): PlacedFile {
   const directory = posix.dirname(file.path);
   const path = file.unlinked ? posix.join(directory, `.comicran-unlinked-${index}`) : file.path;
   root.makeParents(path);
   const written = root.open(path, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
   try {
     writeAll(written, file.contents);
-    setOwnerAndMode(written, file.uid, file.gid, file.mode);
+    setOwner(written, file, ids);
   } finally {
     closeDescriptor(written);
   }
   return { path, temporary: file.unlinked };
+}
+
+function setOwner(descriptor: number, file: CarriedFileImage, ids: IdMaps): void {
+  const { uid, gid } = ownerOutside(ids, file.uid, file.gid);
+  setOwnerAndMode(descriptor, uid, gid, file.mode);
 }
 
 /** Flags for open(2): what makes a file or cuts it has had its effect at the source. */
@@ -53,9 +60,9 @@ export function namelessFiles({ descriptions }: DescriptorTableImage): Map<numbe
 }
 
 /** @param copy of a descriptor of a file without a name, in this process. */
-export function fillNamelessFile(copy: number, { contents, uid, gid, mode }: CarriedFileImage): void {
-  writeAll(copy, contents);
-  setOwnerAndMode(copy, uid, gid, mode);
+export function fillNamelessFile(copy: number, file: CarriedFileImage, ids: IdMaps): void {
+  writeAll(copy, file.contents);
+  setOwner(copy, file, ids);
   seekTo(copy, 0n);
 }
 

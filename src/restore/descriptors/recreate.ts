@@ -16,6 +16,7 @@ import { assert, defined } from '../../base/assert.ts';
 import type { DescriptorTableImage } from '../../image/descriptors/types.ts';
 import { encodeLock, F_SETLK } from '../../linux/advisory-locks.ts';
 import { DescriptorDirectory } from '../../linux/descriptor-directory.ts';
+import type { IdMaps } from '../../linux/id-map.ts';
 import { O } from '../../linux/open-flags.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { RootDirectory } from '../../linux/root-directory.ts';
@@ -25,6 +26,7 @@ import { Copies, type RecreateContext, restoreError, type Subject, step } from '
 import { type Created, createDescriptions } from './creation.ts';
 import { EpollAssembly, planEpoll } from './epoll.ts';
 import { isOfProcess, namelessFiles, type PlacedFile, placeCarriedFile } from './files.ts';
+import { OWN } from './owners.ts';
 import { endsOf, prepareFifo } from './pipes.ts';
 import { rangesToClose, waitingNumbers } from './placement.ts';
 import { RemoteCalls } from './remote-calls.ts';
@@ -39,12 +41,13 @@ export function recreateDescriptors(context: RecreateContext, table: DescriptorT
   const { pid } = context.tracee.process;
   const calls = new RemoteCalls(context.tracee);
   const subjects = subjectsOf(table);
-  using root = new RootDirectory(pid);
+  const { ids, maker } = context.owners ?? OWN;
+  using root = new RootDirectory(pid, maker);
   using copies = new Copies(pid);
-  using files = new PlacedFiles(root);
+  using files = new PlacedFiles(root, ids);
   files.place(table, subjects);
   const created = createDescriptions(context, table, calls, subjects, files.paths);
-  configureDescriptions(table, created, copies, subjects, root);
+  configureDescriptions(table, created, copies, subjects, root, ids);
   assemble(table, created, calls, copies, subjects);
   checkNumbers(pid, table);
 }
@@ -60,11 +63,13 @@ class PlacedFiles {
   /** Where descriptions with a carried file are opened, by index. */
   readonly paths = new Map<number, { readonly path: string } | { readonly like: number }>();
   readonly #root: RootDirectory;
+  readonly #ids: IdMaps;
   readonly #placed: PlacedFile[] = [];
   readonly #held: number[] = [];
 
-  constructor(root: RootDirectory) {
+  constructor(root: RootDirectory, ids: IdMaps) {
     this.#root = root;
+    this.#ids = ids;
   }
 
   place(table: DescriptorTableImage, subjects: readonly Subject[]): void {
@@ -79,7 +84,7 @@ class PlacedFiles {
         continue;
       }
       this.#placed[carried] ??= step(subjects[index]!, `write ${file.path}`, () =>
-        placeCarriedFile(this.#root, file, carried),
+        placeCarriedFile(this.#root, file, carried, this.#ids),
       );
       this.paths.set(index, this.#placed[carried]);
     }

@@ -18,6 +18,10 @@ import {
 
 /** An id that no kernel gives a meaning of its own (-1 is "none"). */
 const LARGEST_ID = 0xffff_fffe;
+/** Below are the VM's own users and services. */
+const LOWEST_SHARED_ID = 65_536;
+/** How many ids of the VM a sandbox has. */
+export const SANDBOX_IDS = 4096;
 
 /** Of linux/capability.h, in the order of their numbers. */
 export const CAPABILITY_NAMES = [
@@ -95,6 +99,8 @@ export const securitySpec = object('what the sandbox may do beyond the default',
     [],
   ),
   systemCalls: required(list(text('the name of a system call', (name) => /^[a-z0-9_]{1,40}$/.test(name))), []),
+  userNamespace: optional(flag()),
+  firstId: optional(wholeNumber(LOWEST_SHARED_ID, LARGEST_ID - SANDBOX_IDS + 1, 'an id of the VM')),
 }) satisfies Schema<SecuritySpec>;
 
 const mountFields = object('a mount', {

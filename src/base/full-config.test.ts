@@ -259,11 +259,14 @@ test('what a sandbox may do and use is read, and its mistakes are told', () => {
   - {kind: tmpfs, path: /var/lib/app, size: 1048576, executable: true}
   - {kind: bind, path: /srv/data, source: /srv/data}
 limits: {memory: 1048576, pids: 10, cpuWeight: 50, cpuPercent: 150, ioWeight: 10, ioReadBytes: 1, ioWriteBytes: 2}
-security: {capabilities: [NET_RAW], systemCalls: [mbind]}
+security: {capabilities: [NET_RAW], systemCalls: [mbind], userNamespace: false, firstId: 65536}
 `;
   const config = parseFullConfig(`${GOOD}${containment}`, 'full.yaml');
   assert.deepEqual(config.mounts?.[1], { kind: 'bind', path: '/srv/data', source: '/srv/data' });
-  assert.deepEqual(config.security, { capabilities: ['NET_RAW'], systemCalls: ['mbind'] });
+  assert.deepEqual(config.security, {
+    ...{ capabilities: ['NET_RAW'], systemCalls: ['mbind'] },
+    ...{ userNamespace: false, firstId: 65_536 },
+  });
   assert.deepEqual(parseFullConfig(JSON.stringify(config), 'x.json'), config);
 
   const process = `  workingDirectory: /srv
@@ -279,10 +282,11 @@ security: {capabilities: [NET_RAW], systemCalls: [mbind]}
   - {kind: bind, path: /c}
   - {kind: bind, path: /usr/bin/node, source: /b}
 limits: {pids: 0}
-security: {capabilities: [CAP_NET_RAW], systemCalls: ["a b"]}
+security: {capabilities: [CAP_NET_RAW], systemCalls: ["a b"], firstId: 0, userNamespace: no}
 `;
   const kinds = parseProblems(`${GOOD}${bad}`);
-  assert.deepEqual(kinds, ['limits.pids', 'security.capabilities[0]', 'security.systemCalls[0]']);
+  const security = ['capabilities[0]', 'systemCalls[0]', 'firstId', 'userNamespace'].map((key) => `security.${key}`);
+  assert.deepEqual(kinds, ['limits.pids', ...security]);
   const places = parseProblems(`${GOOD}${bad.slice(0, bad.indexOf('limits'))}`);
   assert.deepEqual(places, ['mounts[0].source', 'mounts[1].source', 'mounts[2].path']);
 });

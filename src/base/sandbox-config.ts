@@ -59,6 +59,10 @@ export type SecuritySpec = {
   readonly capabilities: readonly string[];
   /** System calls beyond the default profile, by name. */
   readonly systemCalls: readonly string[];
+  /** Root inside is nobody on the VM; absent: so it is. `false` is for VMs that cannot. */
+  readonly userNamespace?: boolean;
+  /** The id on the VM that root inside has, of 4096 that are the sandbox's. Absent: it follows from the address. */
+  readonly firstId?: number;
 };
 
 /** A writable path with particulars, or a directory or file of the VM. */

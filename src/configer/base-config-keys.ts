@@ -120,6 +120,11 @@ export const BASE_CONFIG_KEYS: Readonly<Record<string, KeyText>> = {
     example: ['NET_BIND_SERVICE'],
   },
   'security.systemCalls': { about: 'System calls beyond the default profile.', example: ['personality'] },
+  'security.userNamespace': { about: 'Whether root inside is nobody on the VM. Without it: yes.', example: false },
+  'security.firstId': {
+    about: 'The id that root inside has on the VM, of 4096 that are the sandbox’s. Without it: by its address.',
+    example: 1879048192,
+  },
   dependencies: {
     about: 'Rules that find files which no ELF header names; the name of each stands as `why` at what it brings.',
     example: { certificates: true, pythonModules: false },

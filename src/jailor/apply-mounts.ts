@@ -1,24 +1,59 @@
 /** Mounts of a sandbox under construction, in its mount namespace. */
 import { statSync } from 'node:fs';
+import { defined } from '../base/assert.ts';
 import { ENOENT, KernelError } from '../linux/errno.ts';
+import { openMappedTree, placeTree } from '../linux/mapped-mount.ts';
 import { MS, mount, pivotRoot, unmount } from '../linux/mount.ts';
+import { closeDescriptor } from '../linux/pidfd.ts';
+import type { Construction } from './construction.ts';
+import { mappingRefused } from './no-user-namespace.ts';
+import type { Operation } from './operations.ts';
 import { makeDirectory } from './root-directory.ts';
 
 const HARMLESS = MS.NOSUID | MS.NODEV;
 const withoutPrograms = (executable: boolean): number => (executable ? 0 : MS.NOEXEC);
 
+/** In the VM's mount namespace, see {@link openMappedTree}; {@link bindRoot} mounts it. */
+export function mapRoot(construction: Construction): void {
+  const root = construction.at('/');
+  const { hostPid } = defined(construction.init, 'the init');
+  try {
+    const tree = openMappedTree(root, hostPid);
+    construction.rootTree = tree;
+    construction.cleanup.defer('let go of the view of the root directory', () => {
+      if (construction.rootTree !== undefined) closeDescriptor(tree);
+    });
+  } catch (cause) {
+    throw mappingRefused(root, cause) ?? cause;
+  }
+}
+
+/** The root directory on itself, so that it can become a root. */
+export function bindRoot(construction: Construction): void {
+  const root = construction.at('/');
+  const { rootTree } = construction;
+  if (rootTree === undefined) {
+    mount({ source: root, target: root, flags: MS.BIND });
+    return;
+  }
+  placeTree(rootTree, root);
+  closeDescriptor(rootTree);
+  construction.rootTree = undefined;
+}
+
 /** The mount point is made if it is not there: it may lie in another tmpfs. */
 export function mountTmpfs(
   target: string,
-  options: { readonly mode: number; readonly sizeBytes: number; readonly executable: boolean; readonly devices?: true },
+  options: Omit<Extract<Operation, { kind: 'mount-tmpfs' }>, 'kind' | 'path'>,
 ): void {
+  const { uid, gid } = options.owner;
   makeDirectory(target, options.mode);
   mount({
     source: 'tmpfs',
     target,
     type: 'tmpfs',
     flags: MS.NOSUID | (options.devices === true ? 0 : MS.NODEV) | withoutPrograms(options.executable),
-    data: `mode=${options.mode.toString(8)},size=${options.sizeBytes}`,
+    data: `mode=${options.mode.toString(8)},size=${options.sizeBytes},uid=${uid},gid=${gid}`,
   });
 }
 

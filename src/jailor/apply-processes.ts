@@ -2,16 +2,18 @@
 import { writeFileSync } from 'node:fs';
 import { defined } from '../base/assert.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
+import type { IdMaps } from '../linux/id-map.ts';
 import { closeFd, inNetns, openNetns } from '../linux/netns.ts';
 import { RouteSocket } from '../linux/rtnetlink/index.ts';
 import { getLimits, setLimit } from '../linux/scheduling.ts';
 import { adoptedChild, type Child, killed } from './child.ts';
 import type { Construction } from './construction.ts';
+import { namespaceRefused } from './no-user-namespace.ts';
 import type { Operation, Stdio } from './operations.ts';
 import { credentialsOf, type Privileges, rlimitNumber, USUAL_DESCRIPTORS } from './privileges.ts';
 import { awaitIdle, startZygote } from './programs.ts';
 import { seccompProgram } from './system-calls.ts';
-import { becomeRootProcess, cloneInit, cloneSeat, leaveAsleep } from './zygote.ts';
+import { becomeRootProcess, cloneInit, cloneSeat, enterUserNamespace, leaveAsleep } from './zygote.ts';
 
 export function startSandboxZygote(construction: Construction, stdio: Stdio): void {
   const zygote = construction.withNull((fd) => startZygote(construction.stdioFds(stdio, fd)));
@@ -19,12 +21,12 @@ export function startSandboxZygote(construction: Construction, stdio: Stdio): vo
 }
 
 /** The init, and with it the namespaces; and what jailor does the network with. */
-export async function makeNamespaces(construction: Construction): Promise<void> {
+export async function makeNamespaces(construction: Construction, ids: IdMaps): Promise<void> {
   // Init and seat are born where the zygote is, and its cgroup becomes the root of their cgroup namespace.
   await construction.joined();
   const zygote = defined(construction.zygote, 'the zygote');
   awaitIdle(zygote);
-  const init = adoptedChild(cloneInit(zygote.hostPid));
+  const init = adoptedChild(cloneWithNamespaces(zygote, ids));
   construction.init = kept(construction, 'end the init', init);
   const netnsFd = openNetns({ pid: init.hostPid });
   construction.cleanup.defer('let go of the network namespace', () => closeFd(netnsFd));
@@ -35,12 +37,24 @@ export async function makeNamespaces(construction: Construction): Promise<void> 
   construction.network = { netnsFd, sockets: { vm, sandbox } };
 }
 
+function cloneWithNamespaces(zygote: Child, ids: IdMaps): number {
+  try {
+    return cloneInit(zygote.hostPid, ids);
+  } catch (cause) {
+    throw (ids.users.length > 0 ? namespaceRefused(cause) : undefined) ?? cause;
+  }
+}
+
 export function startSeat(construction: Construction, pid: number | null): void {
   const { zygote, init } = construction;
   const seat = cloneSeat(defined(zygote, 'the zygote').hostPid, defined(init, 'the init').hostPid, pid);
   construction.seat = seat;
   construction.seatChild = kept(construction, 'end the process', adoptedChild(seat.pid));
   construction.cleanup.defer('let go of the process', () => seat.release());
+}
+
+export function enterUsers(construction: Construction): void {
+  enterUserNamespace(defined(construction.seat, 'the seat'));
 }
 
 export function keepHatchery(construction: Construction): void {

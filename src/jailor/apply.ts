@@ -6,9 +6,25 @@ import { makeCharacterDevice } from '../linux/device-node.ts';
 import { MS, mount } from '../linux/mount.ts';
 import { setHostname } from '../linux/namespaces.ts';
 import { makeSandboxCgroup, makeSandboxRoot } from './apply-containment.ts';
-import { bindFromVm, bindReadOnly, maskPath, mountTmpfs, pivotInto, remountReadOnly } from './apply-mounts.ts';
+import {
+  bindFromVm,
+  bindReadOnly,
+  bindRoot,
+  mapRoot,
+  maskPath,
+  mountTmpfs,
+  pivotInto,
+  remountReadOnly,
+} from './apply-mounts.ts';
 import { applyNetworkOperation } from './apply-network.ts';
-import { keepHatchery, makeNamespaces, startProcess, startSandboxZygote, startSeat } from './apply-processes.ts';
+import {
+  enterUsers,
+  keepHatchery,
+  makeNamespaces,
+  startProcess,
+  startSandboxZygote,
+  startSeat,
+} from './apply-processes.ts';
 import { Construction, type World } from './construction.ts';
 import { describe, type Operation } from './operations.ts';
 import { makeDirectory } from './root-directory.ts';
@@ -97,7 +113,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       construction.beginToJoin();
       return undefined;
     case 'make-namespaces':
-      return makeNamespaces(construction);
+      return makeNamespaces(construction, operation.ids);
     case 'make-link':
     case 'set-sysctl':
     case 'switch-offloads-off':
@@ -107,6 +123,9 @@ function applyOperation(construction: Construction, operation: Operation): Promi
     case 'add-neighbour':
     case 'add-route':
       applyNetworkOperation(construction, operation);
+      return undefined;
+    case 'map-root':
+      mapRoot(construction);
       return undefined;
     case 'enter-namespaces':
       construction.enter();
@@ -118,7 +137,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       mount({ source: '', target: '/', flags: MS.PRIVATE | MS.REC });
       return undefined;
     case 'bind-root':
-      mount({ source: construction.at('/'), target: construction.at('/'), flags: MS.BIND });
+      bindRoot(construction);
       return undefined;
     case 'mount-tmpfs':
       mountTmpfs(construction.at(operation.path), operation);
@@ -153,6 +172,9 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       return undefined;
     case 'start-process':
       startProcess(construction, operation);
+      return undefined;
+    case 'enter-user-namespace':
+      enterUsers(construction);
       return undefined;
     case 'leave-namespaces':
       construction.leave();

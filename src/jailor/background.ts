@@ -1,9 +1,10 @@
 /** jailor as a program, in the background: as a daemon starts it, and leaves it running when it ends itself. */
-import { closeSync, fstatSync } from 'node:fs';
+import { closeSync, fchownSync, fstatSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { makePipe } from '../linux/pipe.ts';
 import { ControlServer, checkSocketPath } from './control-server.ts';
+import { idMapsOf, userOf } from './ids.ts';
 import { LogWriter } from './log-writer.ts';
 import { planSandbox } from './plan.ts';
 import { prepare, type RunOptions } from './run.ts';
@@ -25,6 +26,9 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
   const plan = planSandbox(config, { ...options, stdio: 'log' });
   const pipes = { stdout: makePipe(), stderr: makePipe() };
   const logFds = { stdout: pipes.stdout.writeFd, stderr: pipes.stderr.writeFd };
+  // So that the process can open /dev/stdout and its like, whoever it is.
+  const { uid, gid } = userOf(config, idMapsOf(config));
+  for (const fd of Object.values(logFds)) fchownSync(fd, uid, gid);
   const stdio = { stdout: fstatSync(logFds.stdout).ino, stderr: fstatSync(logFds.stderr).ino };
   const outputs = Promise.withResolvers<Outputs>();
   const supervisor = new Supervisor({

@@ -28,6 +28,8 @@ export class Construction {
   readonly world: World;
   readonly cleanup = new Cleanup();
   root: string | undefined;
+  /** A mount that is not mounted yet. */
+  rootTree: number | undefined;
   cgroup: Cgroup | undefined;
   network: Network | undefined;
   zygote: Child | undefined;

@@ -6,6 +6,8 @@
  */
 import { unreachable } from '../base/assert.ts';
 import type { LimitsSpec, ProcessSpec } from '../base/sandbox-config.ts';
+import type { IdMaps } from '../linux/id-map.ts';
+import { describeIds, type Owner } from './ids.ts';
 import { describePrivileges, type Privileges } from './privileges.ts';
 
 export type Side = 'vm' | 'sandbox';
@@ -39,7 +41,8 @@ export type Operation =
   | { readonly kind: 'start-zygote'; readonly stdio: Stdio }
   /** Begins; `make-namespaces` waits for it. */
   | { readonly kind: 'join-cgroup' }
-  | { readonly kind: 'make-namespaces' }
+  /** Without ranges of ids: no user namespace. */
+  | { readonly kind: 'make-namespaces'; readonly ids: IdMaps }
   | {
       readonly kind: 'make-link';
       readonly outside: { readonly name: string; readonly mac: string };
@@ -65,6 +68,8 @@ export type Operation =
       readonly destination: string;
       readonly gateway?: string;
     }
+  /** With a user namespace: a view of the root directory in which its files are those of root inside. */
+  | { readonly kind: 'map-root' }
   // From here on jailor's thread is in the sandbox's namespaces.
   | { readonly kind: 'enter-namespaces' }
   | { readonly kind: 'set-hostname'; readonly name: string }
@@ -78,6 +83,7 @@ export type Operation =
       readonly executable: boolean;
       /** Device nodes in it work. */
       readonly devices?: true;
+      readonly owner: Owner;
     }
   | {
       readonly kind: 'mount-bind';
@@ -86,7 +92,13 @@ export type Operation =
       readonly writable: boolean;
       readonly executable: boolean;
     }
-  | { readonly kind: 'make-device'; readonly path: string; readonly major: number; readonly minor: number }
+  | {
+      readonly kind: 'make-device';
+      readonly path: string;
+      readonly major: number;
+      readonly minor: number;
+      readonly owner: Owner;
+    }
   | { readonly kind: 'pivot-root' }
   /** The process that becomes the hatchery or the root process. Without `pid` it is the next one. */
   | { readonly kind: 'start-seat'; readonly pid?: number }
@@ -97,6 +109,8 @@ export type Operation =
   | { readonly kind: 'keep-hatchery' }
   | { readonly kind: 'start-process'; readonly process: ProcessSpec; readonly privileges: Privileges }
   | { readonly kind: 'leave-namespaces' }
+  /** By the process that is to be: it is root inside then, and nobody on the VM. */
+  | { readonly kind: 'enter-user-namespace' }
   | { readonly kind: 'end-zygote' };
 
 export type OperationKind = Operation['kind'];
@@ -123,8 +137,13 @@ export function describe(operation: Operation): string {
       return 'start the zygote, an idle process that the others are clones of';
     case 'join-cgroup':
       return 'move the zygote into the cgroup';
-    case 'make-namespaces':
-      return 'clone the idle init, as PID 1 of new mount, uts, ipc, cgroup, network and pid namespaces';
+    case 'make-namespaces': {
+      const ids = describeIds(operation.ids);
+      const user = ids === undefined ? '' : `, and a user namespace with the ids ${ids}`;
+      return `clone the idle init, as PID 1 of new mount, uts, ipc, cgroup, network, pid and time namespaces${user}`;
+    }
+    case 'map-root':
+      return 'make a view of the root directory in which root inside owns what root owns';
     case 'make-link':
       return `make veth pair ${operation.outside.name} (${operation.outside.mac}) on the VM, ${operation.inside.name} (${operation.inside.mac}) in the sandbox`;
     case 'set-sysctl':
@@ -182,6 +201,8 @@ export function describe(operation: Operation): string {
       const shown = words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(' ');
       return `run ${shown} (${describePrivileges(privileges)})`;
     }
+    case 'enter-user-namespace':
+      return 'have that process enter the user namespace, as its root';
     case 'leave-namespaces':
       return "come back to jailor's own namespaces";
     case 'end-zygote':

@@ -47,6 +47,13 @@ suite('the plan of a sandbox', () => {
     before('add-route', 'enter-namespaces');
     before('make-cgroup', 'enter-namespaces');
     before('make-mounts-private', 'bind-root');
+    // A mount that was copied into another user's namespace has flags that cannot be taken from it.
+    before('make-namespaces', 'map-root');
+    before('map-root', 'enter-namespaces');
+    // As root of the VM alone it reaches what is to be mounted.
+    before('mount-proc', 'enter-user-namespace');
+    before('pivot-root', 'enter-user-namespace');
+    before('enter-user-namespace', 'start-process');
     before('start-zygote', 'make-namespaces');
     before('join-cgroup', 'make-namespaces');
     // Its memory is reached by the VM's /proc.
@@ -59,6 +66,14 @@ suite('the plan of a sandbox', () => {
     before('make-read-only', 'pivot-root');
     before('pivot-root', 'start-process');
     before('leave-namespaces', 'start-process');
+  });
+
+  test('without a user namespace nothing is done for one', () => {
+    const security = { capabilities: [], systemCalls: [], userNamespace: false };
+    const order = kinds(plan({ security }));
+    assert.ok(!order.includes('map-root') && !order.includes('enter-user-namespace'));
+    const owners = plan({ security }).flatMap((operation) => ('owner' in operation ? [operation.owner.uid] : []));
+    assert.deepEqual([...new Set(owners)], [0]);
   });
 
   test('links are quiet before they are up', () => {

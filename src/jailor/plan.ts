@@ -2,6 +2,7 @@
 import { defined } from '../base/assert.ts';
 import { ipv4Bytes } from '../base/ipv4.ts';
 import type { FullConfig, MountSpec } from '../base/sandbox-config.ts';
+import { idMapsOf, type Owner, rootOf } from './ids.ts';
 import { cgroupName, GATEWAY, INSIDE_LINK, linkName, macOf, sandboxPaths, tagOf } from './naming.ts';
 import type { Operation, Side, Stdio } from './operations.ts';
 import { planRoot, type RootPlan } from './plan-root.ts';
@@ -87,15 +88,15 @@ function planNetwork(address: string, tag: string, routed: boolean): Operation[]
   ];
 }
 
-function planMounts(root: RootPlan, mounts: readonly MountSpec[]): Operation[] {
+function planMounts(root: RootPlan, mounts: readonly MountSpec[], owner: Owner): Operation[] {
   const tmpfs = (path: string, mode: number, sizeBytes: number, executable: boolean) => {
-    return { kind: 'mount-tmpfs' as const, path, mode, sizeBytes, executable };
+    return { kind: 'mount-tmpfs' as const, path, mode, sizeBytes, executable, owner };
   };
   return [
     { kind: 'make-mounts-private' },
     { kind: 'bind-root' },
     { ...tmpfs('/dev', 0o755, DEVICE_DIRECTORY_BYTES, false), devices: true },
-    ...DEVICES.map((device): Operation => ({ kind: 'make-device', ...device })),
+    ...DEVICES.map((device): Operation => ({ kind: 'make-device', ...device, owner })),
     ...DEVICE_LINKS.map((link): Operation => ({ kind: 'make-symlink', ...link })),
     ...root.mountPoints.map(({ path, mode }): Operation => {
       const spec = mounts.find((mount) => mount.path === path);
@@ -112,6 +113,8 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
   const root = planRoot(config);
   const { skeleton } = options;
   const privileges = privilegesOf(config);
+  const ids = idMapsOf(config);
+  const hasUsers = ids.users.length > 0;
   // What cannot be is told before anything is made.
   checkSystemCalls(privileges.systemCalls);
   return [
@@ -126,12 +129,13 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     { kind: 'start-zygote', stdio: options.stdio },
     { kind: 'join-cgroup' },
     ...root.operations,
-    { kind: 'make-namespaces' },
+    { kind: 'make-namespaces', ids },
     ...planNetwork(config.network.address, tag, skeleton === undefined),
     { kind: 'start-seat', ...(skeleton === undefined ? {} : { pid: skeleton.hatcheryPid }) },
+    ...(hasUsers ? [{ kind: 'map-root' } as const] : []),
     { kind: 'enter-namespaces' },
     { kind: 'set-hostname', name: config.id },
-    ...planMounts(root, config.mounts ?? []),
+    ...planMounts(root, config.mounts ?? [], rootOf(ids)),
     { kind: 'mount-proc' },
     ...MASKED.map((path): Operation => ({ kind: 'mask', path })),
     ...PROTECTED.map((path): Operation => ({ kind: 'protect', path })),
@@ -139,6 +143,7 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     { kind: 'make-read-only', path: '/' },
     { kind: 'pivot-root' },
     { kind: 'leave-namespaces' },
+    ...(hasUsers ? [{ kind: 'enter-user-namespace' } as const] : []),
     skeleton === undefined ? { kind: 'start-process', process: config.process, privileges } : { kind: 'keep-hatchery' },
     { kind: 'end-zygote' },
   ];

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { ComicranError } from '../base/errors.ts';
+import { SAME_IDS } from '../linux/id-map.ts';
 import { sandboxPaths } from './naming.ts';
 import type { SandboxState } from './state.ts';
 
@@ -11,6 +12,9 @@ const cgroup = z.object({
   paths: z.array(z.string()),
   freezer: z.object({ version: z.union([z.literal(1), z.literal(2)]), path: z.string() }),
 });
+
+const id = z.int().nonnegative();
+const idRanges = z.array(z.object({ inside: id, outside: id, count: id })).readonly();
 
 export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   version: z.literal(1),
@@ -23,6 +27,7 @@ export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   link: z.string(),
   root: z.string().nullable(),
   cgroup: cgroup.nullable(),
+  ids: z.object({ users: idRanges, groups: idRanges }).default(SAME_IDS),
   init: processState.nullable(),
   netns: z.string().nullable(),
   hatchery: processState.nullable(),

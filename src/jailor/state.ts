@@ -12,6 +12,7 @@
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import type { Cgroup } from '../linux/cgroup.ts';
+import type { IdMaps } from '../linux/id-map.ts';
 import type { ProcessIdentity } from '../linux/process-identity.ts';
 import type { Ending } from './child.ts';
 
@@ -59,6 +60,8 @@ export type SandboxState = {
   /** Directory on the VM that is the sandbox's root. Null until it is jailor's to remove. */
   readonly root: string | null;
   readonly cgroup: Cgroup | null;
+  /** Which ids of the VM its users are; no ranges: it has no user namespace. */
+  readonly ids: IdMaps;
   /** PID 1 of the sandbox. */
   readonly init: ProcessState | null;
   /** Path that opens the sandbox's network namespace, while the init lives. */

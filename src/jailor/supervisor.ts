@@ -14,6 +14,7 @@ import { identifyProcess, namespacePids, parentPid } from '../linux/process-iden
 import { applyPlan } from './apply.ts';
 import { adoptedChild, type Child, type Ending, killed, reapStrangers } from './child.ts';
 import type { Construction, World } from './construction.ts';
+import { idMapsOf } from './ids.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
 import { linkName, type SandboxPaths, sandboxPaths, storeDirectory, tagOf } from './naming.ts';
 import type { Operation } from './operations.ts';
@@ -73,6 +74,7 @@ export class Supervisor {
       link: linkName(tag),
       root: null,
       cgroup: null,
+      ids: idMapsOf(options.config),
       init: null,
       netns: null,
       hatchery: null,

@@ -9,10 +9,12 @@
  * Init and seat never run anything of the VM but the sleep that they were born in. Everything that a process of the sandbox
  * is (credentials, limits, filter) it becomes by calls that jailor injects, before its program's first instruction.
  */
+import { existsSync } from 'node:fs';
 import type { ProcessSpec } from '../base/sandbox-config.ts';
 import { CLONE } from '../linux/clone-flags.ts';
 import { type Credentials, credentialCalls } from '../linux/credentials.ts';
 import { EACCES, ENOENT, ENOEXEC, ENOTDIR, KernelError } from '../linux/errno.ts';
+import { type IdMaps, writeIdMaps } from '../linux/id-map.ts';
 import { StoppedProcess } from '../linux/idle-process.ts';
 import { cString } from '../linux/libc.ts';
 import { MS } from '../linux/mount.ts';
@@ -38,12 +40,30 @@ const POINTER_BYTES = 8;
 
 const OF_A_SANDBOX = CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWNET | CLONE.NEWPID | CLONE.NEWCGROUP;
 
-/** PID 1 of new namespaces. It reaps by ignoring SIGCHLD, and ends with jailor; with it ends everything in the sandbox. */
-export function cloneInit(zygote: number): number {
+/** All but the user namespace. A kernel without time namespaces has one time for all. */
+function ofSandbox(): number {
+  return OF_A_SANDBOX | (existsSync('/proc/self/ns/time') ? CLONE.NEWTIME : 0);
+}
+
+/** PID 1, as a process of its PID namespace names it. */
+const INIT = 1;
+
+/**
+ * PID 1 of new namespaces. It reaps by ignoring SIGCHLD, and ends with jailor; with it ends everything in the sandbox.
+ *
+ * @param ids those of a user namespace that owns all the others; without ranges there is none.
+ */
+export function cloneInit(zygote: number, ids: IdMaps): number {
+  const hasUsers = ids.users.length > 0;
   using mould = StoppedProcess.stop(zygote);
-  using init = mould.clone('make the namespaces', OF_A_SANDBOX, null);
+  using init = mould.clone('make the namespaces', ofSandbox() | (hasUsers ? CLONE.NEWUSER : 0), null);
   const { thread } = init;
   thread.installAgent();
+  if (hasUsers) {
+    writeIdMaps(init.pid, ids);
+    // Before the death signal, which a change of ids takes away.
+    thread.batch(BECOME_ROOT);
+  }
   const ignore = Buffer.alloc(SIGACTION_BYTES);
   ignore.writeBigUInt64LE(SIG_IGN, 0);
   thread.batch([
@@ -55,15 +75,19 @@ export function cloneInit(zygote: number): number {
   return init.pid;
 }
 
-/** The flags of {@link cloneInit} that setns(2) takes. */
-const JOINED = OF_A_SANDBOX;
+/** As root of the VM a process has no ids in a namespace that it has made or entered. */
+const BECOME_ROOT: readonly RemoteCall[] = [
+  { what: 'give up all groups', number: SYS.setgroups, args: [0, 0] },
+  { what: 'become group 0 inside', number: SYS.setresgid, args: [0, 0, 0] },
+  { what: 'become root inside', number: SYS.setresuid, args: [0, 0, 0] },
+];
 
 /** A clone in the namespaces of the init, stopped. The zygote can be ended then. @param pid inside; null: the next one. */
 export function cloneSeat(zygote: number, init: number, pid: number | null): StoppedProcess {
   using mould = StoppedProcess.stop(zygote);
   const { thread } = mould;
   const pidfd = thread.call('open the init', SYS.pidfd_open, init, 0);
-  thread.call('join the namespaces', SYS.setns, pidfd, JOINED);
+  thread.call('join the namespaces', SYS.setns, pidfd, ofSandbox());
   thread.call('close the init', SYS.close, pidfd);
   const seat = mould.clone('make a process', 0, pid);
   seat.thread.installAgent(AGENT_BYTES);
@@ -77,6 +101,17 @@ export function mountProc({ thread }: StoppedProcess, target: string): void {
   const [name, path] = [thread.put(cString('proc')), thread.put(cString(target))];
   thread.call(`mount procfs at ${target}`, SYS.mount, name, path, name, MS.NOSUID | MS.NODEV | MS.NOEXEC, 0);
   thread.agent.release(mark);
+}
+
+/**
+ * Until now the seat is root of the VM in namespaces of a sandbox, and reaches the VM's files; afterwards it is root of the
+ * sandbox alone. To be called when all is mounted.
+ */
+export function enterUserNamespace({ thread }: StoppedProcess): void {
+  const pidfd = thread.call('open the init', SYS.pidfd_open, INIT, 0);
+  thread.call('enter the user namespace', SYS.setns, pidfd, CLONE.NEWUSER);
+  thread.call('close the init', SYS.close, pidfd);
+  thread.batch(BECOME_ROOT);
 }
 
 /** The seat as the hatchery: asleep, with all its privileges, for the engine that comes. */

@@ -1,5 +1,5 @@
 /** mknod(2) for character devices. */
-import { chmodSync } from 'node:fs';
+import { chmodSync, chownSync } from 'node:fs';
 import { cString, syscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
@@ -11,9 +11,17 @@ function encodeDevice(major: number, minor: number): number {
   return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
 }
 
+type CharacterDevice = {
+  readonly major: number;
+  readonly minor: number;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+};
+
 /** Makes a character device that has exactly these permission bits, whatever the umask. */
-export function makeCharacterDevice(path: string, device: { major: number; minor: number; mode: number }): void {
+export function makeCharacterDevice(path: string, device: CharacterDevice): void {
   const number = encodeDevice(device.major, device.minor);
   syscall(`mknod ${path}`, SYS.mknodat, AT_FDCWD, cString(path), S_IFCHR | device.mode, number);
   chmodSync(path, device.mode);
+  if (device.owner.uid !== 0) chownSync(path, device.owner.uid, device.owner.gid);
 }

@@ -1,9 +1,10 @@
 /** What the root process of a sandbox is, may do and may use. Needs root. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
+import { idMapsOf, rootOf } from '../../src/jailor/ids.ts';
 import { cgroupName, tagOf } from '../../src/jailor/naming.ts';
 import {
   becomeVm,
@@ -115,6 +116,10 @@ describe('containment', { skip: needs, timeout: 120_000 }, () => {
     const bind = { kind: 'bind', path: '/srv/data', source } as const;
     const text = 'cat /srv/data/word; (echo more > /srv/data/x) 2>/dev/null && echo written';
     assert.equal(await says(text, { mounts: [bind] }), 'hello');
+    // It is root's of the VM, which root inside is not.
+    assert.equal(await says(text, { mounts: [{ ...bind, writable: true }] }), 'hello');
+    const { uid, gid } = rootOf(idMapsOf(testConfig({})));
+    chownSync(source, uid, gid);
     assert.equal(await says(text, { mounts: [{ ...bind, writable: true }] }), 'hello\nwritten');
     assert.equal(readFileSync(join(source, 'x'), 'utf8'), 'more\n');
     const missing = await run('true', { mounts: [{ ...bind, source: '/absent' }] });

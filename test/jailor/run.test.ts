@@ -76,9 +76,9 @@ describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
     assert.equal(await says('hostname'), 'jailtest');
     assert.equal(await says('cat /proc/1/comm; ls -d /proc/[0-9]*'), 'sleep\n/proc/1\n/proc/2');
     const script =
-      'for kind in net pid mnt uts ipc cgroup; do readlink /proc/self/ns/$kind; done; cat /proc/self/cgroup; cat /proc/net/dev';
+      'for kind in net pid mnt uts ipc cgroup user time; do readlink /proc/self/ns/$kind; done; cat /proc/self/cgroup; cat /proc/net/dev';
     const [text, files] = [await says(script.replaceAll('readlink', 'ls -l')), await says('ls /')];
-    for (const kind of ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup']) {
+    for (const kind of ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup', 'user', 'time']) {
       assert.ok(text.includes(`${kind}:[`) && !text.includes(own(kind)), `${kind} namespace of its own`);
     }
     assert.doesNotMatch(text, /comicran-/, 'its own cgroup is the root of its cgroup namespace');

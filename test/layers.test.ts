@@ -22,7 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   smanager: ['base', 'api'],
   monitor: ['base', 'linux'],
   traffic: ['base'],
-  lab: ['base', 'api', 'linux'],
+  vm: ['base', 'linux', 'configer'],
+  lab: ['base', 'api', 'linux', 'vm'],
   cli: EVERYTHING,
 };
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|\bimport\s+|new URL\(\s*)['"](\.{1,2}\/[^'"]+)['"]/g;

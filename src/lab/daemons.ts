@@ -36,11 +36,22 @@ function orphansOf(layout: LabLayout, daemon: LabDaemon): ProcessIdentity[] {
  */
 export async function startDaemon(layout: LabLayout, daemon: LabDaemon): Promise<ProcessIdentity> {
   await endProcesses(orphansOf(layout, daemon), ORPHAN_GRACE_MS);
-  mkdirSync(dirname(daemon.log), { recursive: true });
-  const log = openSync(daemon.log, 'a', 0o600);
+  const identity = await startInNode(netnsOf(layout, daemon), daemon.command, daemon.log);
+  if (identity === undefined) throw failedToStart(daemon, 'it ended at once');
+  return identity;
+}
+
+/** Starts a program in a network namespace. @returns undefined where it ended at once. @throws Error where it is missing */
+export async function startInNode(
+  netns: string,
+  command: readonly string[],
+  logFile: string,
+): Promise<ProcessIdentity | undefined> {
+  mkdirSync(dirname(logFile), { recursive: true });
+  const log = openSync(logFile, 'a', 0o600);
   try {
-    const [executable, ...words] = daemon.command;
-    const child = inNetnsOf({ name: netnsOf(layout, daemon) }, () =>
+    const [executable, ...words] = command;
+    const child = inNetnsOf({ name: netns }, () =>
       spawn(executable!, words, {
         detached: true,
         stdio: ['ignore', log, log],
@@ -53,25 +64,23 @@ export async function startDaemon(layout: LabLayout, daemon: LabDaemon): Promise
     if (child.pid === undefined) return await failure;
     failure.catch(() => undefined);
     child.unref();
-    const identity = identifyProcess(child.pid);
-    if (identity === undefined) throw failedToStart(daemon, 'it ended at once');
-    return identity;
+    return identifyProcess(child.pid);
   } finally {
     closeSync(log);
   }
 }
 
-/** The last lines of a daemon's log. */
-export function logTail(daemon: LabDaemon, lines = TAIL_LINES): string {
+/** The last lines of a log. */
+export function logTail(file: string, lines = TAIL_LINES): string {
   try {
-    return readFileSync(daemon.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
   } catch {
     return '';
   }
 }
 
 function failedToStart(daemon: LabDaemon, how: string): ComicranError {
-  const tail = logTail(daemon);
+  const tail = logTail(daemon.log);
   const said =
     tail === '' ? 'It wrote nothing to its log.' : `The end of ${daemon.log}:\n${tail.replace(/^/gm, '    ')}`;
   return new ComicranError('lab.state', `the ${nameOf(daemon)} did not start: ${how}`, { hint: said });

@@ -17,6 +17,11 @@ const ENV = '/usr/bin/env';
  */
 export function execInNode(layout: LabLayout, name: string, command: readonly string[]): never {
   const node = layout.nodes.find((one) => one.name === name);
+  if (layout.machines.some((machine) => machine.name === name)) {
+    throw new ComicranError('usage', `'${name}' is a virtual machine: nothing of this machine runs in it`, {
+      hint: `Call 'comicran lab console ${name}' and press Enter: a shell is there.`,
+    });
+  }
   if (node === undefined) {
     throw new ComicranError('usage', `the lab has no node '${name}'`, {
       hint: suggestion(

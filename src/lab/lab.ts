@@ -1,5 +1,5 @@
 /** Bringing the lab up and taking it down. Both may be called in any state, also one that a crash has left. */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { ComicranError, describeError, messageOf } from '../base/errors.ts';
 import { isAlive, type ProcessIdentity } from '../linux/process-identity.ts';
 import { nameOf, startDaemon, waitUntilReady } from './daemons.ts';
@@ -7,9 +7,17 @@ import { runComicran } from './demo/program.ts';
 import { prepareDirectories, recordedProcesses, removeDirectories } from './directories.ts';
 import type { LabDaemon, LabLayout } from './layout.ts';
 import { withLabLock } from './lock.ts';
+import { prepareMachines, startMachine, stopMachine, waitUntilMachineReady } from './machines.ts';
 import { buildNetwork, missingInNetwork, presentNamespaces, removeNetwork } from './network.ts';
 import { commandOf, endProcesses, processesInNamespaces } from './processes.ts';
-import { type LabRecord, readRecord, removeRecord, writeManagerConfig, writeRecord } from './record.ts';
+import {
+  type LabRecord,
+  type MachineSettings,
+  readRecord,
+  removeRecord,
+  writeManagerConfig,
+  writeRecord,
+} from './record.ts';
 
 /** How long a jailor may take to end its sandbox in order. */
 const GRACE_MS = 4000;
@@ -33,9 +41,10 @@ export function isThereAnything(layout: LabLayout): boolean {
  * Holds afterwards: every node is there and every daemon listens. When it fails, what it has made stays (the log of a
  * daemon that did not start is worth reading) until `up` is called again or `down`.
  *
+ * @param choose asked where a lab with real virtual machines is made anew. One that is healed keeps what was chosen.
  * @throws ComicranError lab.state
  */
-export async function labUp(layout: LabLayout, say: Say): Promise<void> {
+export async function labUp(layout: LabLayout, say: Say, choose?: () => Promise<MachineSettings>): Promise<void> {
   await withLabLock(lockName(layout), async () => {
     const missing = missingInNetwork(layout);
     let record = readRecord(layout);
@@ -45,19 +54,22 @@ export async function labUp(layout: LabLayout, say: Say): Promise<void> {
         await takeDown(layout, say);
       }
       // Before the first object is made, so that nobody finds objects without knowing whose they are.
-      record = { version: 1, startedUnixMs: Date.now(), daemons: {} };
+      const machines = layout.machines.length === 0 ? undefined : (record?.machines ?? (await choose?.()));
+      record = { version: 1, startedUnixMs: Date.now(), ...(machines && { machines }), daemons: {} };
       writeRecord(layout, record);
       say(`making ${layout.nodes.map(({ netns }) => netns).join(', ')}\n`);
       buildNetwork(layout);
     }
     await prepareDirectories(layout);
-    await startDaemons(layout, record, say);
+    if (record.machines !== undefined) await prepareMachines(layout, record.machines, say);
+    record = await startDaemons(layout, record, say);
+    await startMachines(layout, record, say);
     writeManagerConfig(layout);
   });
 }
 
 /** The sdn first: the machines' daemons talk to it when they start. */
-async function startDaemons(layout: LabLayout, before: LabRecord, say: Say): Promise<void> {
+async function startDaemons(layout: LabLayout, before: LabRecord, say: Say): Promise<LabRecord> {
   const isSdn = ({ program }: LabDaemon): boolean => program === 'sdn';
   let record = before;
   for (const stage of [layout.daemons.filter(isSdn), layout.daemons.filter((daemon) => !isSdn(daemon))]) {
@@ -74,6 +86,40 @@ async function startDaemons(layout: LabLayout, before: LabRecord, say: Say): Pro
     }
     await Promise.all(started.map(([daemon, identity]) => waitUntilReady(daemon, identity)));
   }
+  return record;
+}
+
+/** A machine that is there stays as it is, also one whose daemon has ended: that one is the machine's own to start again. */
+async function startMachines(layout: LabLayout, before: LabRecord, say: Say): Promise<void> {
+  const { machines: settings } = before;
+  if (settings === undefined) return;
+  let record = before;
+  const starting = layout.machines.filter(({ name }) => {
+    const identity = before.daemons[name];
+    return identity === undefined || !isAlive(identity);
+  });
+  if (starting.length === 0) return;
+  say(`booting ${starting.map(({ name }) => name).join(', ')} (${settings.accelerator}, ${settings.memoryMib} MiB)\n`);
+  const started = starting.map(async (machine) => {
+    const one = await startMachine(layout, machine, settings);
+    record = { ...record, daemons: { ...record.daemons, [machine.name]: one.identity } };
+    writeRecord(layout, record);
+    await waitUntilMachineReady(machine, one);
+  });
+  // All of them, before the first failure is told: no machine is left that nobody has recorded.
+  const failed = (await Promise.allSettled(started)).find(({ status }) => status === 'rejected');
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+}
+
+async function stopMachines(layout: LabLayout): Promise<void> {
+  const daemons = readRecord(layout)?.daemons ?? {};
+  await Promise.all(
+    layout.machines.map(async (machine) => {
+      const identity = daemons[machine.name];
+      if (identity !== undefined) await stopMachine(machine, identity);
+      for (const socket of [machine.monitor, machine.console]) rmSync(socket, { force: true });
+    }),
+  );
 }
 
 /**
@@ -115,7 +161,9 @@ async function takeDown(layout: LabLayout, say: Say): Promise<void> {
     }
   };
   const namespaces = layout.nodes.map(({ netns }) => netns);
-  say('ending the daemons and sandboxes\n');
+  const machines = layout.machines.length === 0 ? '' : 'virtual machines, ';
+  say(`ending the ${machines}daemons and sandboxes\n`);
+  await step(() => stopMachines(layout));
   // Daemons first, so that nobody starts anything while the rest is being ended; then jailors, which take their sandboxes
   // down, with whatever else runs in the nodes.
   await step(() => end(Object.values(readRecord(layout)?.daemons ?? {}).filter(isAlive), DAEMON_GRACE_MS));

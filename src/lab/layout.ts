@@ -5,6 +5,9 @@
  *                                       └── 10.71.2.1 ── 10.71.2.2 vm2
  *
  * Nothing is added to the machine's own network: who wants to talk to a node does it from inside one.
+ *
+ * With real virtual machines vm1 and vm2 are QEMU's: the same addresses, and TAP devices in the SDN node's namespace for
+ * the links.
  */
 import { join } from 'node:path';
 import { labManagerFile, labPlace, type LabPlace as Place } from '../base/lab-place.ts';
@@ -34,6 +37,29 @@ export type LabLink = {
   readonly prefixLength: number;
 };
 
+/** A virtual machine: QEMU in the SDN node's namespace. */
+export type LabMachine = {
+  readonly name: string;
+  readonly address: string;
+  /** The SDN node's end of its link. */
+  readonly near: { readonly link: string; readonly address: string };
+  readonly prefixLength: number;
+  readonly mac: string;
+  /** Unix sockets: of its monitor, and of its serial console. */
+  readonly monitor: string;
+  readonly console: string;
+  /** What the console has shown. */
+  readonly log: string;
+  /** What QEMU itself has said. */
+  readonly emulatorLog: string;
+  /** What its kernel begins with. */
+  readonly initramfs: string;
+  /** Where its daemon finds the sdn. */
+  readonly sdn: string;
+  /** Where its daemon answers. */
+  readonly endpoint: string;
+};
+
 export type LabDaemon = {
   /** The node that it runs in; no node has two. */
   readonly node: string;
@@ -50,7 +76,11 @@ export type LabLayout = {
   readonly nodes: readonly LabNode[];
   readonly links: readonly LabLink[];
   readonly daemons: readonly LabDaemon[];
-  /** State directories of the virtual machines' daemons: where sandboxes are. */
+  /** Empty where network namespaces stand for the virtual machines. */
+  readonly machines: readonly LabMachine[];
+  /** What the virtual machines' root file systems have in common. */
+  readonly initramfs: string;
+  /** State directories of the virtual machines' daemons, as far as they are on this machine: where sandboxes are. */
   readonly sandboxStates: readonly string[];
   readonly vms: readonly { readonly name: string; readonly endpoint: string; readonly address: string }[];
   readonly sdnEndpoint: string;
@@ -69,6 +99,8 @@ export type LabLayout = {
 export type LabPlace = Place & {
   /** Executable and first arguments of the daemons. */
   readonly comicran: readonly string[];
+  /** Real virtual machines instead of network namespaces; absent: false. */
+  readonly realMachines?: boolean;
 };
 
 const COMICRAN = [join(BIN_DIRECTORY, 'comicran')];
@@ -81,10 +113,17 @@ export function placeOf(name?: string): LabPlace {
 const VMS = ['vm1', 'vm2'] as const;
 const SERVICE_ADDRESS = '10.70.0.1';
 const vmAddress = (number: number): string => `10.71.${number}.2`;
+const PREFIX_LENGTH = 24;
 const gatewayOf = (number: number): string => `10.71.${number}.1`;
 
+/** 02 marks an address of nobody's making; the rest is the IPv4 address, as the links of sandboxes have it. */
+function macOf(address: string): string {
+  const bytes = [0x02, 0, ...address.split('.').map(Number)];
+  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
 export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])): LabLayout {
-  const { prefix, directory, runDirectory, comicran } = place;
+  const { prefix, directory, runDirectory, comicran, realMachines = false } = place;
   const pki = join(directory, 'pki');
   const logs = join(directory, 'log');
   const stateOf = (node: string): string => join(directory, node);
@@ -95,18 +134,30 @@ export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])
     node: name,
     near: { link: name, address: near },
     far: { link: 'eth0', address: far },
-    prefixLength: 24,
+    prefixLength: PREFIX_LENGTH,
   });
   const vms = VMS.map((name, index) => ({ name, address: vmAddress(index + 1), gateway: gatewayOf(index + 1) }));
+  const machine = ({ name, address, gateway }: (typeof vms)[number]): LabMachine => ({
+    ...{ name, address, near: { link: name, address: gateway }, prefixLength: PREFIX_LENGTH },
+    mac: macOf(address),
+    monitor: join(runDirectory, `${name}.monitor`),
+    console: join(runDirectory, `${name}.console`),
+    log: join(logs, `${name}.log`),
+    emulatorLog: join(logs, `${name}.qemu.log`),
+    initramfs: join(directory, `${name}.initramfs`),
+    sdn: `${gateway}:${SDN_PORT}`,
+    endpoint: `${address}:${SDAEMON_PORT}`,
+  });
+  const simulated = realMachines ? [] : vms;
   return {
     nodes: [
       node('ue', false, '10.70.0.2'),
       node('sdn', true, SERVICE_ADDRESS, ...vms.map(({ gateway }) => gateway)),
-      ...vms.map(({ name, address }) => node(name, true, address)),
+      ...simulated.map(({ name, address }) => node(name, true, address)),
     ],
     links: [
       link('ue', SERVICE_ADDRESS, '10.70.0.2'),
-      ...vms.map(({ name, address, gateway }) => link(name, gateway, address)),
+      ...simulated.map(({ name, address, gateway }) => link(name, gateway, address)),
     ],
     daemons: [
       {
@@ -120,7 +171,7 @@ export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])
         endpoint: { address: SERVICE_ADDRESS, port: SDN_PORT },
         log: join(logs, 'sdn.log'),
       },
-      ...vms.map(
+      ...simulated.map(
         ({ name, address, gateway }): LabDaemon => ({
           node: name,
           program: 'sdaemon',
@@ -134,7 +185,9 @@ export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])
         }),
       ),
     ],
-    sandboxStates: VMS.map(stateOf),
+    machines: realMachines ? vms.map(machine) : [],
+    initramfs: join(directory, 'initramfs'),
+    sandboxStates: simulated.map(({ name }) => stateOf(name)),
     vms: vms.map(({ name, address }) => ({ name, address, endpoint: `${address}:${SDAEMON_PORT}` })),
     sdnEndpoint: `${SERVICE_ADDRESS}:${SDN_PORT}`,
     hub: `${prefix}-sdn`,

@@ -21,7 +21,8 @@ import {
   replaceRoute,
   setLink,
 } from '../linux/rtnetlink/index.ts';
-import type { LabLayout, LabLink, LabNode } from './layout.ts';
+import { addTap } from '../linux/tun.ts';
+import type { LabLayout, LabLink, LabMachine, LabNode } from './layout.ts';
 
 function setUpNode(node: LabNode): void {
   addNamedNetns(node.netns);
@@ -66,10 +67,21 @@ function setUpLink(layout: LabLayout, link: LabLink): void {
   }
 }
 
+/** The SDN node's end of a virtual machine's link. The other end is what QEMU makes of it. */
+function setUpMachineLink(layout: LabLayout, { near, prefixLength }: LabMachine): void {
+  inNetnsOf({ name: layout.hub }, () => {
+    addTap(near.link);
+    using socket = new RouteSocket();
+    const { index } = getLink(socket, near.link);
+    socket.applyAll([addAddress({ link: index, address: near.address, prefixLength }), setLink(index, { up: true })]);
+  });
+}
+
 /** Makes all of it. Nothing of it may be there before; what was made when it fails is removed by {@link removeNetwork}. */
 export function buildNetwork(layout: LabLayout): void {
   for (const node of layout.nodes) setUpNode(node);
   for (const link of layout.links) setUpLink(layout, link);
+  for (const machine of layout.machines) setUpMachineLink(layout, machine);
 }
 
 /** The names of the lab's namespaces that are there. */
@@ -96,6 +108,7 @@ export function missingInNetwork(layout: LabLayout): string[] {
     { netns: layout.hub, ...near },
     { netns: netnsOf(layout, node), ...far },
   ]);
+  ends.push(...layout.machines.map(({ near }) => ({ netns: layout.hub, ...near })));
   return ends.flatMap(({ netns, link, address }) => {
     try {
       return hasLink(netns, link, address) ? [] : [`${netns} has no link ${link} with ${address}`];
@@ -115,6 +128,8 @@ export function removeNetwork(layout: LabLayout): void {
     try {
       inNetnsOf({ name: netns }, () => {
         using socket = new RouteSocket();
+        for (const { near } of netns === layout.hub ? layout.machines : [])
+          socket.applyUnless(deleteLink(near.link), ENODEV);
         for (const { node, near, far } of layout.links) {
           if (netns === layout.hub) socket.applyUnless(deleteLink(near.link), ENODEV);
           else if (netns === netnsOf(layout, node)) socket.applyUnless(deleteLink(far.link), ENODEV);

@@ -2,12 +2,27 @@
 import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ProcessIdentity } from '../linux/process-identity.ts';
-import type { LabLayout } from './layout.ts';
+import type { Accelerator } from '../vm/qemu-command.ts';
+import { type LabLayout, type LabPlace, labLayout, placeOf } from './layout.ts';
+
+/** How the virtual machines are made: decided when the lab is, and the same when one of them is started again. */
+export type MachineSettings = {
+  readonly accelerator: Accelerator;
+  /** CPU model by the machine's name; one without has all that the accelerator can do. */
+  readonly cpus: Readonly<Record<string, string>>;
+  readonly memoryMib: number;
+  /** Seconds by the machine's name that its clock is ahead. */
+  readonly clocksAhead: Readonly<Record<string, number>>;
+  /** Full configurations (files of this machine) whose files the virtual machines are to have as well. */
+  readonly sandboxes: readonly string[];
+};
 
 export type LabRecord = {
   readonly version: 1;
   readonly startedUnixMs: number;
-  /** The daemon of each node, by the node's name; a daemon that has not been started yet is not in it. */
+  /** Absent where network namespaces stand for the virtual machines. */
+  readonly machines?: MachineSettings;
+  /** The daemon of each node, by the node's name, a virtual machine's QEMU; what has not been started yet is not in it. */
   readonly daemons: Readonly<Record<string, ProcessIdentity>>;
 };
 
@@ -26,6 +41,12 @@ export function readRecord(layout: LabLayout): LabRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The layout of the lab that is up; where there is none, of one with network namespaces. */
+export function presentLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])): LabLayout {
+  const layout = labLayout(place);
+  return readRecord(layout)?.machines === undefined ? layout : labLayout({ ...place, realMachines: true });
 }
 
 function writeWhole(path: string, value: unknown): void {

@@ -13,7 +13,7 @@ import { readRecord } from './record.ts';
 
 export type DaemonStatus = {
   readonly program: string;
-  /** `starting`: its process runs and does not listen yet. */
+  /** `starting`: its process runs and does not listen yet; a virtual machine's: it does not answer. */
   readonly state: 'running' | 'starting' | 'ended';
   readonly pid: number | null;
   readonly endpoint: string;
@@ -22,9 +22,12 @@ export type DaemonStatus = {
 
 export type NodeStatus = {
   readonly name: string;
-  readonly netns: string;
-  /** Whether its network namespace is there. */
+  /** Null: it is a virtual machine. */
+  readonly netns: string | null;
+  /** Whether its network namespace is there, or its QEMU. */
   readonly present: boolean;
+  /** Of a virtual machine. */
+  readonly machine?: { readonly accelerator: string; readonly pid: number | null; readonly console: string };
   readonly addresses: readonly string[];
   readonly daemon: DaemonStatus | null;
   /** How many sandboxes the node's daemon has; null where there is none that says. */
@@ -73,15 +76,32 @@ export async function labStatus(layout: LabLayout): Promise<LabStatus> {
     };
   };
   const daemons = new Map(layout.nodes.map(({ name }) => [name, daemonOf(name)]));
-  const anyRuns = [...daemons.values()].some((daemon) => daemon?.state === 'running');
+  const machinePids = layout.machines.map(({ name }) => {
+    const identity = record?.daemons[name];
+    return identity !== undefined && isAlive(identity) ? identity.pid : null;
+  });
+  const anyRuns =
+    machinePids.some((pid) => pid !== null) || [...daemons.values()].some((daemon) => daemon?.state === 'running');
   const counts = anyRuns && missing.length === 0 ? await countSandboxes(layout) : {};
-  const nodes = layout.nodes.map(
+  const namespaces = layout.nodes.map(
     ({ name, netns, addresses }): NodeStatus => ({
       ...{ name, netns, present: present.includes(netns), addresses },
       daemon: daemons.get(name) ?? null,
       sandboxes: counts[name] ?? null,
     }),
   );
+  const machines = layout.machines.map(({ name, address, endpoint, log }, index): NodeStatus => {
+    const pid = machinePids[index] ?? null;
+    const sandboxes = counts[name] ?? null;
+    const state = pid === null ? 'ended' : sandboxes === null ? 'starting' : 'running';
+    return {
+      ...{ name, netns: null, present: pid !== null, addresses: [address], sandboxes },
+      machine: { accelerator: record?.machines?.accelerator ?? '-', pid, console: log },
+      // The daemon's PID is one of the machine's own.
+      daemon: { program: 'sdaemon', state, pid: null, endpoint, log },
+    };
+  });
+  const nodes = [...namespaces, ...machines];
   const up =
     record !== undefined &&
     missing.length === 0 &&
@@ -89,11 +109,17 @@ export async function labStatus(layout: LabLayout): Promise<LabStatus> {
   return { up, nodes, config: existsSync(layout.managerFile) ? layout.managerFile : null, missing };
 }
 
+/** Which namespace a node is, or which kind of machine. */
+function placeOfNode({ netns, present, machine }: NodeStatus): string {
+  if (netns !== null) return present ? netns : `(no ${netns})`;
+  return present ? `QEMU ${machine?.accelerator}, PID ${machine?.pid}` : '(no QEMU)';
+}
+
 export function renderStatus(status: LabStatus): string {
   const table = formatTable<NodeStatus>(
     [
       { title: 'node', cell: ({ name }) => name },
-      { title: 'namespace', cell: ({ netns, present }) => (present ? netns : `(no ${netns})`) },
+      { title: 'namespace', cell: placeOfNode },
       { title: 'addresses', cell: ({ addresses }) => addresses.join(' ') },
       { title: 'daemon', cell: ({ daemon }) => (daemon === null ? '-' : `${daemon.program} ${daemon.state}`) },
       { title: 'endpoint', cell: ({ daemon }) => daemon?.endpoint ?? '-' },

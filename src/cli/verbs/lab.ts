@@ -1,5 +1,6 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
+import type { MachineWords } from '../../lab/machine-settings.ts';
 import { needRoot as needRootFor } from '../root.ts';
 
 /** As systemctl says it of a unit that is not active. */
@@ -8,8 +9,32 @@ const NOT_UP = 3;
 const say = (text: string): void => void process.stderr.write(text);
 
 async function loadLayout() {
-  const { labLayout } = await import('../../lab/layout.ts');
-  return labLayout();
+  const { presentLayout } = await import('../../lab/record.ts');
+  return presentLayout();
+}
+
+type UpOptions = MachineWords & { readonly vms?: boolean };
+
+const list = (word: string, before: readonly string[] = []): string[] => [...before, word];
+
+function mebibytes(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 512) throw new InvalidArgumentError('At least 512 (MiB).');
+  return value;
+}
+
+/** The layout of the lab that is to be there. */
+async function wantedLayout(vms: boolean) {
+  const { labLayout, placeOf } = await import('../../lab/layout.ts');
+  const { readRecord } = await import('../../lab/record.ts');
+  const present = await loadLayout();
+  if (!vms || present.machines.length > 0) return present;
+  if (readRecord(present) !== undefined) {
+    throw new ComicranError('lab.state', 'the lab that is up has network namespaces for virtual machines', {
+      hint: "Take it down first with 'comicran lab down'.",
+    });
+  }
+  return labLayout({ ...placeOf(process.env['COMICRAN_LAB']), realMachines: true });
 }
 
 function needRoot(): void {
@@ -17,10 +42,19 @@ function needRoot(): void {
   needRootFor('the lab needs root: it makes network namespaces');
 }
 
-async function up(): Promise<void> {
+async function up(options: UpOptions): Promise<void> {
   needRoot();
   const { labUp } = await import('../../lab/lab.ts');
-  await labUp(await loadLayout(), say);
+  const layout = await wantedLayout(options.vms ?? false);
+  const names = layout.machines.map(({ name }) => name);
+  const { chooseMachines } = await import('../../lab/machine-settings.ts');
+  await labUp(layout, say, () => chooseMachines(options, names, say));
+}
+
+async function attach(name: string): Promise<void> {
+  needRoot();
+  const { attachConsole } = await import('../../lab/console.ts');
+  await attachConsole(await loadLayout(), name);
 }
 
 async function down(): Promise<void> {
@@ -59,6 +93,7 @@ export function register(command: Command): void {
       'With COMICRAN_LAB=NAME in the environment the commands here and smanager mean a lab of that name,\n' +
       'beside the others: NAME-ue and so on, /var/lib/comicran/lab-NAME, /run/comicran/NAME.\n\nExamples:\n' +
       '  comicran lab up\n' +
+      '  comicran lab up --vms                    with real virtual machines for vm1 and vm2\n' +
       '  comicran lab exec ue -- comicran client 10.70.0.1:5006 --rate 1000\n' +
       '  comicran lab exec vm1 -- ip route\n' +
       '  export $(comicran lab env)               what smanager needs; it finds a running lab without it, too\n' +
@@ -69,7 +104,18 @@ export function register(command: Command): void {
   command
     .command('up')
     .description('make the lab, or heal it')
-    .addHelpText('after', '\nExample:\n  comicran lab up && comicran lab status\n')
+    .option('--vms', 'vm1 and vm2 as real virtual machines: QEMU with a stock Debian kernel')
+    .addOption(new Option('--accel <which>', 'how QEMU runs them').choices(['auto', 'kvm', 'tcg']).default('auto'))
+    .option('--cpu <model>', 'CPU model of QEMU for all, or NAME=MODEL for one; can be repeated', list)
+    .option('--memory <MiB>', 'of each virtual machine (default: 1024)', mebibytes)
+    .option('--with <full.yaml>', 'put the files of a sandbox into the virtual machines; can be repeated', list)
+    .option('--clock <NAME=SECONDS>', "set a virtual machine's clock ahead; can be repeated", list)
+    .addHelpText(
+      'after',
+      '\nHow virtual machines are made is decided when the lab is; healing it keeps that.\n\nExamples:\n' +
+        '  comicran lab up && comicran lab status\n  comicran lab up --vms                    takes half a minute by emulation\n' +
+        '  comicran lab up --vms --cpu vm2=Nehalem  machines of different kinds\n',
+    )
     .action(up);
   command
     .command('down')
@@ -94,6 +140,12 @@ export function register(command: Command): void {
     .passThroughOptions()
     .addHelpText('after', '\nExample:\n  comicran lab exec ue -- comicran client 10.70.0.1:5006 --rate 1000\n')
     .action(exec);
+  command
+    .command('console')
+    .description("a virtual machine's serial console")
+    .argument('<vm>', 'vm1 or vm2')
+    .addHelpText('after', '\nExample:\n  comicran lab console vm1                 Enter for a shell, Ctrl-] to leave\n')
+    .action(attach);
   command
     .command('env')
     .description('print what smanager needs, as NAME=VALUE')

@@ -2,7 +2,10 @@
 import { describePeer, type Peer } from './names.ts';
 
 /** What an sdaemon may call at another sdaemon. At the sdn it may call everything, in its own name (see below). */
-const BETWEEN_SDAEMONS: readonly string[] = ['Info', 'PrepareMigration', 'DiscardMigration', 'KeepLog'];
+const BETWEEN_SDAEMONS: readonly string[] = [
+  ...['Info', 'LackingFiles', 'PutFilePart'],
+  ...['PrepareMigration', 'DiscardMigration', 'KeepLog'],
+];
 
 /**
  * @param service the RPC service's short name: `Sdaemon`, `Sdn`.

@@ -1,5 +1,5 @@
 /** Mounts of a sandbox under construction, in its mount namespace. */
-import { statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { defined } from '../base/assert.ts';
 import { ENOENT, KernelError } from '../linux/errno.ts';
 import { openMappedTree, placeTree } from '../linux/mapped-mount.ts';
@@ -8,14 +8,13 @@ import { closeDescriptor } from '../linux/pidfd.ts';
 import type { Construction } from './construction.ts';
 import { mappingRefused } from './no-user-namespace.ts';
 import type { Operation } from './operations.ts';
-import { makeDirectory } from './root-directory.ts';
 
 const HARMLESS = MS.NOSUID | MS.NODEV;
 const withoutPrograms = (executable: boolean): number => (executable ? 0 : MS.NOEXEC);
 
 /** In the VM's mount namespace, see {@link openMappedTree}; {@link bindRoot} mounts it. */
 export function mapRoot(construction: Construction): void {
-  const root = construction.at('/');
+  const root = defined(construction.rootSource, 'the tree');
   const { hostPid } = defined(construction.init, 'the init');
   try {
     const tree = openMappedTree(root, hostPid);
@@ -28,12 +27,12 @@ export function mapRoot(construction: Construction): void {
   }
 }
 
-/** The root directory on itself, so that it can become a root. */
+/** The tree at the root directory, which so can become a root. */
 export function bindRoot(construction: Construction): void {
   const root = construction.at('/');
   const { rootTree } = construction;
   if (rootTree === undefined) {
-    mount({ source: root, target: root, flags: MS.BIND });
+    mount({ source: defined(construction.rootSource, 'the tree'), target: root, flags: MS.BIND });
     return;
   }
   placeTree(rootTree, root);
@@ -47,7 +46,7 @@ export function mountTmpfs(
   options: Omit<Extract<Operation, { kind: 'mount-tmpfs' }>, 'kind' | 'path'>,
 ): void {
   const { uid, gid } = options.owner;
-  makeDirectory(target, options.mode);
+  mkdirSync(target, { recursive: true });
   mount({
     source: 'tmpfs',
     target,

@@ -25,10 +25,9 @@ import {
   startSandboxZygote,
   startSeat,
 } from './apply-processes.ts';
+import { addToTree, finishTree } from './apply-tree.ts';
 import { Construction, type World } from './construction.ts';
 import { describe, type Operation } from './operations.ts';
-import { makeDirectory } from './root-directory.ts';
-import { placeFromStore } from './store.ts';
 import { mountProc } from './zygote.ts';
 
 export type ApplyOptions = World & {
@@ -94,15 +93,19 @@ function applyOperation(construction: Construction, operation: Operation): Promi
     case 'make-root':
       makeSandboxRoot(construction, operation.hostPath);
       return undefined;
-    case 'make-directory':
-      makeDirectory(construction.at(operation.path), operation.mode);
+    case 'begin-tree':
+      construction.tree = [];
       return undefined;
+    case 'make-directory':
     case 'place-file':
-      placeFromStore(construction.world.storeDirectory, operation, construction.at(operation.path));
+      addToTree(construction, operation);
       return undefined;
     case 'make-symlink':
-      symlinkSync(operation.target, construction.at(operation.path));
+      if (construction.tree !== undefined) addToTree(construction, operation);
+      else symlinkSync(operation.target, construction.at(operation.path));
       return undefined;
+    case 'finish-tree':
+      return finishTree(construction, operation.own);
     case 'make-cgroup':
       makeSandboxCgroup(construction, operation);
       return undefined;

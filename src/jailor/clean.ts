@@ -19,7 +19,7 @@ import { cgroupName, linkName, sandboxesDirectory, sandboxPaths, storeDirectory,
 import { removeRootDirectory } from './root-directory.ts';
 import { type SandboxState, writeState } from './state.ts';
 import { findSandboxState } from './state-schema.ts';
-import { removeAbandoned } from './store.ts';
+import { removeAbandoned } from './store/keeping.ts';
 
 const PROCESSES_GONE_TIMEOUT_MS = 5_000;
 const POLL_MS = 5;

@@ -10,12 +10,16 @@ import type { RouteSocket } from '../linux/rtnetlink/index.ts';
 import type { Child } from './child.ts';
 import type { Side, Stdio } from './operations.ts';
 import type { StdioFds } from './programs.ts';
+import type { TreeEntry } from './store/fill.ts';
+import type { RootFiles } from './store/use.ts';
 
 /** What the world gives. */
 export type World = {
   readonly storeDirectory: string;
   /** Write ends for standard output and error of what logs; the caller keeps them. */
   readonly logFds?: { readonly stdout: number; readonly stderr: number };
+  /** Hears of what an operator should know and what is no failure. */
+  readonly say?: (text: string) => void;
 };
 
 type Network = {
@@ -30,6 +34,11 @@ export class Construction {
   root: string | undefined;
   /** A mount that is not mounted yet. */
   rootTree: number | undefined;
+  /** While the tree is being told: what is in it. */
+  tree: TreeEntry[] | undefined;
+  /** What is mounted at the root directory: a tree of the store, or the root directory itself. */
+  rootSource: string | undefined;
+  rootFiles: RootFiles | undefined;
   cgroup: Cgroup | undefined;
   network: Network | undefined;
   zygote: Child | undefined;

@@ -18,6 +18,8 @@ export type Stdio = 'inherit' | 'log';
 export type Operation =
   // The root directory.
   | { readonly kind: 'make-root'; readonly hostPath: string }
+  /** The operations up to `finish-tree` say what is in it; that one makes it, or finds it made. */
+  | { readonly kind: 'begin-tree' }
   | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
   | {
       readonly kind: 'place-file';
@@ -28,6 +30,8 @@ export type Operation =
       readonly mode: number;
     }
   | { readonly kind: 'make-symlink'; readonly path: string; readonly target: string }
+  /** `own`: nothing of it is shared with anybody, because who runs in it could come to write to it. */
+  | { readonly kind: 'finish-tree'; readonly own: boolean }
   // Containment and network.
   | {
       readonly kind: 'make-cgroup';
@@ -123,6 +127,12 @@ export function describe(operation: Operation): string {
   switch (operation.kind) {
     case 'make-root':
       return `make the root directory ${operation.hostPath}`;
+    case 'begin-tree':
+      return 'begin the tree that is the root directory';
+    case 'finish-tree':
+      return operation.own
+        ? 'make that tree, of files of its own'
+        : 'share that tree with every sandbox that has the same, by the store; make it if it is not there';
     case 'make-directory':
       return `make directory ${operation.path} (mode ${octal(operation.mode)})`;
     case 'place-file':
@@ -169,7 +179,7 @@ export function describe(operation: Operation): string {
     case 'make-mounts-private':
       return 'make all mounts private';
     case 'bind-root':
-      return 'mount the root directory onto itself';
+      return 'mount the tree at the root directory';
     case 'mount-tmpfs': {
       const { path, mode, sizeBytes, executable, devices } = operation;
       const flags = `nosuid${devices === true ? '' : ', nodev'}${executable ? '' : ', noexec'}`;

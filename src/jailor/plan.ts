@@ -51,6 +51,9 @@ const MASKED = [
 /** What in procfs acts on the whole machine (readonlyPaths). */
 const PROTECTED = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
 
+/** With one of these it could make a read-only mount writable, or write to a disk by its number. */
+const REMOUNTING: readonly string[] = ['SYS_ADMIN', 'SYS_RAWIO', 'MKNOD'];
+
 /** Where a configuration says nothing. Enough for a server, and too little to bring a machine down. */
 const DEFAULT_LIMITS = { memory: 4 * 2 ** 30, pids: 512 } as const;
 
@@ -128,7 +131,9 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     },
     { kind: 'start-zygote', stdio: options.stdio },
     { kind: 'join-cgroup' },
+    { kind: 'begin-tree' },
     ...root.operations,
+    { kind: 'finish-tree', own: privileges.capabilities.some((name) => REMOUNTING.includes(name)) },
     { kind: 'make-namespaces', ids },
     ...planNetwork(config.network.address, tag, skeleton === undefined),
     { kind: 'start-seat', ...(skeleton === undefined ? {} : { pid: skeleton.hatcheryPid }) },

@@ -28,9 +28,3 @@ export function removeRootDirectory(hostPath: string, root: MadeRoot): void {
   }
   for (const name of readdirSync(hostPath)) rmSync(join(hostPath, name), { recursive: true, force: true });
 }
-
-/** A directory of exactly these permission bits, whatever the umask. One that is there gets them too. */
-export function makeDirectory(hostPath: string, mode: number): void {
-  mkdirSync(hostPath, { recursive: true });
-  chmodSync(hostPath, mode);
-}

@@ -15,6 +15,14 @@ const cgroup = z.object({
 
 const id = z.int().nonnegative();
 const idRanges = z.array(z.object({ inside: id, outside: id, count: id })).readonly();
+const rootFiles = z.object({
+  tree: z.string().nullable(),
+  sharing: z.enum(['hardlink', 'reflink', 'copy']),
+  copiedFiles: z.number(),
+  copiedBytes: z.number(),
+  rehashedBytes: z.number(),
+  repaired: z.array(z.string()),
+});
 
 export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   version: z.literal(1),
@@ -26,6 +34,7 @@ export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   jailor: identity,
   link: z.string(),
   root: z.string().nullable(),
+  files: rootFiles.nullable().default(null),
   cgroup: cgroup.nullable(),
   ids: z.object({ users: idRanges, groups: idRanges }).default(SAME_IDS),
   init: processState.nullable(),

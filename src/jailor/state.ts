@@ -15,6 +15,7 @@ import type { Cgroup } from '../linux/cgroup.ts';
 import type { IdMaps } from '../linux/id-map.ts';
 import type { ProcessIdentity } from '../linux/process-identity.ts';
 import type { Ending } from './child.ts';
+import type { RootFiles } from './store/use.ts';
 
 export type ProcessState = ProcessIdentity & {
   /** PID inside the sandbox. (`pid` and `startTicks` are as the VM sees it.) */
@@ -59,6 +60,8 @@ export type SandboxState = {
   readonly link: string;
   /** Directory on the VM that is the sandbox's root. Null until it is jailor's to remove. */
   readonly root: string | null;
+  /** How it has its files, and what its start had to copy for that. Null until they are there. */
+  readonly files: RootFiles | null;
   readonly cgroup: Cgroup | null;
   /** Which ids of the VM its users are; no ranges: it has no user namespace. */
   readonly ids: IdMaps;

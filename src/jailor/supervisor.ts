@@ -73,6 +73,7 @@ export class Supervisor {
       jailor: defined(identifyProcess(process.pid), 'this process'),
       link: linkName(tag),
       root: null,
+      files: null,
       cgroup: null,
       ids: idMapsOf(options.config),
       init: null,
@@ -143,6 +144,7 @@ export class Supervisor {
       const construction = await applyPlan(config.id, plan, {
         storeDirectory: storeDirectory(stateDirectory),
         ...(logFds === undefined ? {} : { logFds }),
+        say: (text) => process.stderr.write(`comicran jailor: ${config.id}: ${text}\n`),
         // From here on the directory is jailor's to remove, and whoever finds a dead jailor must know.
         after: ({ kind }, { root }) => kind === 'make-root' && this.#become({ root: root ?? null }),
       });
@@ -165,6 +167,7 @@ export class Supervisor {
     const init = processState(defined(construction.init, 'the init'));
     this.#become({
       phase: root === undefined ? 'ready' : 'running',
+      files: construction.rootFiles ?? null,
       cgroup: cgroup ?? null,
       init,
       netns: `/proc/${init.pid}/ns/net`,

@@ -7,10 +7,12 @@ import { loadIdentity } from '../api/identity.ts';
 import { serve } from '../api/server.ts';
 import { Cleanup } from '../base/cleanup.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
+import { storeDirectory } from '../jailor/naming.ts';
 import { probeKernel } from '../linux/kernel-facts.ts';
 import { beginStamping } from '../linux/kernel-stamp.ts';
 import { closeDescriptor } from '../linux/pidfd.ts';
 import { raiseReceiveBuffers } from './dataplane/receive-buffers.ts';
+import { Arrivals } from './files/arrivals.ts';
 import { describeBug, sdaemonRoutes } from './handlers.ts';
 import type { Log } from './log.ts';
 import { Engine } from './migration/engine.ts';
@@ -108,7 +110,9 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
         },
       },
     );
-    const handlers = { ...world, version: ownVersion(), lifecycle, outgoing, incoming };
+    const arrivals = new Arrivals(storeDirectory(stateDirectory), log);
+    cleanup.defer('give up the files that are coming', () => arrivals.close());
+    const handlers = { ...world, version: ownVersion(), lifecycle, outgoing, incoming, arrivals };
     const server = await serve({
       listen: options.listen,
       identity,

@@ -17,6 +17,9 @@ import { ComicranError, messageOf } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { sandboxPaths } from '../jailor/index.ts';
+import { storeDirectory } from '../jailor/naming.ts';
+import type { Arrivals } from './files/arrivals.ts';
+import { fileUseMessage, storeMessage } from './files/messages.ts';
 import { keepCarriedLog, readLog } from './logs.ts';
 import type { History } from './migration/history.ts';
 import type { Incoming } from './migration/incoming.ts';
@@ -40,6 +43,7 @@ export type HandlerWorld = {
   readonly outgoing: Outgoing;
   readonly incoming: Incoming;
   readonly history: History;
+  readonly arrivals: Arrivals;
 };
 
 const DEFAULT_GRACE_MS = 5_000;
@@ -75,6 +79,9 @@ function resultMessage(result: MovedResult, fromVm: string, request: MigrateRequ
     epoch: result.epoch,
     reasonCode: result.because?.code ?? '',
     reason: result.because?.message ?? '',
+    filesSent: BigInt(result.files.sentFiles),
+    fileBytesSent: BigInt(result.files.sentBytes),
+    fileBytesCopied: BigInt(result.files.copiedBytes),
     ...replicationFields(result),
     ...snapshotFields(result.replication?.choice),
     ...(result.filled === undefined ? {} : { pageFaults: BigInt(result.filled.faults) }),
@@ -181,15 +188,15 @@ function untilItListens({ vm, registry, stateDirectory }: HandlerWorld, config: 
 }
 
 export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void {
-  const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming, history } = world;
+  const { vm, address, version, stateDirectory, registry, lifecycle, outgoing, incoming, history, arrivals } = world;
   const message = (name: string) => sandboxMessage(name, registry.get(name), outgoing.underWay(name));
   router.service(Sdaemon, {
     info: () => ({ vm, address, version, kernel: release(), sandboxes: registry.all().length }),
     async start({ configJson, waitMs }) {
       const config = parseFullConfig(configJson, 'the configuration');
-      await lifecycle.start(config);
+      const files = await lifecycle.start(config);
       if (waitMs > 0) await untilItListens(world, config, waitMs);
-      return { sandbox: message(config.id) };
+      return { sandbox: message(config.id), ...(files === null ? {} : { files: fileUseMessage(files) }) };
     },
     async terminate({ name, signal, graceMs }) {
       checkName(name);
@@ -235,9 +242,21 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
       outgoing.abort(name);
       return {};
     },
+    store: ({ prune }) => storeMessage(storeDirectory(stateDirectory), prune, arrivals),
+    async lackingFiles({ configJson }) {
+      const { lacking, copiedBytes } = await arrivals.lacking(configJson);
+      return { lacking, copiedBytes: BigInt(copiedBytes) };
+    },
+    async putFilePart(request, context) {
+      requireActsFor(context, request.fromVm);
+      await arrivals.put(request);
+      return {};
+    },
     async prepareMigration(request, context) {
       requireActsFor(context, request.fromVm);
-      return await incoming.prepare(request);
+      const prepared = await incoming.prepare(request);
+      arrivals.settled(request.configJson);
+      return prepared;
     },
     async keepLog({ name, log }) {
       checkName(name);

@@ -10,6 +10,7 @@ import { examples } from './help.ts';
 import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
 import * as render from './render.ts';
+import { addStoreCommand } from './store-command.ts';
 import { telling } from './telling.ts';
 
 const CONFIG_HINT = "Make one with 'comicran configer BASE.yaml -o FULL.yaml'.";
@@ -161,6 +162,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     );
 
   addMigrationCommands(program, context);
+  addStoreCommand(program, context);
 
   program
     .command('logs')

@@ -1,5 +1,5 @@
 /** What smanager does, over the connections of a {@link Fleet}; migrations have a file of their own (migrations.ts). */
-import type { LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
+import type { FileUse, LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
 import { ComicranError } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import { suggestion } from '../base/suggest.ts';
@@ -152,16 +152,16 @@ export async function startSandbox(
   text: string,
   fileName: string,
   { on, waitMs }: StartOptions,
-): Promise<{ sandbox: Sandbox; vm: string }> {
+): Promise<{ sandbox: Sandbox; vm: string; files: FileUse | undefined }> {
   const config = parseFullConfig(text, fileName);
   const vm = on ?? leastLoaded(await askAll(fleet));
   if (vm === undefined) throw new ComicranError('vm.unreachable', 'no machine answers');
-  const { sandbox } = await fleet
+  const { sandbox, files } = await fleet
     .vm(vm)
     .start({ configJson: JSON.stringify(config), waitMs }, { timeoutMs: START_DEADLINE_MS + waitMs });
   if (sandbox === undefined)
     throw new ComicranError('peer.protocol', `${vm} started '${config.id}' and said nothing of it`);
-  return { sandbox, vm };
+  return { sandbox, vm, files };
 }
 
 export async function terminateSandbox(

@@ -33,6 +33,12 @@ function figures(result: MigrationResult): [string, string][] {
     ...(snapshot === '' ? [] : [['snapshot', `${snapshot}: ${snapshotWhy}`] satisfies [string, string]]),
     ['sent', `${plural(Number(result.pages), 'page')}${inRounds}, ${formatBytes(Number(result.bytes))} with the image`],
   ];
+  if (result.filesSent > 0n) {
+    rows.push([
+      'files',
+      `${plural(Number(result.filesSent), 'file')} sent, ${formatBytes(Number(result.fileBytesSent))}`,
+    ]);
+  }
   if (inputsReplayed !== undefined) {
     const compared = `${plural(Number(outputsCompared), 'output')} compared, ${outputsReleased} held and let go`;
     rows.push(['copy', `${plural(Number(inputsReplayed), 'input')} replayed, ${compared}`]);
@@ -100,6 +106,10 @@ export function resultJson(name: string, { result, startedUnixUs, beganUnixUs, e
     datagramsCarried: Number(result.datagramsCarried),
     datagramsDropped: Number(result.datagramsDropped),
     datagramsConfirmed: result.datagramsConfirmed,
+    // Of the sandbox's files: sent because the destination lacked them, and copied there from its own.
+    filesSent: Number(result.filesSent),
+    fileBytesSent: Number(result.fileBytesSent),
+    copiedBytes: Number(result.fileBytesCopied),
     atRisk: Number(result.atRisk),
     epoch: Number(result.epoch),
     phases: result.phases.map(({ phase, startUs, durationUs }) => ({

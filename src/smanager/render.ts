@@ -1,5 +1,5 @@
 /** What an operator sees; of migrations in render-migration.ts. Pure: values in, text out. */
-import type { LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
+import type { FileUse, LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
 import { formatTable } from '../base/table.ts';
 import { formatAge } from '../base/units.ts';
 import type { LocationRow, ServiceRow, VmRow } from './operations.ts';
@@ -41,19 +41,29 @@ export function renderSandboxes(rows: readonly SandboxRow[], nowUnixMs: number):
   );
 }
 
-export type Started = { readonly sandbox: Sandbox; readonly vm: string };
+export type Started = { readonly sandbox: Sandbox; readonly vm: string; readonly files: FileUse | undefined };
 
 /** @param waited until it had bound its ports */
-export function renderStarted({ sandbox, vm }: Started, waited: boolean): string {
+export function renderStarted({ sandbox, vm, files }: Started, waited: boolean): string {
   const ports = sandbox.ports.map(({ port, protocol }) => `${port}/${protocol}`).join(', ');
   const listens = waited && ports !== '' ? `, listens at ${ports}` : '';
   const pids = `process ${sandbox.innerPid} inside, ${sandbox.rootPid} on ${vm}`;
-  return `'${sandbox.name}' runs on ${vm}, address ${sandbox.address}${listens}; ${pids}\n`;
+  const repaired = files?.repaired ?? [];
+  const damage =
+    repaired.length === 0 ? '' : `WARNING: damaged in the store, and copied anew: ${repaired.join(', ')}\n`;
+  return `'${sandbox.name}' runs on ${vm}, address ${sandbox.address}${listens}; ${pids}\n${damage}`;
 }
 
-export function startedJson({ sandbox, vm }: Started): object {
+export function startedJson({ sandbox, vm, files }: Started): object {
   const { name, state, address, rootPid, innerPid } = sandbox;
-  return { name, vm, state, address, pid: rootPid, pidInside: innerPid };
+  const used = {
+    sharing: files?.sharing ?? null,
+    copiedFiles: Number(files?.copiedFiles ?? 0n),
+    copiedBytes: Number(files?.copiedBytes ?? 0n),
+    rehashedBytes: Number(files?.rehashedBytes ?? 0n),
+    repaired: files?.repaired ?? [],
+  };
+  return { name, vm, state, address, pid: rootPid, pidInside: innerPid, ...used };
 }
 
 export function renderVms(rows: readonly VmRow[]): string {

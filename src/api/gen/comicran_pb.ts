@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file comicran.proto.
  */
 export const file_comicran: GenFile = /*@__PURE__*/
-  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIjQKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCRIPCgd3YWl0X21zGAIgASgNIjYKDVN0YXJ0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3giQgoQVGVybWluYXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnNpZ25hbBgCIAEoDRIQCghncmFjZV9tcxgDIAEoDSJjChFUZXJtaW5hdGVSZXNwb25zZRIWCglleGl0X2NvZGUYASABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgCIAEoCUgBiAEBQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIhYKFExpc3RTYW5kYm94ZXNSZXF1ZXN0IkAKFUxpc3RTYW5kYm94ZXNSZXNwb25zZRInCglzYW5kYm94ZXMYASADKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94IqkCCgdTYW5kYm94EgwKBG5hbWUYASABKAkSDQoFc3RhdGUYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIgCgVwb3J0cxgEIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQSEAoIcm9vdF9waWQYBSABKA0SFwoPc3RhcnRlZF91bml4X21zGAYgASgEEhYKCWV4aXRfY29kZRgHIAEoBUgAiAEBEhgKC2V4aXRfc2lnbmFsGAggASgJSAGIAQESDQoFZXBvY2gYCSABKAQSMQoJdW5kZXJfd2F5GAogASgLMh4uY29taWNyYW4udjEuTWlncmF0aW9uVW5kZXJXYXkSEQoJaW5uZXJfcGlkGAsgASgNQgwKCl9leGl0X2NvZGVCDgoMX2V4aXRfc2lnbmFsIm0KEU1pZ3JhdGlvblVuZGVyV2F5EgwKBG1vZGUYASABKAkSDQoFdG9fdm0YAiABKAkSDQoFcGhhc2UYAyABKAkSDQoFYXRfdXMYBCABKAQSHQoDbGFnGAUgASgLMhAuY29taWNyYW4udjEuTGFnIkgKBFBvcnQSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCRIPCgdwdWJsaXNoGAMgASgNEg8KB3NlcnZpY2UYBCABKA0iHgoOSW5zcGVjdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJhCg9JbnNwZWN0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSEwoLY29uZmlnX2pzb24YAiABKAkSEgoKc3RhdGVfanNvbhgDIAEoCSI5CgtMb2dzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBmZvbGxvdxgCIAEoCBIMCgR0YWlsGAMgASgNIjgKB0xvZ0xpbmUSDwoHdW5peF91cxgBIAEoBBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSK4AQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0SEAoIc25hcHNob3QYCSABKAkizAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIq4BCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWcSGgoNbWlzc2luZ19ieXRlcxgHIAEoBEgAiAEBQhAKDl9taXNzaW5nX2J5dGVzImAKDUZhbGxiYWNrRXZlbnQSEQoJZnJvbV9tb2RlGAEgASgJEg8KB3RvX21vZGUYAiABKAkSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDQoFYXRfdXMYBSABKAQiQQoJUGhhc2VUaW1lEg0KBXBoYXNlGAEgASgJEhAKCHN0YXJ0X3VzGAIgASgEEhMKC2R1cmF0aW9uX3VzGAMgASgEIvwFCg9NaWdyYXRpb25SZXN1bHQSDAoEbW9kZRgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEg0KBXRvX3ZtGAMgASgJEhAKCHRvdGFsX3VzGAQgASgEEg8KB3N0b3BfdXMYBSABKAQSDQoFcGFnZXMYBiABKAQSDQoFYnl0ZXMYByABKAQSGQoRZGF0YWdyYW1zX2NhcnJpZWQYCCABKAQSGQoRZGF0YWdyYW1zX2Ryb3BwZWQYCSABKAQSDQoFZXBvY2gYCiABKAQSJgoGcGhhc2VzGAsgAygLMhYuY29taWNyYW4udjEuUGhhc2VUaW1lEhsKE2RhdGFncmFtc19jb25maXJtZWQYDCABKAgSFgoOcmVxdWVzdGVkX21vZGUYDSABKAkSEwoLcmVhc29uX2NvZGUYDiABKAkSDgoGcmVhc29uGA8gASgJEhYKCWZyZWV6ZV91cxgQIAEoBEgAiAEBEhcKCmN1dG92ZXJfdXMYESABKARIAYgBARIcCg9pbnB1dHNfcmVwbGF5ZWQYEiABKARIAogBARIdChBvdXRwdXRzX2NvbXBhcmVkGBMgASgESAOIAQESHQoQb3V0cHV0c19yZWxlYXNlZBgUIAEoBEgEiAEBEhcKCnN0cmFnZ2xlcnMYFSABKARIBYgBARIYCgtwYWdlX2ZhdWx0cxgWIAEoBEgGiAEBEhMKBnJvdW5kcxgXIAEoBEgHiAEBEhQKB2xhZ19tYXgYGCABKARICIgBARIPCgdhdF9yaXNrGBkgASgEEhAKCHNuYXBzaG90GBogASgJEhQKDHNuYXBzaG90X3doeRgbIAEoCUIMCgpfZnJlZXplX3VzQg0KC19jdXRvdmVyX3VzQhIKEF9pbnB1dHNfcmVwbGF5ZWRCEwoRX291dHB1dHNfY29tcGFyZWRCEwoRX291dHB1dHNfcmVsZWFzZWRCDQoLX3N0cmFnZ2xlcnNCDgoMX3BhZ2VfZmF1bHRzQgkKB19yb3VuZHNCCgoIX2xhZ19tYXgiVwoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCRIPCgdydW5zX29uGAQgASgJEg4KBmNhdXNlcxgFIAMoCSJoChRQbGFuTWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXRvX3ZtGAIgASgJEhMKC3RvX2VuZHBvaW50GAMgASgJEgwKBG1vZGUYBCABKAkSEAoIc25hcHNob3QYBSABKAkikgEKFVBsYW5NaWdyYXRpb25SZXNwb25zZRInCgVtb2RlcxgBIAMoCzIYLmNvbWljcmFuLnYxLlBsYW5uZWRNb2RlEhQKDG1lbW9yeV9ieXRlcxgCIAEoBBIPCgd0aHJlYWRzGAMgASgNEhMKC2Rlc2NyaXB0b3JzGAQgASgNEhQKDGxvYWRfcGVyX2NwdRgFIAEoASLoAgoLUGxhbm5lZE1vZGUSDAoEbW9kZRgBIAEoCRIQCghwb3NzaWJsZRgCIAEoCBIMCgRjb2RlGAMgASgJEg8KB3doeV9ub3QYBCABKAkSDAoEaGludBgFIAEoCRIWCglmcmVlemVfdXMYBiABKARIAIgBARIUCgdzdG9wX3VzGAcgASgESAGIAQESFQoIdG90YWxfdXMYCCABKARIAogBARIaCg1mcmVlemVfbWF4X3VzGAkgASgESAOIAQESGAoLc3RvcF9tYXhfdXMYCiABKARIBIgBARIZCgx0b3RhbF9tYXhfdXMYCyABKARIBYgBARILCgN3YXkYDCABKAkSDwoHd2h5X3dheRgNIAEoCUIMCgpfZnJlZXplX3VzQgoKCF9zdG9wX3VzQgsKCV90b3RhbF91c0IQCg5fZnJlZXplX21heF91c0IOCgxfc3RvcF9tYXhfdXNCDwoNX3RvdGFsX21heF91cyIlChVBYm9ydE1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCSIYChZBYm9ydE1pZ3JhdGlvblJlc3BvbnNlIiUKFUxpc3RNaWdyYXRpb25zUmVxdWVzdBIMCgRuYW1lGAEgASgJIkoKFkxpc3RNaWdyYXRpb25zUmVzcG9uc2USMAoKbWlncmF0aW9ucxgBIAMoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlY29yZCL0AQoPTWlncmF0aW9uUmVjb3JkEgwKBG5hbWUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIWCg5yZXF1ZXN0ZWRfbW9kZRgEIAEoCRIMCgRtb2RlGAUgASgJEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIVCg1lbmRlZF91bml4X21zGAcgASgEEgsKA2VuZBgIIAEoCRIMCgRjb2RlGAkgASgJEg8KB21lc3NhZ2UYCiABKAkSMQoJdW5kZXJfd2F5GAsgASgLMh4uY29taWNyYW4udjEuTWlncmF0aW9uVW5kZXJXYXki4gEKF1ByZXBhcmVNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEhMKC2NvbmZpZ19qc29uGAMgASgJEgwKBG1vZGUYBCABKAkSDQoFZXBvY2gYBSABKAQSFAoMbWVtb3J5X2J5dGVzGAYgASgEEhUKDXBsYXRmb3JtX2pzb24YByABKAkSGAoQdW5jb21wYXJlZF9wb3J0cxgIIAMoDRIXCg9zdGFydGVkX3VuaXhfbXMYCSABKAQSDgoGc3RhZ2VkGAogASgIIlkKGFByZXBhcmVNaWdyYXRpb25SZXNwb25zZRIPCgdhZGRyZXNzGAEgASgJEgwKBHBvcnQYAiABKA0SCwoDa2V5GAMgASgMEhEKCWNhbl9zdGFnZRgEIAEoCCIvChdEaXNjYXJkTWlncmF0aW9uUmVxdWVzdBIUCgxtaWdyYXRpb25faWQYASABKAkiGgoYRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlIisKDktlZXBMb2dSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDbG9nGAIgASgMIhEKD0tlZXBMb2dSZXNwb25zZSJbCghMb2NhdGlvbhIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRINCgVlcG9jaBgFIAEoBCKaAQoHU2VydmljZRIPCgdhZGRyZXNzGAEgASgJEgwKBHBvcnQYAiABKA0SEAoIcHJvdG9jb2wYAyABKAkSDwoHc2FuZGJveBgEIAEoCRIXCg9zYW5kYm94X2FkZHJlc3MYBSABKAkSFAoMc2FuZGJveF9wb3J0GAYgASgNEg8KB3BhY2tldHMYByABKAQSDQoFYnl0ZXMYCCABKAQicgoMQ2xhaW1SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEiAKBXBvcnRzGAUgAygLMhEuY29taWNyYW4udjEuUG9ydCJgCg1DbGFpbVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24SJgoIc2VydmljZXMYAiADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIn8KD1NldE93bmVyUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhYKDmV4cGVjdGVkX2Vwb2NoGAIgASgEEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSFAoMbWlncmF0aW9uX2lkGAUgASgJEg0KBWJ5X3ZtGAYgASgJIkwKEFNldE93bmVyUmVzcG9uc2USDwoHY2hhbmdlZBgBIAEoCBInCghsb2NhdGlvbhgCIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIpkBChhBbm5vdW5jZU1pZ3JhdGlvblJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSDQoFZXBvY2gYAyABKAQSDwoHZnJvbV92bRgEIAEoCRINCgV0b192bRgFIAEoCRITCgtkZWFkbGluZV9tcxgGIAEoDRISCgpsYXRlX3JvdXRlGAcgASgIIhsKGUFubm91bmNlTWlncmF0aW9uUmVzcG9uc2UiRwoSTGVhZFBhY2tldHNSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEgoKAnZtGAMgASgJIhUKE0xlYWRQYWNrZXRzUmVzcG9uc2UiSAoTRW5kTWlncmF0aW9uUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIKCgJ2bRgDIAEoCSIWChRFbmRNaWdyYXRpb25SZXNwb25zZSJ5ChhPcGVuUmVjb3JkQ2hhbm5lbFJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSFgoOZXhwZWN0ZWRfZXBvY2gYAyABKAQSCgoCdm0YBCABKAkSEgoKdm1fYWRkcmVzcxgFIAEoCSI2ChlPcGVuUmVjb3JkQ2hhbm5lbFJlc3BvbnNlEgwKBHBvcnQYASABKA0SCwoDa2V5GAIgASgMIjwKDlJlbGVhc2VSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSCgoCdm0YAiABKAkSDQoFZXBvY2gYAyABKAQiEQoPUmVsZWFzZVJlc3BvbnNlIiAKDUxvY2F0ZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCSI5Cg5Mb2NhdGVSZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhYKFExpc3RMb2NhdGlvbnNSZXF1ZXN0IkEKFUxpc3RMb2NhdGlvbnNSZXNwb25zZRIoCglsb2NhdGlvbnMYASADKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIVChNMaXN0U2VydmljZXNSZXF1ZXN0Ij4KFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEiYKCHNlcnZpY2VzGAEgAygLMhQuY29taWNyYW4udjEuU2VydmljZSI6ChFTZXRTZXJ2aWNlUmVxdWVzdBIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI7ChJTZXRTZXJ2aWNlUmVzcG9uc2USJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiNQoTVW5zZXRTZXJ2aWNlUmVxdWVzdBIMCgRwb3J0GAEgASgNEhAKCHByb3RvY29sGAIgASgJIhYKFFVuc2V0U2VydmljZVJlc3BvbnNlMv4HCgdTZGFlbW9uEjsKBEluZm8SGC5jb21pY3Jhbi52MS5JbmZvUmVxdWVzdBoZLmNvbWljcmFuLnYxLkluZm9SZXNwb25zZRI+CgVTdGFydBIZLmNvbWljcmFuLnYxLlN0YXJ0UmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0YXJ0UmVzcG9uc2USSgoJVGVybWluYXRlEh0uY29taWNyYW4udjEuVGVybWluYXRlUmVxdWVzdBoeLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlc3BvbnNlEk0KBExpc3QSIS5jb21pY3Jhbi52MS5MaXN0U2FuZGJveGVzUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZRJECgdJbnNwZWN0EhsuY29taWNyYW4udjEuSW5zcGVjdFJlcXVlc3QaHC5jb21pY3Jhbi52MS5JbnNwZWN0UmVzcG9uc2USOAoETG9ncxIYLmNvbWljcmFuLnYxLkxvZ3NSZXF1ZXN0GhQuY29taWNyYW4udjEuTG9nTGluZTABEkUKB01pZ3JhdGUSGy5jb21pY3Jhbi52MS5NaWdyYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLk1pZ3JhdGlvbkV2ZW50MAESVgoNUGxhbk1pZ3JhdGlvbhIhLmNvbWljcmFuLnYxLlBsYW5NaWdyYXRpb25SZXF1ZXN0GiIuY29taWNyYW4udjEuUGxhbk1pZ3JhdGlvblJlc3BvbnNlElkKDkFib3J0TWlncmF0aW9uEiIuY29taWNyYW4udjEuQWJvcnRNaWdyYXRpb25SZXF1ZXN0GiMuY29taWNyYW4udjEuQWJvcnRNaWdyYXRpb25SZXNwb25zZRJZCg5MaXN0TWlncmF0aW9ucxIiLmNvbWljcmFuLnYxLkxpc3RNaWdyYXRpb25zUmVxdWVzdBojLmNvbWljcmFuLnYxLkxpc3RNaWdyYXRpb25zUmVzcG9uc2USXwoQUHJlcGFyZU1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLlByZXBhcmVNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEl8KEERpc2NhcmRNaWdyYXRpb24SJC5jb21pY3Jhbi52MS5EaXNjYXJkTWlncmF0aW9uUmVxdWVzdBolLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXNwb25zZRJECgdLZWVwTG9nEhsuY29taWNyYW4udjEuS2VlcExvZ1JlcXVlc3QaHC5jb21pY3Jhbi52MS5LZWVwTG9nUmVzcG9uc2Uy1wcKA1NkbhI+CgVDbGFpbRIZLmNvbWljcmFuLnYxLkNsYWltUmVxdWVzdBoaLmNvbWljcmFuLnYxLkNsYWltUmVzcG9uc2USRwoIU2V0T3duZXISHC5jb21pY3Jhbi52MS5TZXRPd25lclJlcXVlc3QaHS5jb21pY3Jhbi52MS5TZXRPd25lclJlc3BvbnNlEmIKEUFubm91bmNlTWlncmF0aW9uEiUuY29taWNyYW4udjEuQW5ub3VuY2VNaWdyYXRpb25SZXF1ZXN0GiYuY29taWNyYW4udjEuQW5ub3VuY2VNaWdyYXRpb25SZXNwb25zZRJQCgtMZWFkUGFja2V0cxIfLmNvbWljcmFuLnYxLkxlYWRQYWNrZXRzUmVxdWVzdBogLmNvbWljcmFuLnYxLkxlYWRQYWNrZXRzUmVzcG9uc2USUwoMRW5kTWlncmF0aW9uEiAuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVxdWVzdBohLmNvbWljcmFuLnYxLkVuZE1pZ3JhdGlvblJlc3BvbnNlEmIKEU9wZW5SZWNvcmRDaGFubmVsEiUuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXF1ZXN0GiYuY29taWNyYW4udjEuT3BlblJlY29yZENoYW5uZWxSZXNwb25zZRJECgdSZWxlYXNlEhsuY29taWNyYW4udjEuUmVsZWFzZVJlcXVlc3QaHC5jb21pY3Jhbi52MS5SZWxlYXNlUmVzcG9uc2USQQoGTG9jYXRlEhouY29taWNyYW4udjEuTG9jYXRlUmVxdWVzdBobLmNvbWljcmFuLnYxLkxvY2F0ZVJlc3BvbnNlElYKDUxpc3RMb2NhdGlvbnMSIS5jb21pY3Jhbi52MS5MaXN0TG9jYXRpb25zUmVxdWVzdBoiLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXNwb25zZRJTCgxMaXN0U2VydmljZXMSIC5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXF1ZXN0GiEuY29taWNyYW4udjEuTGlzdFNlcnZpY2VzUmVzcG9uc2USTQoKU2V0U2VydmljZRIeLmNvbWljcmFuLnYxLlNldFNlcnZpY2VSZXF1ZXN0Gh8uY29taWNyYW4udjEuU2V0U2VydmljZVJlc3BvbnNlElMKDFVuc2V0U2VydmljZRIgLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlcXVlc3QaIS5jb21pY3Jhbi52MS5VbnNldFNlcnZpY2VSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIjQKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCRIPCgd3YWl0X21zGAIgASgNIlsKDVN0YXJ0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSIwoFZmlsZXMYAiABKAsyFC5jb21pY3Jhbi52MS5GaWxlVXNlInAKB0ZpbGVVc2USFAoMY29waWVkX2ZpbGVzGAEgASgEEhQKDGNvcGllZF9ieXRlcxgCIAEoBBIWCg5yZWhhc2hlZF9ieXRlcxgDIAEoBBIQCghyZXBhaXJlZBgEIAMoCRIPCgdzaGFyaW5nGAUgASgJIkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCKpAgoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEEjEKCXVuZGVyX3dheRgKIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5EhEKCWlubmVyX3BpZBgLIAEoDUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCJtChFNaWdyYXRpb25VbmRlcldheRIMCgRtb2RlGAEgASgJEg0KBXRvX3ZtGAIgASgJEg0KBXBoYXNlGAMgASgJEg0KBWF0X3VzGAQgASgEEh0KA2xhZxgFIAEoCzIQLmNvbWljcmFuLnYxLkxhZyJICgRQb3J0EgwKBHBvcnQYASABKA0SEAoIcHJvdG9jb2wYAiABKAkSDwoHcHVibGlzaBgDIAEoDRIPCgdzZXJ2aWNlGAQgASgNIh4KDkluc3BlY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiYQoPSW5zcGVjdFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94EhMKC2NvbmZpZ19qc29uGAIgASgJEhIKCnN0YXRlX2pzb24YAyABKAkiOQoLTG9nc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZmb2xsb3cYAiABKAgSDAoEdGFpbBgDIAEoDSI4CgdMb2dMaW5lEg8KB3VuaXhfdXMYASABKAQSDgoGc3RyZWFtGAIgASgJEgwKBHRleHQYAyABKAkiuAEKDk1pZ3JhdGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFdG9fdm0YAiABKAkSEwoLdG9fZW5kcG9pbnQYAyABKAkSDAoEbW9kZRgEIAEoCRITCgtkZWFkbGluZV9tcxgFIAEoDRIQCghmYWxsYmFjaxgGIAEoCRITCgtvdXRwdXRfcnVsZRgHIAEoCBIYChB1bmNvbXBhcmVkX3BvcnRzGAggAygNEhAKCHNuYXBzaG90GAkgASgJIswBCg5NaWdyYXRpb25FdmVudBIoCgVwaGFzZRgBIAEoCzIXLmNvbWljcmFuLnYxLlBoYXNlRXZlbnRIABIuCgZyZXN1bHQYAiABKAsyHC5jb21pY3Jhbi52MS5NaWdyYXRpb25SZXN1bHRIABInCgdmYWlsdXJlGAMgASgLMhQuY29taWNyYW4udjEuRmFpbHVyZUgAEi4KCGZhbGxiYWNrGAQgASgLMhouY29taWNyYW4udjEuRmFsbGJhY2tFdmVudEgAQgcKBWV2ZW50IiYKA0xhZxIOCgZpbnB1dHMYASABKAQSDwoHb3V0cHV0cxgCIAEoBCKuAQoKUGhhc2VFdmVudBINCgVwaGFzZRgBIAEoCRINCgVhdF91cxgCIAEoBBISCgpkb25lX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEgwKBG5vdGUYBSABKAkSHQoDbGFnGAYgASgLMhAuY29taWNyYW4udjEuTGFnEhoKDW1pc3NpbmdfYnl0ZXMYByABKARIAIgBAUIQCg5fbWlzc2luZ19ieXRlcyJgCg1GYWxsYmFja0V2ZW50EhEKCWZyb21fbW9kZRgBIAEoCRIPCgd0b19tb2RlGAIgASgJEgwKBGNvZGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg0KBWF0X3VzGAUgASgEIkEKCVBoYXNlVGltZRINCgVwaGFzZRgBIAEoCRIQCghzdGFydF91cxgCIAEoBBITCgtkdXJhdGlvbl91cxgDIAEoBCLEBgoPTWlncmF0aW9uUmVzdWx0EgwKBG1vZGUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIQCgh0b3RhbF91cxgEIAEoBBIPCgdzdG9wX3VzGAUgASgEEg0KBXBhZ2VzGAYgASgEEg0KBWJ5dGVzGAcgASgEEhkKEWRhdGFncmFtc19jYXJyaWVkGAggASgEEhkKEWRhdGFncmFtc19kcm9wcGVkGAkgASgEEg0KBWVwb2NoGAogASgEEiYKBnBoYXNlcxgLIAMoCzIWLmNvbWljcmFuLnYxLlBoYXNlVGltZRIbChNkYXRhZ3JhbXNfY29uZmlybWVkGAwgASgIEhYKDnJlcXVlc3RlZF9tb2RlGA0gASgJEhMKC3JlYXNvbl9jb2RlGA4gASgJEg4KBnJlYXNvbhgPIAEoCRIWCglmcmVlemVfdXMYECABKARIAIgBARIXCgpjdXRvdmVyX3VzGBEgASgESAGIAQESHAoPaW5wdXRzX3JlcGxheWVkGBIgASgESAKIAQESHQoQb3V0cHV0c19jb21wYXJlZBgTIAEoBEgDiAEBEh0KEG91dHB1dHNfcmVsZWFzZWQYFCABKARIBIgBARIXCgpzdHJhZ2dsZXJzGBUgASgESAWIAQESGAoLcGFnZV9mYXVsdHMYFiABKARIBogBARITCgZyb3VuZHMYFyABKARIB4gBARIUCgdsYWdfbWF4GBggASgESAiIAQESDwoHYXRfcmlzaxgZIAEoBBIQCghzbmFwc2hvdBgaIAEoCRIUCgxzbmFwc2hvdF93aHkYGyABKAkSEgoKZmlsZXNfc2VudBgcIAEoBBIXCg9maWxlX2J5dGVzX3NlbnQYHSABKAQSGQoRZmlsZV9ieXRlc19jb3BpZWQYHiABKARCDAoKX2ZyZWV6ZV91c0INCgtfY3V0b3Zlcl91c0ISChBfaW5wdXRzX3JlcGxheWVkQhMKEV9vdXRwdXRzX2NvbXBhcmVkQhMKEV9vdXRwdXRzX3JlbGVhc2VkQg0KC19zdHJhZ2dsZXJzQg4KDF9wYWdlX2ZhdWx0c0IJCgdfcm91bmRzQgoKCF9sYWdfbWF4IlcKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSDwoHcnVuc19vbhgEIAEoCRIOCgZjYXVzZXMYBSADKAkiaAoUUGxhbk1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhAKCHNuYXBzaG90GAUgASgJIpIBChVQbGFuTWlncmF0aW9uUmVzcG9uc2USJwoFbW9kZXMYASADKAsyGC5jb21pY3Jhbi52MS5QbGFubmVkTW9kZRIUCgxtZW1vcnlfYnl0ZXMYAiABKAQSDwoHdGhyZWFkcxgDIAEoDRITCgtkZXNjcmlwdG9ycxgEIAEoDRIUCgxsb2FkX3Blcl9jcHUYBSABKAEi6AIKC1BsYW5uZWRNb2RlEgwKBG1vZGUYASABKAkSEAoIcG9zc2libGUYAiABKAgSDAoEY29kZRgDIAEoCRIPCgd3aHlfbm90GAQgASgJEgwKBGhpbnQYBSABKAkSFgoJZnJlZXplX3VzGAYgASgESACIAQESFAoHc3RvcF91cxgHIAEoBEgBiAEBEhUKCHRvdGFsX3VzGAggASgESAKIAQESGgoNZnJlZXplX21heF91cxgJIAEoBEgDiAEBEhgKC3N0b3BfbWF4X3VzGAogASgESASIAQESGQoMdG90YWxfbWF4X3VzGAsgASgESAWIAQESCwoDd2F5GAwgASgJEg8KB3doeV93YXkYDSABKAlCDAoKX2ZyZWV6ZV91c0IKCghfc3RvcF91c0ILCglfdG90YWxfdXNCEAoOX2ZyZWV6ZV9tYXhfdXNCDgoMX3N0b3BfbWF4X3VzQg8KDV90b3RhbF9tYXhfdXMiJQoVQWJvcnRNaWdyYXRpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkiGAoWQWJvcnRNaWdyYXRpb25SZXNwb25zZSIlChVMaXN0TWlncmF0aW9uc1JlcXVlc3QSDAoEbmFtZRgBIAEoCSJKChZMaXN0TWlncmF0aW9uc1Jlc3BvbnNlEjAKCm1pZ3JhdGlvbnMYASADKAsyHC5jb21pY3Jhbi52MS5NaWdyYXRpb25SZWNvcmQi9AEKD01pZ3JhdGlvblJlY29yZBIMCgRuYW1lGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSDQoFdG9fdm0YAyABKAkSFgoOcmVxdWVzdGVkX21vZGUYBCABKAkSDAoEbW9kZRgFIAEoCRIXCg9zdGFydGVkX3VuaXhfbXMYBiABKAQSFQoNZW5kZWRfdW5peF9tcxgHIAEoBBILCgNlbmQYCCABKAkSDAoEY29kZRgJIAEoCRIPCgdtZXNzYWdlGAogASgJEjEKCXVuZGVyX3dheRgLIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5Ih0KDFN0b3JlUmVxdWVzdBINCgVwcnVuZRgBIAEoCCKsAQoNU3RvcmVSZXNwb25zZRINCgVmaWxlcxgBIAEoBBINCgVieXRlcxgCIAEoBBINCgV0cmVlcxgDIAEoBBIUCgx0cmVlc19pbl91c2UYBCABKAQSFAoMdW51c2VkX2ZpbGVzGAUgASgEEhQKDHVudXNlZF9ieXRlcxgGIAEoBBIVCg1yZW1vdmVkX2ZpbGVzGAcgASgEEhUKDXJlbW92ZWRfYnl0ZXMYCCABKAQiKgoTTGFja2luZ0ZpbGVzUmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI9ChRMYWNraW5nRmlsZXNSZXNwb25zZRIPCgdsYWNraW5nGAEgAygNEhQKDGNvcGllZF9ieXRlcxgCIAEoBCKXAQoSUHV0RmlsZVBhcnRSZXF1ZXN0Eg8KB2Zyb21fdm0YASABKAkSDgoGc2hhMjU2GAIgASgJEgwKBHNpemUYAyABKAQSDAoEbW9kZRgEIAEoDRIYChBtb2RpZmllZF91bml4X21zGAUgASgEEg4KBm9mZnNldBgGIAEoBBIMCgRwYXJ0GAcgASgMEgwKBGxhc3QYCCABKAgiFQoTUHV0RmlsZVBhcnRSZXNwb25zZSLiAQoXUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSEwoLY29uZmlnX2pzb24YAyABKAkSDAoEbW9kZRgEIAEoCRINCgVlcG9jaBgFIAEoBBIUCgxtZW1vcnlfYnl0ZXMYBiABKAQSFQoNcGxhdGZvcm1fanNvbhgHIAEoCRIYChB1bmNvbXBhcmVkX3BvcnRzGAggAygNEhcKD3N0YXJ0ZWRfdW5peF9tcxgJIAEoBBIOCgZzdGFnZWQYCiABKAgiWQoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwSEQoJY2FuX3N0YWdlGAQgASgIIi8KF0Rpc2NhcmRNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCSIaChhEaXNjYXJkTWlncmF0aW9uUmVzcG9uc2UiKwoOS2VlcExvZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRILCgNsb2cYAiABKAwiEQoPS2VlcExvZ1Jlc3BvbnNlIlsKCExvY2F0aW9uEg8KB3NhbmRib3gYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEg0KBWVwb2NoGAUgASgEIpoBCgdTZXJ2aWNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRIQCghwcm90b2NvbBgDIAEoCRIPCgdzYW5kYm94GAQgASgJEhcKD3NhbmRib3hfYWRkcmVzcxgFIAEoCRIUCgxzYW5kYm94X3BvcnQYBiABKA0SDwoHcGFja2V0cxgHIAEoBBINCgVieXRlcxgIIAEoBCJyCgxDbGFpbVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSIAoFcG9ydHMYBSADKAsyES5jb21pY3Jhbi52MS5Qb3J0ImAKDUNsYWltUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbhImCghzZXJ2aWNlcxgCIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UifwoPU2V0T3duZXJSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFgoOZXhwZWN0ZWRfZXBvY2gYAiABKAQSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIUCgxtaWdyYXRpb25faWQYBSABKAkSDQoFYnlfdm0YBiABKAkiTAoQU2V0T3duZXJSZXNwb25zZRIPCgdjaGFuZ2VkGAEgASgIEicKCGxvY2F0aW9uGAIgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24imQEKGEFubm91bmNlTWlncmF0aW9uUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIPCgdmcm9tX3ZtGAQgASgJEg0KBXRvX3ZtGAUgASgJEhMKC2RlYWRsaW5lX21zGAYgASgNEhIKCmxhdGVfcm91dGUYByABKAgiGwoZQW5ub3VuY2VNaWdyYXRpb25SZXNwb25zZSJHChJMZWFkUGFja2V0c1JlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSCgoCdm0YAyABKAkiFQoTTGVhZFBhY2tldHNSZXNwb25zZSJIChNFbmRNaWdyYXRpb25SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEgoKAnZtGAMgASgJIhYKFEVuZE1pZ3JhdGlvblJlc3BvbnNlInkKGE9wZW5SZWNvcmRDaGFubmVsUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgDIAEoBBIKCgJ2bRgEIAEoCRISCgp2bV9hZGRyZXNzGAUgASgJIjYKGU9wZW5SZWNvcmRDaGFubmVsUmVzcG9uc2USDAoEcG9ydBgBIAEoDRILCgNrZXkYAiABKAwiPAoOUmVsZWFzZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIKCgJ2bRgCIAEoCRINCgVlcG9jaBgDIAEoBCIRCg9SZWxlYXNlUmVzcG9uc2UiIAoNTG9jYXRlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJIjkKDkxvY2F0ZVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFgoUTGlzdExvY2F0aW9uc1JlcXVlc3QiQQoVTGlzdExvY2F0aW9uc1Jlc3BvbnNlEigKCWxvY2F0aW9ucxgBIAMoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhUKE0xpc3RTZXJ2aWNlc1JlcXVlc3QiPgoUTGlzdFNlcnZpY2VzUmVzcG9uc2USJgoIc2VydmljZXMYASADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjoKEVNldFNlcnZpY2VSZXF1ZXN0EiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjsKElNldFNlcnZpY2VSZXNwb25zZRIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI1ChNVbnNldFNlcnZpY2VSZXF1ZXN0EgwKBHBvcnQYASABKA0SEAoIcHJvdG9jb2wYAiABKAkiFgoUVW5zZXRTZXJ2aWNlUmVzcG9uc2Uy5QkKB1NkYWVtb24SOwoESW5mbxIYLmNvbWljcmFuLnYxLkluZm9SZXF1ZXN0GhkuY29taWNyYW4udjEuSW5mb1Jlc3BvbnNlEj4KBVN0YXJ0EhkuY29taWNyYW4udjEuU3RhcnRSZXF1ZXN0GhouY29taWNyYW4udjEuU3RhcnRSZXNwb25zZRJKCglUZXJtaW5hdGUSHS5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXF1ZXN0Gh4uY29taWNyYW4udjEuVGVybWluYXRlUmVzcG9uc2USTQoETGlzdBIhLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1Jlc3BvbnNlEkQKB0luc3BlY3QSGy5jb21pY3Jhbi52MS5JbnNwZWN0UmVxdWVzdBocLmNvbWljcmFuLnYxLkluc3BlY3RSZXNwb25zZRI4CgRMb2dzEhguY29taWNyYW4udjEuTG9nc1JlcXVlc3QaFC5jb21pY3Jhbi52MS5Mb2dMaW5lMAESRQoHTWlncmF0ZRIbLmNvbWljcmFuLnYxLk1pZ3JhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTWlncmF0aW9uRXZlbnQwARJWCg1QbGFuTWlncmF0aW9uEiEuY29taWNyYW4udjEuUGxhbk1pZ3JhdGlvblJlcXVlc3QaIi5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVzcG9uc2USWQoOQWJvcnRNaWdyYXRpb24SIi5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlcXVlc3QaIy5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlc3BvbnNlElkKDkxpc3RNaWdyYXRpb25zEiIuY29taWNyYW4udjEuTGlzdE1pZ3JhdGlvbnNSZXF1ZXN0GiMuY29taWNyYW4udjEuTGlzdE1pZ3JhdGlvbnNSZXNwb25zZRI+CgVTdG9yZRIZLmNvbWljcmFuLnYxLlN0b3JlUmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0b3JlUmVzcG9uc2USUwoMTGFja2luZ0ZpbGVzEiAuY29taWNyYW4udjEuTGFja2luZ0ZpbGVzUmVxdWVzdBohLmNvbWljcmFuLnYxLkxhY2tpbmdGaWxlc1Jlc3BvbnNlElAKC1B1dEZpbGVQYXJ0Eh8uY29taWNyYW4udjEuUHV0RmlsZVBhcnRSZXF1ZXN0GiAuY29taWNyYW4udjEuUHV0RmlsZVBhcnRSZXNwb25zZRJfChBQcmVwYXJlTWlncmF0aW9uEiQuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USXwoQRGlzY2FyZE1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlEkQKB0tlZXBMb2cSGy5jb21pY3Jhbi52MS5LZWVwTG9nUmVxdWVzdBocLmNvbWljcmFuLnYxLktlZXBMb2dSZXNwb25zZTLXBwoDU2RuEj4KBUNsYWltEhkuY29taWNyYW4udjEuQ2xhaW1SZXF1ZXN0GhouY29taWNyYW4udjEuQ2xhaW1SZXNwb25zZRJHCghTZXRPd25lchIcLmNvbWljcmFuLnYxLlNldE93bmVyUmVxdWVzdBodLmNvbWljcmFuLnYxLlNldE93bmVyUmVzcG9uc2USYgoRQW5ub3VuY2VNaWdyYXRpb24SJS5jb21pY3Jhbi52MS5Bbm5vdW5jZU1pZ3JhdGlvblJlcXVlc3QaJi5jb21pY3Jhbi52MS5Bbm5vdW5jZU1pZ3JhdGlvblJlc3BvbnNlElAKC0xlYWRQYWNrZXRzEh8uY29taWNyYW4udjEuTGVhZFBhY2tldHNSZXF1ZXN0GiAuY29taWNyYW4udjEuTGVhZFBhY2tldHNSZXNwb25zZRJTCgxFbmRNaWdyYXRpb24SIC5jb21pY3Jhbi52MS5FbmRNaWdyYXRpb25SZXF1ZXN0GiEuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVzcG9uc2USYgoRT3BlblJlY29yZENoYW5uZWwSJS5jb21pY3Jhbi52MS5PcGVuUmVjb3JkQ2hhbm5lbFJlcXVlc3QaJi5jb21pY3Jhbi52MS5PcGVuUmVjb3JkQ2hhbm5lbFJlc3BvbnNlEkQKB1JlbGVhc2USGy5jb21pY3Jhbi52MS5SZWxlYXNlUmVxdWVzdBocLmNvbWljcmFuLnYxLlJlbGVhc2VSZXNwb25zZRJBCgZMb2NhdGUSGi5jb21pY3Jhbi52MS5Mb2NhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTG9jYXRlUmVzcG9uc2USVgoNTGlzdExvY2F0aW9ucxIhLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1Jlc3BvbnNlElMKDExpc3RTZXJ2aWNlcxIgLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaIS5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXNwb25zZRJNCgpTZXRTZXJ2aWNlEh4uY29taWNyYW4udjEuU2V0U2VydmljZVJlcXVlc3QaHy5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVzcG9uc2USUwoMVW5zZXRTZXJ2aWNlEiAuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVxdWVzdBohLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message comicran.v1.InfoRequest
@@ -102,6 +102,11 @@ export type StartResponse = Message<"comicran.v1.StartResponse"> & {
    * @generated from field: comicran.v1.Sandbox sandbox = 1;
    */
   sandbox?: Sandbox | undefined;
+
+  /**
+   * @generated from field: comicran.v1.FileUse files = 2;
+   */
+  files?: FileUse | undefined;
 };
 
 /**
@@ -110,6 +115,51 @@ export type StartResponse = Message<"comicran.v1.StartResponse"> & {
  */
 export const StartResponseSchema: GenMessage<StartResponse> = /*@__PURE__*/
   messageDesc(file_comicran, 3);
+
+/**
+ * What a start had to do for the files of a sandbox.
+ *
+ * @generated from message comicran.v1.FileUse
+ */
+export type FileUse = Message<"comicran.v1.FileUse"> & {
+  /**
+   * @generated from field: uint64 copied_files = 1;
+   */
+  copiedFiles: bigint;
+
+  /**
+   * @generated from field: uint64 copied_bytes = 2;
+   */
+  copiedBytes: bigint;
+
+  /**
+   * Bytes read again to see that stored files are right, because something had touched them.
+   *
+   * @generated from field: uint64 rehashed_bytes = 3;
+   */
+  rehashedBytes: bigint;
+
+  /**
+   * Paths inside the sandbox whose stored files were damaged, and have been copied anew.
+   *
+   * @generated from field: repeated string repaired = 4;
+   */
+  repaired: string[];
+
+  /**
+   * hardlink, reflink or copy: how the sandbox has its files.
+   *
+   * @generated from field: string sharing = 5;
+   */
+  sharing: string;
+};
+
+/**
+ * Describes the message comicran.v1.FileUse.
+ * Use `create(FileUseSchema)` to create a new message.
+ */
+export const FileUseSchema: GenMessage<FileUse> = /*@__PURE__*/
+  messageDesc(file_comicran, 4);
 
 /**
  * @generated from message comicran.v1.TerminateRequest
@@ -140,7 +190,7 @@ export type TerminateRequest = Message<"comicran.v1.TerminateRequest"> & {
  * Use `create(TerminateRequestSchema)` to create a new message.
  */
 export const TerminateRequestSchema: GenMessage<TerminateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 4);
+  messageDesc(file_comicran, 5);
 
 /**
  * @generated from message comicran.v1.TerminateResponse
@@ -162,7 +212,7 @@ export type TerminateResponse = Message<"comicran.v1.TerminateResponse"> & {
  * Use `create(TerminateResponseSchema)` to create a new message.
  */
 export const TerminateResponseSchema: GenMessage<TerminateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 5);
+  messageDesc(file_comicran, 6);
 
 /**
  * @generated from message comicran.v1.ListSandboxesRequest
@@ -175,7 +225,7 @@ export type ListSandboxesRequest = Message<"comicran.v1.ListSandboxesRequest"> &
  * Use `create(ListSandboxesRequestSchema)` to create a new message.
  */
 export const ListSandboxesRequestSchema: GenMessage<ListSandboxesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 6);
+  messageDesc(file_comicran, 7);
 
 /**
  * @generated from message comicran.v1.ListSandboxesResponse
@@ -192,7 +242,7 @@ export type ListSandboxesResponse = Message<"comicran.v1.ListSandboxesResponse">
  * Use `create(ListSandboxesResponseSchema)` to create a new message.
  */
 export const ListSandboxesResponseSchema: GenMessage<ListSandboxesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 7);
+  messageDesc(file_comicran, 8);
 
 /**
  * @generated from message comicran.v1.Sandbox
@@ -269,7 +319,7 @@ export type Sandbox = Message<"comicran.v1.Sandbox"> & {
  * Use `create(SandboxSchema)` to create a new message.
  */
 export const SandboxSchema: GenMessage<Sandbox> = /*@__PURE__*/
-  messageDesc(file_comicran, 8);
+  messageDesc(file_comicran, 9);
 
 /**
  * A migration away from this machine, as far as it has got.
@@ -310,7 +360,7 @@ export type MigrationUnderWay = Message<"comicran.v1.MigrationUnderWay"> & {
  * Use `create(MigrationUnderWaySchema)` to create a new message.
  */
 export const MigrationUnderWaySchema: GenMessage<MigrationUnderWay> = /*@__PURE__*/
-  messageDesc(file_comicran, 9);
+  messageDesc(file_comicran, 10);
 
 /**
  * @generated from message comicran.v1.Port
@@ -346,7 +396,7 @@ export type Port = Message<"comicran.v1.Port"> & {
  * Use `create(PortSchema)` to create a new message.
  */
 export const PortSchema: GenMessage<Port> = /*@__PURE__*/
-  messageDesc(file_comicran, 10);
+  messageDesc(file_comicran, 11);
 
 /**
  * @generated from message comicran.v1.InspectRequest
@@ -363,7 +413,7 @@ export type InspectRequest = Message<"comicran.v1.InspectRequest"> & {
  * Use `create(InspectRequestSchema)` to create a new message.
  */
 export const InspectRequestSchema: GenMessage<InspectRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 11);
+  messageDesc(file_comicran, 12);
 
 /**
  * @generated from message comicran.v1.InspectResponse
@@ -392,7 +442,7 @@ export type InspectResponse = Message<"comicran.v1.InspectResponse"> & {
  * Use `create(InspectResponseSchema)` to create a new message.
  */
 export const InspectResponseSchema: GenMessage<InspectResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 12);
+  messageDesc(file_comicran, 13);
 
 /**
  * @generated from message comicran.v1.LogsRequest
@@ -421,7 +471,7 @@ export type LogsRequest = Message<"comicran.v1.LogsRequest"> & {
  * Use `create(LogsRequestSchema)` to create a new message.
  */
 export const LogsRequestSchema: GenMessage<LogsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 13);
+  messageDesc(file_comicran, 14);
 
 /**
  * @generated from message comicran.v1.LogLine
@@ -450,7 +500,7 @@ export type LogLine = Message<"comicran.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_comicran, 14);
+  messageDesc(file_comicran, 15);
 
 /**
  * @generated from message comicran.v1.MigrateRequest
@@ -527,7 +577,7 @@ export type MigrateRequest = Message<"comicran.v1.MigrateRequest"> & {
  * Use `create(MigrateRequestSchema)` to create a new message.
  */
 export const MigrateRequestSchema: GenMessage<MigrateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 15);
+  messageDesc(file_comicran, 16);
 
 /**
  * @generated from message comicran.v1.MigrationEvent
@@ -568,7 +618,7 @@ export type MigrationEvent = Message<"comicran.v1.MigrationEvent"> & {
  * Use `create(MigrationEventSchema)` to create a new message.
  */
 export const MigrationEventSchema: GenMessage<MigrationEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 16);
+  messageDesc(file_comicran, 17);
 
 /**
  * How far the copy of a replicated migration is behind the original, in datagrams. Both 0: it is the same.
@@ -592,7 +642,7 @@ export type Lag = Message<"comicran.v1.Lag"> & {
  * Use `create(LagSchema)` to create a new message.
  */
 export const LagSchema: GenMessage<Lag> = /*@__PURE__*/
-  messageDesc(file_comicran, 17);
+  messageDesc(file_comicran, 18);
 
 /**
  * @generated from message comicran.v1.PhaseEvent
@@ -647,7 +697,7 @@ export type PhaseEvent = Message<"comicran.v1.PhaseEvent"> & {
  * Use `create(PhaseEventSchema)` to create a new message.
  */
 export const PhaseEventSchema: GenMessage<PhaseEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 18);
+  messageDesc(file_comicran, 19);
 
 /**
  * A mode has been given up before anything outside could notice; the migration goes on in another one, from its start.
@@ -690,7 +740,7 @@ export type FallbackEvent = Message<"comicran.v1.FallbackEvent"> & {
  * Use `create(FallbackEventSchema)` to create a new message.
  */
 export const FallbackEventSchema: GenMessage<FallbackEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 19);
+  messageDesc(file_comicran, 20);
 
 /**
  * @generated from message comicran.v1.PhaseTime
@@ -717,7 +767,7 @@ export type PhaseTime = Message<"comicran.v1.PhaseTime"> & {
  * Use `create(PhaseTimeSchema)` to create a new message.
  */
 export const PhaseTimeSchema: GenMessage<PhaseTime> = /*@__PURE__*/
-  messageDesc(file_comicran, 20);
+  messageDesc(file_comicran, 21);
 
 /**
  * @generated from message comicran.v1.MigrationResult
@@ -891,6 +941,23 @@ export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
    * @generated from field: string snapshot_why = 27;
    */
   snapshotWhy: string;
+
+  /**
+   * Files that the destination lacked and was sent, and what it took of its own instead, for which nothing was sent.
+   *
+   * @generated from field: uint64 files_sent = 28;
+   */
+  filesSent: bigint;
+
+  /**
+   * @generated from field: uint64 file_bytes_sent = 29;
+   */
+  fileBytesSent: bigint;
+
+  /**
+   * @generated from field: uint64 file_bytes_copied = 30;
+   */
+  fileBytesCopied: bigint;
 };
 
 /**
@@ -898,7 +965,7 @@ export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
  * Use `create(MigrationResultSchema)` to create a new message.
  */
 export const MigrationResultSchema: GenMessage<MigrationResult> = /*@__PURE__*/
-  messageDesc(file_comicran, 21);
+  messageDesc(file_comicran, 22);
 
 /**
  * @generated from message comicran.v1.Failure
@@ -941,7 +1008,7 @@ export type Failure = Message<"comicran.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_comicran, 22);
+  messageDesc(file_comicran, 23);
 
 /**
  * @generated from message comicran.v1.PlanMigrationRequest
@@ -982,7 +1049,7 @@ export type PlanMigrationRequest = Message<"comicran.v1.PlanMigrationRequest"> &
  * Use `create(PlanMigrationRequestSchema)` to create a new message.
  */
 export const PlanMigrationRequestSchema: GenMessage<PlanMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 23);
+  messageDesc(file_comicran, 24);
 
 /**
  * @generated from message comicran.v1.PlanMigrationResponse
@@ -1025,7 +1092,7 @@ export type PlanMigrationResponse = Message<"comicran.v1.PlanMigrationResponse">
  * Use `create(PlanMigrationResponseSchema)` to create a new message.
  */
 export const PlanMigrationResponseSchema: GenMessage<PlanMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 24);
+  messageDesc(file_comicran, 25);
 
 /**
  * The times are estimates from the sizes: at least so long (on a machine that has nothing else to do), and at most, as busy
@@ -1113,7 +1180,7 @@ export type PlannedMode = Message<"comicran.v1.PlannedMode"> & {
  * Use `create(PlannedModeSchema)` to create a new message.
  */
 export const PlannedModeSchema: GenMessage<PlannedMode> = /*@__PURE__*/
-  messageDesc(file_comicran, 25);
+  messageDesc(file_comicran, 26);
 
 /**
  * @generated from message comicran.v1.AbortMigrationRequest
@@ -1130,7 +1197,7 @@ export type AbortMigrationRequest = Message<"comicran.v1.AbortMigrationRequest">
  * Use `create(AbortMigrationRequestSchema)` to create a new message.
  */
 export const AbortMigrationRequestSchema: GenMessage<AbortMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 26);
+  messageDesc(file_comicran, 27);
 
 /**
  * @generated from message comicran.v1.AbortMigrationResponse
@@ -1143,7 +1210,7 @@ export type AbortMigrationResponse = Message<"comicran.v1.AbortMigrationResponse
  * Use `create(AbortMigrationResponseSchema)` to create a new message.
  */
 export const AbortMigrationResponseSchema: GenMessage<AbortMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 27);
+  messageDesc(file_comicran, 28);
 
 /**
  * @generated from message comicran.v1.ListMigrationsRequest
@@ -1162,7 +1229,7 @@ export type ListMigrationsRequest = Message<"comicran.v1.ListMigrationsRequest">
  * Use `create(ListMigrationsRequestSchema)` to create a new message.
  */
 export const ListMigrationsRequestSchema: GenMessage<ListMigrationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 28);
+  messageDesc(file_comicran, 29);
 
 /**
  * @generated from message comicran.v1.ListMigrationsResponse
@@ -1181,7 +1248,7 @@ export type ListMigrationsResponse = Message<"comicran.v1.ListMigrationsResponse
  * Use `create(ListMigrationsResponseSchema)` to create a new message.
  */
 export const ListMigrationsResponseSchema: GenMessage<ListMigrationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 29);
+  messageDesc(file_comicran, 30);
 
 /**
  * @generated from message comicran.v1.MigrationRecord
@@ -1261,7 +1328,198 @@ export type MigrationRecord = Message<"comicran.v1.MigrationRecord"> & {
  * Use `create(MigrationRecordSchema)` to create a new message.
  */
 export const MigrationRecordSchema: GenMessage<MigrationRecord> = /*@__PURE__*/
-  messageDesc(file_comicran, 30);
+  messageDesc(file_comicran, 31);
+
+/**
+ * @generated from message comicran.v1.StoreRequest
+ */
+export type StoreRequest = Message<"comicran.v1.StoreRequest"> & {
+  /**
+   * Remove what no sandbox has.
+   *
+   * @generated from field: bool prune = 1;
+   */
+  prune: boolean;
+};
+
+/**
+ * Describes the message comicran.v1.StoreRequest.
+ * Use `create(StoreRequestSchema)` to create a new message.
+ */
+export const StoreRequestSchema: GenMessage<StoreRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 32);
+
+/**
+ * @generated from message comicran.v1.StoreResponse
+ */
+export type StoreResponse = Message<"comicran.v1.StoreResponse"> & {
+  /**
+   * As it is afterwards.
+   *
+   * @generated from field: uint64 files = 1;
+   */
+  files: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Root directories, which sandboxes with the same files share, and how many of them a sandbox has now.
+   *
+   * @generated from field: uint64 trees = 3;
+   */
+  trees: bigint;
+
+  /**
+   * @generated from field: uint64 trees_in_use = 4;
+   */
+  treesInUse: bigint;
+
+  /**
+   * What no sandbox has.
+   *
+   * @generated from field: uint64 unused_files = 5;
+   */
+  unusedFiles: bigint;
+
+  /**
+   * @generated from field: uint64 unused_bytes = 6;
+   */
+  unusedBytes: bigint;
+
+  /**
+   * @generated from field: uint64 removed_files = 7;
+   */
+  removedFiles: bigint;
+
+  /**
+   * @generated from field: uint64 removed_bytes = 8;
+   */
+  removedBytes: bigint;
+};
+
+/**
+ * Describes the message comicran.v1.StoreResponse.
+ * Use `create(StoreResponseSchema)` to create a new message.
+ */
+export const StoreResponseSchema: GenMessage<StoreResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 33);
+
+/**
+ * @generated from message comicran.v1.LackingFilesRequest
+ */
+export type LackingFilesRequest = Message<"comicran.v1.LackingFilesRequest"> & {
+  /**
+   * The full configuration as JSON.
+   *
+   * @generated from field: string config_json = 1;
+   */
+  configJson: string;
+};
+
+/**
+ * Describes the message comicran.v1.LackingFilesRequest.
+ * Use `create(LackingFilesRequestSchema)` to create a new message.
+ */
+export const LackingFilesRequestSchema: GenMessage<LackingFilesRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 34);
+
+/**
+ * @generated from message comicran.v1.LackingFilesResponse
+ */
+export type LackingFilesResponse = Message<"comicran.v1.LackingFilesResponse"> & {
+  /**
+   * Positions in the configuration's list of files, of each content once.
+   *
+   * @generated from field: repeated uint32 lacking = 1;
+   */
+  lacking: number[];
+
+  /**
+   * Taken into the store from this machine's own files.
+   *
+   * @generated from field: uint64 copied_bytes = 2;
+   */
+  copiedBytes: bigint;
+};
+
+/**
+ * Describes the message comicran.v1.LackingFilesResponse.
+ * Use `create(LackingFilesResponseSchema)` to create a new message.
+ */
+export const LackingFilesResponseSchema: GenMessage<LackingFilesResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 35);
+
+/**
+ * @generated from message comicran.v1.PutFilePartRequest
+ */
+export type PutFilePartRequest = Message<"comicran.v1.PutFilePartRequest"> & {
+  /**
+   * @generated from field: string from_vm = 1;
+   */
+  fromVm: string;
+
+  /**
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * @generated from field: uint64 size = 3;
+   */
+  size: bigint;
+
+  /**
+   * Permission bits.
+   *
+   * @generated from field: uint32 mode = 4;
+   */
+  mode: number;
+
+  /**
+   * @generated from field: uint64 modified_unix_ms = 5;
+   */
+  modifiedUnixMs: bigint;
+
+  /**
+   * Where the part begins: 0 begins the file anew.
+   *
+   * @generated from field: uint64 offset = 6;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: bytes part = 7;
+   */
+  part: Uint8Array;
+
+  /**
+   * @generated from field: bool last = 8;
+   */
+  last: boolean;
+};
+
+/**
+ * Describes the message comicran.v1.PutFilePartRequest.
+ * Use `create(PutFilePartRequestSchema)` to create a new message.
+ */
+export const PutFilePartRequestSchema: GenMessage<PutFilePartRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 36);
+
+/**
+ * @generated from message comicran.v1.PutFilePartResponse
+ */
+export type PutFilePartResponse = Message<"comicran.v1.PutFilePartResponse"> & {
+};
+
+/**
+ * Describes the message comicran.v1.PutFilePartResponse.
+ * Use `create(PutFilePartResponseSchema)` to create a new message.
+ */
+export const PutFilePartResponseSchema: GenMessage<PutFilePartResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 37);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationRequest
@@ -1333,7 +1591,7 @@ export type PrepareMigrationRequest = Message<"comicran.v1.PrepareMigrationReque
  * Use `create(PrepareMigrationRequestSchema)` to create a new message.
  */
 export const PrepareMigrationRequestSchema: GenMessage<PrepareMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 31);
+  messageDesc(file_comicran, 38);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationResponse
@@ -1369,7 +1627,7 @@ export type PrepareMigrationResponse = Message<"comicran.v1.PrepareMigrationResp
  * Use `create(PrepareMigrationResponseSchema)` to create a new message.
  */
 export const PrepareMigrationResponseSchema: GenMessage<PrepareMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 32);
+  messageDesc(file_comicran, 39);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationRequest
@@ -1386,7 +1644,7 @@ export type DiscardMigrationRequest = Message<"comicran.v1.DiscardMigrationReque
  * Use `create(DiscardMigrationRequestSchema)` to create a new message.
  */
 export const DiscardMigrationRequestSchema: GenMessage<DiscardMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 33);
+  messageDesc(file_comicran, 40);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationResponse
@@ -1399,7 +1657,7 @@ export type DiscardMigrationResponse = Message<"comicran.v1.DiscardMigrationResp
  * Use `create(DiscardMigrationResponseSchema)` to create a new message.
  */
 export const DiscardMigrationResponseSchema: GenMessage<DiscardMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 34);
+  messageDesc(file_comicran, 41);
 
 /**
  * @generated from message comicran.v1.KeepLogRequest
@@ -1423,7 +1681,7 @@ export type KeepLogRequest = Message<"comicran.v1.KeepLogRequest"> & {
  * Use `create(KeepLogRequestSchema)` to create a new message.
  */
 export const KeepLogRequestSchema: GenMessage<KeepLogRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 35);
+  messageDesc(file_comicran, 42);
 
 /**
  * @generated from message comicran.v1.KeepLogResponse
@@ -1436,7 +1694,7 @@ export type KeepLogResponse = Message<"comicran.v1.KeepLogResponse"> & {
  * Use `create(KeepLogResponseSchema)` to create a new message.
  */
 export const KeepLogResponseSchema: GenMessage<KeepLogResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 36);
+  messageDesc(file_comicran, 43);
 
 /**
  * @generated from message comicran.v1.Location
@@ -1475,7 +1733,7 @@ export type Location = Message<"comicran.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_comicran, 37);
+  messageDesc(file_comicran, 44);
 
 /**
  * @generated from message comicran.v1.Service
@@ -1529,7 +1787,7 @@ export type Service = Message<"comicran.v1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_comicran, 38);
+  messageDesc(file_comicran, 45);
 
 /**
  * @generated from message comicran.v1.ClaimRequest
@@ -1566,7 +1824,7 @@ export type ClaimRequest = Message<"comicran.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 39);
+  messageDesc(file_comicran, 46);
 
 /**
  * @generated from message comicran.v1.ClaimResponse
@@ -1588,7 +1846,7 @@ export type ClaimResponse = Message<"comicran.v1.ClaimResponse"> & {
  * Use `create(ClaimResponseSchema)` to create a new message.
  */
 export const ClaimResponseSchema: GenMessage<ClaimResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 40);
+  messageDesc(file_comicran, 47);
 
 /**
  * @generated from message comicran.v1.SetOwnerRequest
@@ -1636,7 +1894,7 @@ export type SetOwnerRequest = Message<"comicran.v1.SetOwnerRequest"> & {
  * Use `create(SetOwnerRequestSchema)` to create a new message.
  */
 export const SetOwnerRequestSchema: GenMessage<SetOwnerRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 41);
+  messageDesc(file_comicran, 48);
 
 /**
  * @generated from message comicran.v1.SetOwnerResponse
@@ -1660,7 +1918,7 @@ export type SetOwnerResponse = Message<"comicran.v1.SetOwnerResponse"> & {
  * Use `create(SetOwnerResponseSchema)` to create a new message.
  */
 export const SetOwnerResponseSchema: GenMessage<SetOwnerResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 42);
+  messageDesc(file_comicran, 49);
 
 /**
  * @generated from message comicran.v1.AnnounceMigrationRequest
@@ -1714,7 +1972,7 @@ export type AnnounceMigrationRequest = Message<"comicran.v1.AnnounceMigrationReq
  * Use `create(AnnounceMigrationRequestSchema)` to create a new message.
  */
 export const AnnounceMigrationRequestSchema: GenMessage<AnnounceMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 43);
+  messageDesc(file_comicran, 50);
 
 /**
  * @generated from message comicran.v1.AnnounceMigrationResponse
@@ -1727,7 +1985,7 @@ export type AnnounceMigrationResponse = Message<"comicran.v1.AnnounceMigrationRe
  * Use `create(AnnounceMigrationResponseSchema)` to create a new message.
  */
 export const AnnounceMigrationResponseSchema: GenMessage<AnnounceMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 44);
+  messageDesc(file_comicran, 51);
 
 /**
  * @generated from message comicran.v1.LeadPacketsRequest
@@ -1756,7 +2014,7 @@ export type LeadPacketsRequest = Message<"comicran.v1.LeadPacketsRequest"> & {
  * Use `create(LeadPacketsRequestSchema)` to create a new message.
  */
 export const LeadPacketsRequestSchema: GenMessage<LeadPacketsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 45);
+  messageDesc(file_comicran, 52);
 
 /**
  * @generated from message comicran.v1.LeadPacketsResponse
@@ -1769,7 +2027,7 @@ export type LeadPacketsResponse = Message<"comicran.v1.LeadPacketsResponse"> & {
  * Use `create(LeadPacketsResponseSchema)` to create a new message.
  */
 export const LeadPacketsResponseSchema: GenMessage<LeadPacketsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 46);
+  messageDesc(file_comicran, 53);
 
 /**
  * @generated from message comicran.v1.EndMigrationRequest
@@ -1798,7 +2056,7 @@ export type EndMigrationRequest = Message<"comicran.v1.EndMigrationRequest"> & {
  * Use `create(EndMigrationRequestSchema)` to create a new message.
  */
 export const EndMigrationRequestSchema: GenMessage<EndMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 47);
+  messageDesc(file_comicran, 54);
 
 /**
  * @generated from message comicran.v1.EndMigrationResponse
@@ -1811,7 +2069,7 @@ export type EndMigrationResponse = Message<"comicran.v1.EndMigrationResponse"> &
  * Use `create(EndMigrationResponseSchema)` to create a new message.
  */
 export const EndMigrationResponseSchema: GenMessage<EndMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 48);
+  messageDesc(file_comicran, 55);
 
 /**
  * @generated from message comicran.v1.OpenRecordChannelRequest
@@ -1848,7 +2106,7 @@ export type OpenRecordChannelRequest = Message<"comicran.v1.OpenRecordChannelReq
  * Use `create(OpenRecordChannelRequestSchema)` to create a new message.
  */
 export const OpenRecordChannelRequestSchema: GenMessage<OpenRecordChannelRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 49);
+  messageDesc(file_comicran, 56);
 
 /**
  * @generated from message comicran.v1.OpenRecordChannelResponse
@@ -1872,7 +2130,7 @@ export type OpenRecordChannelResponse = Message<"comicran.v1.OpenRecordChannelRe
  * Use `create(OpenRecordChannelResponseSchema)` to create a new message.
  */
 export const OpenRecordChannelResponseSchema: GenMessage<OpenRecordChannelResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 50);
+  messageDesc(file_comicran, 57);
 
 /**
  * @generated from message comicran.v1.ReleaseRequest
@@ -1899,7 +2157,7 @@ export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 51);
+  messageDesc(file_comicran, 58);
 
 /**
  * @generated from message comicran.v1.ReleaseResponse
@@ -1912,7 +2170,7 @@ export type ReleaseResponse = Message<"comicran.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 52);
+  messageDesc(file_comicran, 59);
 
 /**
  * @generated from message comicran.v1.LocateRequest
@@ -1929,7 +2187,7 @@ export type LocateRequest = Message<"comicran.v1.LocateRequest"> & {
  * Use `create(LocateRequestSchema)` to create a new message.
  */
 export const LocateRequestSchema: GenMessage<LocateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 53);
+  messageDesc(file_comicran, 60);
 
 /**
  * @generated from message comicran.v1.LocateResponse
@@ -1948,7 +2206,7 @@ export type LocateResponse = Message<"comicran.v1.LocateResponse"> & {
  * Use `create(LocateResponseSchema)` to create a new message.
  */
 export const LocateResponseSchema: GenMessage<LocateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 54);
+  messageDesc(file_comicran, 61);
 
 /**
  * @generated from message comicran.v1.ListLocationsRequest
@@ -1961,7 +2219,7 @@ export type ListLocationsRequest = Message<"comicran.v1.ListLocationsRequest"> &
  * Use `create(ListLocationsRequestSchema)` to create a new message.
  */
 export const ListLocationsRequestSchema: GenMessage<ListLocationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 55);
+  messageDesc(file_comicran, 62);
 
 /**
  * @generated from message comicran.v1.ListLocationsResponse
@@ -1978,7 +2236,7 @@ export type ListLocationsResponse = Message<"comicran.v1.ListLocationsResponse">
  * Use `create(ListLocationsResponseSchema)` to create a new message.
  */
 export const ListLocationsResponseSchema: GenMessage<ListLocationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 56);
+  messageDesc(file_comicran, 63);
 
 /**
  * @generated from message comicran.v1.ListServicesRequest
@@ -1991,7 +2249,7 @@ export type ListServicesRequest = Message<"comicran.v1.ListServicesRequest"> & {
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 57);
+  messageDesc(file_comicran, 64);
 
 /**
  * @generated from message comicran.v1.ListServicesResponse
@@ -2008,7 +2266,7 @@ export type ListServicesResponse = Message<"comicran.v1.ListServicesResponse"> &
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 58);
+  messageDesc(file_comicran, 65);
 
 /**
  * @generated from message comicran.v1.SetServiceRequest
@@ -2025,7 +2283,7 @@ export type SetServiceRequest = Message<"comicran.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 59);
+  messageDesc(file_comicran, 66);
 
 /**
  * @generated from message comicran.v1.SetServiceResponse
@@ -2042,7 +2300,7 @@ export type SetServiceResponse = Message<"comicran.v1.SetServiceResponse"> & {
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 60);
+  messageDesc(file_comicran, 67);
 
 /**
  * @generated from message comicran.v1.UnsetServiceRequest
@@ -2064,7 +2322,7 @@ export type UnsetServiceRequest = Message<"comicran.v1.UnsetServiceRequest"> & {
  * Use `create(UnsetServiceRequestSchema)` to create a new message.
  */
 export const UnsetServiceRequestSchema: GenMessage<UnsetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 61);
+  messageDesc(file_comicran, 68);
 
 /**
  * @generated from message comicran.v1.UnsetServiceResponse
@@ -2077,7 +2335,7 @@ export type UnsetServiceResponse = Message<"comicran.v1.UnsetServiceResponse"> &
  * Use `create(UnsetServiceResponseSchema)` to create a new message.
  */
 export const UnsetServiceResponseSchema: GenMessage<UnsetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 62);
+  messageDesc(file_comicran, 69);
 
 /**
  * The daemon of one virtual machine.
@@ -2173,6 +2431,37 @@ export const Sdaemon: GenService<{
     methodKind: "unary";
     input: typeof ListMigrationsRequestSchema;
     output: typeof ListMigrationsResponseSchema;
+  },
+  /**
+   * What is in this machine's store of files, and, on request, the removal of what no sandbox has.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.Store
+   */
+  store: {
+    methodKind: "unary";
+    input: typeof StoreRequestSchema;
+    output: typeof StoreResponseSchema;
+  },
+  /**
+   * From the source's daemon: which files of a sandbox that is to come are neither in this machine's store nor, as they should
+   * be, where the configuration says. The others are in the store then.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.LackingFiles
+   */
+  lackingFiles: {
+    methodKind: "unary";
+    input: typeof LackingFilesRequestSchema;
+    output: typeof LackingFilesResponseSchema;
+  },
+  /**
+   * From the source's daemon: the next part of one of those. With the last one it is in the store.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.PutFilePart
+   */
+  putFilePart: {
+    methodKind: "unary";
+    input: typeof PutFilePartRequestSchema;
+    output: typeof PutFilePartResponseSchema;
   },
   /**
    * From the source's daemon to the destination's: makes the sandbox's skeleton and opens the state channel.

@@ -110,7 +110,7 @@ async function clean(flags: CleanFlags): Promise<void> {
 
 async function cleanStore(stateDirectory: string) {
   const [{ removeUnused }, { storeDirectory }] = await Promise.all([
-    import('../../jailor/store.ts'),
+    import('../../jailor/store/keeping.ts'),
     import('../../jailor/naming.ts'),
   ]);
   return removeUnused(storeDirectory(stateDirectory));

@@ -13,11 +13,13 @@ import {
 } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
+import { formatBytes } from '../../base/units.ts';
 import { sandboxPaths } from '../../jailor/index.ts';
 import { isAlive } from '../../linux/process-identity.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
 import type { SnapshotChoice } from '../../migration/snapshot-way.ts';
+import { type FilesMoved, sendLackingFiles } from '../files/send-files.ts';
 import { logToCarry } from '../logs.ts';
 import type { Jail } from '../sandboxes/jailors.ts';
 import { uncarry } from './carried-error.ts';
@@ -55,6 +57,7 @@ export class MigrationFailure extends Error {
 export type MovedResult = Extract<JobOutcome, { outcome: 'moved' }> & {
   /** Why it was moved in another mode than the one that was asked for. */
   readonly because?: ComicranError;
+  readonly files: FilesMoved;
 };
 
 export type FallBack = {
@@ -207,8 +210,10 @@ export class Outgoing {
     registry.set(name, { state: 'migrating', config, jail, epoch });
     const migration: Migration = { id: randomUUID(), sandbox: name, mode, source: vm, destination: toVm, epoch };
     let outcome: JobOutcome | undefined;
+    let files: FilesMoved | undefined;
     let noted: Promise<void> | undefined;
     try {
+      files = await this.#sendFiles(request, config, controller.signal);
       outcome = await this.#carryOut(migration, request, config, jail, controller.signal, (progress) => {
         underWay.last = progress;
         onProgress(progress);
@@ -228,7 +233,7 @@ export class Outgoing {
     }
     if (outcome.outcome === 'moved') {
       await this.#takeDown(name, jail, this.#world.peer(toVm, request.toEndpoint));
-      return outcome;
+      return { ...outcome, files };
     }
     if (outcome.outcome === 'stayed' && outcome.ended === true) {
       // Whoever is told of it finds it so: its sandbox is taken down, and the record released.
@@ -238,6 +243,14 @@ export class Outgoing {
     if (outcome.outcome === 'stayed') throw new MigrationFailure(uncarry(outcome.error), vm);
     if (outcome.outcome === 'halted') throw new MigrationFailure(uncarry(outcome.error), '');
     throw new Error(`a source job ended as ${outcome.outcome}`);
+  }
+
+  async #sendFiles({ toVm, toEndpoint }: MigrateRequest, config: FullConfig, signal: AbortSignal): Promise<FilesMoved> {
+    const { peer, log } = this.#world;
+    const files = await sendLackingFiles(this.#world, peer(toVm, toEndpoint), config, signal);
+    const { sentFiles, sentBytes } = files;
+    if (sentFiles > 0) log(`${config.id}: ${toVm} lacked ${sentFiles} of its files: ${formatBytes(sentBytes)} sent`);
+    return files;
   }
 
   async #carryOut(

@@ -38,8 +38,11 @@ export class Lifecycle {
     this.#world = world;
   }
 
-  /** On success the sandbox runs, the sdn leads to it and its ports are published; on failure nothing of it is left. */
-  async start(config: FullConfig): Promise<void> {
+  /**
+   * On success the sandbox runs, the sdn leads to it and its ports are published; on failure nothing of it is left.
+   * @returns what had to be done for its files
+   */
+  async start(config: FullConfig): Promise<SandboxState['files']> {
     const { registry, jailors, sdn, publisher, vm, address, log } = this.#world;
     const { id } = config;
     const cleanup = new Cleanup();
@@ -70,6 +73,7 @@ export class Lifecycle {
       void this.watch(id, jail);
       this.#raiseBuffers(id, jail);
       log(`${id}: runs, process ${jail.state().process?.pid ?? '?'}, epoch ${epoch}`);
+      return jail.state().files;
     } catch (cause) {
       for (const failure of await cleanup.run()) log(`${id}: clean-up: ${messageOf(failure)}`);
       throw cause;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { type HaltPoint, Halts } from '../support/halts.ts';
+import { type FaultPoint, Faults } from '../support/faults.ts';
 import { lastMigration } from '../support/known-migrations.ts';
 import { find, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
@@ -26,8 +26,8 @@ function startMigration(to: string) {
   return { child, ended: once(child, 'close'), said: () => said };
 }
 
-/** Where the daemon that is named in it halts, and what an interrupt at this moment leads to. */
-const POINTS: readonly (readonly [string, HaltPoint, 'stayed' | 'moved'])[] = [
+/** Where the daemon that is named in it faults, and what an interrupt at this moment leads to. */
+const POINTS: readonly (readonly [string, FaultPoint, 'stayed' | 'moved'])[] = [
   ['before the snapshot', 'destination.packets.hold:after', 'stayed'],
   ['in the copy', 'destination.restoring.writePages:after', 'stayed'],
   ['in the log phase', 'destination.restoring.rehearse:after', 'stayed'],
@@ -35,26 +35,26 @@ const POINTS: readonly (readonly [string, HaltPoint, 'stayed' | 'moved'])[] = [
 ];
 
 test('in a lab', { skip }, async (t) => {
-  const halts = new Halts();
+  const faults = new Faults();
   let load!: Load;
   before(async () => {
-    await halts.labUp();
+    await faults.labUp();
     await start('square.yaml', 'vm1');
     load = new Load({ service: (await find('square'))?.service ?? '', rate: 500, seconds: 600 });
   });
   after(async () => {
-    halts.close();
+    faults.close();
     await runComicran(['lab', 'down']);
   });
 
   let migrations = 0;
   /** Halts it at the point, does that to its smanager, and waits until the machines say that the migration is over. */
-  const interrupted = async (point: HaltPoint, act: (moving: ReturnType<typeof startMigration>) => Promise<void>) => {
+  const interrupted = async (point: FaultPoint, act: (moving: ReturnType<typeof startMigration>) => Promise<void>) => {
     const from = (await find('square'))?.vm;
     const to = from === 'vm1' ? 'vm2' : 'vm1';
-    halts.arm(point);
+    faults.arm(point, 'stop');
     const moving = startMigration(to);
-    await halts.at(point, to, async () => {
+    await faults.halted(point, to, async () => {
       await act(moving);
     });
     const last = await lastMigration('square', ++migrations);

@@ -11,7 +11,7 @@ import { labLayout } from '../../src/lab/layout.ts';
 import { forceReceiveLimit, receiveMemory } from '../../src/linux/socket-memory.ts';
 import { closeSockets, openUdpSockets } from '../../src/sdaemon/dataplane/process-sockets.ts';
 import { killDaemon } from '../support/daemons.ts';
-import { type HaltPoint, Halts } from '../support/halts.ts';
+import { type FaultPoint, Faults } from '../support/faults.ts';
 import { knownMigrations } from '../support/known-migrations.ts';
 import { find, start } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
@@ -62,18 +62,18 @@ function drops(pid: number, limitBytes?: number): number {
 }
 
 test('in a lab', { skip }, async (t) => {
-  const halts = new Halts();
+  const faults = new Faults();
   const layout = labLayout();
   let manager!: Manager;
   let service!: string;
   before(async () => {
-    await halts.labUp();
+    await faults.labUp();
     await start('square.yaml', 'vm1');
     service = (await find('square'))?.service ?? '';
     manager = new Manager();
   });
   after(async () => {
-    halts.close();
+    faults.close();
     await manager.close();
     await runComicran(['lab', 'down']);
   });
@@ -92,13 +92,13 @@ test('in a lab', { skip }, async (t) => {
 
   await t.test('a full receive queue at the source: counted, named, and the copy is begun anew', async () => {
     const pid = await pidOfServer();
-    const point: HaltPoint = 'source.traffic.start:after';
+    const point: FaultPoint = 'source.traffic.start:after';
     let dropped = 0;
     const { lost, duplicated, wrong } = await underLoad(async () => {
-      halts.arm(point);
+      faults.arm(point, 'stop');
       const moving = manager.migrate('square', 'vm2', { mode: 'replicated', fallback: 'none' });
       moving.catch(() => undefined);
-      await halts.at(point, 'vm1', async () => {
+      await faults.halted(point, 'vm1', async () => {
         const before_ = drops(pid, SMALL_BYTES);
         // The queue is too small for what comes while the process does not read.
         process.kill(pid, 'SIGSTOP');
@@ -118,9 +118,9 @@ test('in a lab', { skip }, async (t) => {
     'a copy that does not keep up: the lag is shown, the deadline ends it, the source has answered',
     async () => {
       const pid = await pidOfServer();
-      const point: HaltPoint = 'destination.restoring.rehearse:after';
+      const point: FaultPoint = 'destination.restoring.rehearse:after';
       const { lost, duplicated, wrong, exactlyOnce } = await underLoad(async () => {
-        halts.arm(point);
+        faults.arm(point, 'stop');
         let said = '';
         const words = ['migrate', 'square', 'vm2', '--mode', 'replicated', '--fallback', 'none', '--deadline', '4'];
         const moving = runComicran(['smanager', ...words], {
@@ -130,7 +130,7 @@ test('in a lab', { skip }, async (t) => {
         });
         const refused = assert.rejects(moving, /did not catch up in time/);
         // It has no time at all.
-        await halts.at(point, 'vm2', () => process.kill(copyOf(pid, layout.sandboxStates[1]!), 'SIGSTOP'));
+        await faults.halted(point, 'vm2', () => process.kill(copyOf(pid, layout.sandboxStates[1]!), 'SIGSTOP'));
         await refused;
         assert.match(said, /[1-9]\d* outputs? behind/);
         const last = (await knownMigrations('square')).at(-1);

@@ -1,22 +1,23 @@
 /** A daemon that fails or is killed at any step of a replicated migration: one owner, which answers; no answer twice. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { assertAnswers, daemonLives, killDaemon, restartDaemon } from '../support/daemons.ts';
-import { client, find, migrate, start } from '../support/lab.ts';
+import { assertAnswers, killDaemon } from '../support/daemons.ts';
+import { type FaultPoint, Faults } from '../support/faults.ts';
+import { find, migrate, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 
 const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** A daemon that has been killed is there again by then, also on a machine that has much to do. */
-const RESTART_SECONDS = 6;
-
-/** A migration has come to each of the points by then, also on a machine that has much to do. */
-const MAX_PREPARING_MS = 20_000;
+/** Longer than anything that is done under load. */
+const LOAD_SECONDS = 120;
+/** Before the migration begins, and after it: requests that its ends are to answer. */
+const MARGIN_MS = 400;
 
 /** A point, and where the sandbox must be when the daemon is there again. */
-const POINTS: readonly (readonly [string, 'vm1' | 'vm2'])[] = [
+const POINTS: readonly (readonly [FaultPoint, 'vm1' | 'vm2'])[] = [
   ['source.traffic.start:after', 'vm1'],
   ['source.process.snapshot:after', 'vm1'],
   ['source.process.stop:before', 'vm1'],
@@ -31,40 +32,44 @@ const POINTS: readonly (readonly [string, 'vm1' | 'vm2'])[] = [
 ];
 
 test('in a lab', { skip }, async (t) => {
+  const faults = new Faults();
   before(async () => {
-    await runComicran(['lab', 'up']);
+    await faults.labUp();
     await start('square.yaml', 'vm1');
   });
-  after(() => runComicran(['lab', 'down']));
+  after(async () => {
+    await runComicran(['lab', 'down']);
+    faults.close();
+  });
 
-  /** Moves it under load; the migration may fail. */
-  const moveUnderLoad = async (meanwhile: () => Promise<unknown>) => {
-    const load = client((await find('square'))?.service ?? '', 500, 3, RESTART_SECONDS);
-    load.catch(() => undefined);
-    await pause(400);
-    await meanwhile();
-    return load;
+  const move = (to = 'vm2') => migrate('square', to, 'replicated', 'none');
+
+  /** What the clients see while it is moved; the migration may fail. */
+  const underLoad = async (meanwhile: () => Promise<unknown>) => {
+    const load = new Load({ service: (await find('square'))?.service ?? '', rate: 500, seconds: LOAD_SECONDS });
+    try {
+      await pause(MARGIN_MS);
+      await meanwhile();
+      await pause(MARGIN_MS);
+    } catch (thrown) {
+      await load.end().catch(() => undefined);
+      throw thrown;
+    }
+    return load.end();
   };
 
   for (const [point, expected] of POINTS)
     await t.test(`${point}=kill: one owner, which answers, and no answer twice`, async () => {
       const node = point.startsWith('source') ? 'vm1' : 'vm2';
-      await restartDaemon(node, `${point}=kill`);
-      const { duplicated, wrong, lost } = await moveUnderLoad(async () => {
-        const moving = migrate('square', 'vm2', 'replicated', 'none').catch(() => undefined);
-        for (let waited = 0; daemonLives(node) && waited < MAX_PREPARING_MS; waited += 20) await pause(20);
-        await restartDaemon(node, undefined);
-        await moving;
-      });
+      const { duplicated, wrong, lost } = await underLoad(() => faults.killedAt(point, node, () => move()));
       assert.deepEqual({ duplicated, wrong }, { duplicated: 0, wrong: 0 });
-      assert.equal((await find('square'))?.vm, expected);
       if (expected === 'vm1') assert.equal(lost, 0);
       await assertAnswers(expected);
-      if (expected === 'vm2') await migrate('square', 'vm1', 'replicated', 'none');
+      if (expected === 'vm2') await move('vm1');
     });
 
   await t.test('the process ends while its copy follows: it is said at once, and nothing of it is left', async () => {
-    await restartDaemon('vm1', 'source.traffic.wait:after=end');
+    faults.arm('source.traffic.wait:after', 'end');
     await assert.rejects(migrate('square', 'vm2', 'replicated', 'precopy'), (thrown: Error) => {
       assert.match(thrown.message, /the process of square has ended at vm1[\s\S]*next: .*start it again/);
       assert.doesNotMatch(thrown.message, /runs on|E[A-Z]{4,}/);
@@ -76,20 +81,20 @@ test('in a lab', { skip }, async (t) => {
     await start('square.yaml', 'vm1');
   });
 
-  for (const point of ['source.process.stop:after', 'source.traffic.cut:before'])
+  for (const point of ['source.process.stop:after', 'source.traffic.cut:before'] as const)
     await t.test(`${point}=end: the process ends in the cutover, and its copy goes on`, async () => {
-      await restartDaemon('vm1', `${point}=end`);
-      const { duplicated, wrong } = await moveUnderLoad(() => migrate('square', 'vm2', 'replicated', 'none'));
+      faults.arm(point, 'end');
+      const { duplicated, wrong } = await underLoad(() => move());
       assert.deepEqual({ duplicated, wrong }, { duplicated: 0, wrong: 0 });
       await assertAnswers('vm2');
-      await migrate('square', 'vm1', 'replicated', 'none');
+      await move('vm1');
     });
 
   await t.test(
     'the sdn is killed in the middle: nothing is lost, and it goes on when the sdn is there again',
     async () => {
-      const { duplicated, wrong, lost } = await moveUnderLoad(async () => {
-        const moving = migrate('square', 'vm2', 'replicated', 'none').catch(() => undefined);
+      const { duplicated, wrong, lost } = await underLoad(async () => {
+        const moving = move().catch(() => undefined);
         await pause(250);
         killDaemon('sdn');
         await pause(200);
@@ -100,14 +105,14 @@ test('in a lab', { skip }, async (t) => {
       const where = (await find('square'))?.vm;
       assert.ok(where === 'vm1' || where === 'vm2');
       await assertAnswers(where);
-      if (where === 'vm2') await migrate('square', 'vm1', 'replicated', 'none');
+      if (where === 'vm2') await move('vm1');
     },
   );
 
   await t.test('a second migration of the same sandbox is refused', async () => {
-    const first = migrate('square', 'vm2', 'replicated', 'none');
+    const first = move();
     first.catch(() => undefined);
-    const others = await Promise.allSettled([1, 2, 3].map(() => migrate('square', 'vm2', 'replicated', 'none')));
+    const others = await Promise.allSettled([1, 2, 3].map(() => move()));
     const moved = [
       await first.then(
         () => 'moved',

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
-import { assertAnswers, restartDaemon } from '../support/daemons.ts';
-import { Halts } from '../support/halts.ts';
+import { assertAnswers } from '../support/daemons.ts';
+import { Faults } from '../support/faults.ts';
 import { find } from '../support/lab.ts';
 import { Manager } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
@@ -18,16 +18,16 @@ const RATE = 500;
 const OPTIONS = ['--memory', '128M', '--touch', '16'];
 
 test('in a lab', { skip }, async (t) => {
-  const halts = new Halts();
+  const faults = new Faults();
   let manager!: Manager;
   before(async () => {
-    await halts.labUp();
+    await faults.labUp();
     manager = new Manager();
     await startServer({ id: ID, options: OPTIONS, address: '10.88.0.92', service: 5092 }, 'vm1');
   });
   after(async () => {
     await manager.close();
-    halts.close();
+    faults.close();
     await runComicran(['lab', 'down']);
   });
 
@@ -97,10 +97,10 @@ test('in a lab', { skip }, async (t) => {
     underLoad(ID, RATE, async () => {
       const [at, to] = [(await find(ID))?.vm, await whereTo()];
       // A destination that does not read on keeps the source in its rounds.
-      halts.arm('destination.channel.send:after');
+      faults.arm('destination.channel.send:after', 'stop');
       const moving = move();
       moving.catch(() => undefined);
-      await halts.at('destination.channel.send:after', to, async () => {
+      await faults.halted('destination.channel.send:after', to, async () => {
         await pause(500);
         await runComicran(['smanager', 'abort', ID]);
         await pause(200);
@@ -115,14 +115,12 @@ test('in a lab', { skip }, async (t) => {
     'source.copying.rounds:after',
     'source.process.snapshot:after',
     'destination.engine.begin:after',
-  ])
+  ] as const)
     await t.test(`${point}=kill: it answers on where it was, and can be moved afterwards`, async () => {
       if ((await find(ID))?.vm === 'vm2') await move();
       const node = point.startsWith('source') ? 'vm1' : 'vm2';
-      await restartDaemon(node, `${point}=kill`);
       await underLoad(ID, RATE, async () => {
-        await assert.rejects(move());
-        await restartDaemon(node, undefined);
+        assert.equal((await faults.killedAt(point, node, () => move())).status, 'rejected');
       });
       await assertAnswers('vm1', ID);
       assert.equal((await move()).snapshot, 'tracked');

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { type HaltPoint, Halts } from '../support/halts.ts';
+import { type FaultPoint, Faults } from '../support/faults.ts';
 import { lastMigration } from '../support/known-migrations.ts';
 import { find, start } from '../support/lab.ts';
 import { watchLink } from '../support/link-law.ts';
@@ -24,7 +24,7 @@ const LONG_DIGITS = 2000;
 const CUT_MS = 2_000;
 
 /** When the link of vm1 is cut, and which way the sandbox is moving then. */
-const CUTS: readonly (readonly [string, HaltPoint, 'vm1' | 'vm2'])[] = [
+const CUTS: readonly (readonly [string, FaultPoint, 'vm1' | 'vm2'])[] = [
   ['before READY', 'destination.restoring.rehearse:before', 'vm2'],
   ['in the log phase', 'source.process.stop:before', 'vm2'],
   ['at TAKE, at the source', 'destination.ownership.take:before', 'vm2'],
@@ -32,12 +32,12 @@ const CUTS: readonly (readonly [string, HaltPoint, 'vm1' | 'vm2'])[] = [
 ];
 
 test('in a lab', { skip }, async (t) => {
-  const halts = new Halts();
+  const faults = new Faults();
   let link!: RoughLink;
   let manager!: Manager;
   let service!: string;
   before(async () => {
-    await halts.labUp();
+    await faults.labUp();
     link = await RoughLink.to('vm1', 1);
     manager = new Manager();
     await start('square.yaml', 'vm1');
@@ -47,7 +47,7 @@ test('in a lab', { skip }, async (t) => {
     await manager.close();
     await runComicran(['lab', 'down']);
     await link.close();
-    halts.close();
+    faults.close();
   });
 
   let migrations = 0;
@@ -89,11 +89,11 @@ test('in a lab', { skip }, async (t) => {
         await each.test(when, async () => {
           const from = to === 'vm1' ? 'vm2' : 'vm1';
           if ((await find('square'))?.vm !== from) await move(from, 'replicated');
-          halts.arm(point);
+          faults.arm(point, 'stop');
           const moving = manager
             .migrate('square', to, { mode: 'replicated', fallback: 'none' })
             .catch((thrown: unknown) => thrown);
-          await halts.at(point, point.startsWith('source') ? from : to, () => link.cut());
+          await faults.halted(point, point.startsWith('source') ? from : to, () => link.cut());
           await pause(CUT_MS);
           link.heal();
           await moving;

@@ -8,7 +8,7 @@ import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { refusalOfMigrate } from '../support/call-migrate.ts';
 import { killDaemon } from '../support/daemons.ts';
-import { type HaltPoint, Halts } from '../support/halts.ts';
+import { type FaultPoint, Faults } from '../support/faults.ts';
 import { lastMigration } from '../support/known-migrations.ts';
 import { find, start } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
@@ -19,13 +19,13 @@ const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Where the migration is when the sdn dies; the process at the source runs then. */
-const POINTS: readonly (readonly [string, HaltPoint])[] = [
+const POINTS: readonly (readonly [string, FaultPoint])[] = [
   ['before the snapshot', 'destination.packets.hold:after'],
   ['in the copy', 'destination.restoring.writePages:after'],
   ['in the log phase', 'source.process.stop:before'],
 ];
 /** The route has not followed yet: what comes to the source is carried over until it has. */
-const LATE_POINTS: readonly (readonly [string, HaltPoint])[] = [
+const LATE_POINTS: readonly (readonly [string, FaultPoint])[] = [
   ['just before the compare-and-set', 'destination.ownership.take:before'],
   ['just behind the compare-and-set', 'destination.ownership.take:after'],
   ['before the route follows', 'destination.ownership.lead:before'],
@@ -34,21 +34,21 @@ const LATE_POINTS: readonly (readonly [string, HaltPoint])[] = [
 const WITHOUT_MS = 400;
 
 test('in a lab', { skip }, async (t) => {
-  const halts = new Halts();
+  const faults = new Faults();
   let manager!: Manager;
   let service!: string;
   let load!: Load;
   let probes = 0;
   let migrations = 0;
   before(async () => {
-    await halts.labUp();
+    await faults.labUp();
     await start('square.yaml', 'vm1');
     service = (await find('square'))?.service ?? '';
     manager = new Manager();
     load = new Load({ service, rate: 500, seconds: 600 });
   });
   after(async () => {
-    halts.close();
+    faults.close();
     await manager.close();
     await runComicran(['lab', 'down']);
   });
@@ -59,14 +59,14 @@ test('in a lab', { skip }, async (t) => {
   };
 
   /** A migration that loses its sdn at this point, and finds it again. */
-  const withoutSdn = async (point: HaltPoint, meanwhile: () => Promise<void>): Promise<string> => {
+  const withoutSdn = async (point: FaultPoint, meanwhile: () => Promise<void>): Promise<string> => {
     const { from, to } = await elsewhere();
-    halts.arm(point);
+    faults.arm(point, 'stop');
     const moving = manager.migrate('square', to, { mode: 'replicated', fallback: 'none' }).then(
       () => 'moved',
       (thrown: unknown) => (thrown instanceof NotMoved ? 'stayed' : String(thrown)),
     );
-    await halts.at(point, point.startsWith('source') ? from : to, async () => {
+    await faults.halted(point, point.startsWith('source') ? from : to, async () => {
       killDaemon('sdn');
       await meanwhile();
     });
@@ -93,7 +93,7 @@ test('in a lab', { skip }, async (t) => {
   await t.test(
     'a second migration is refused, at the same daemon and at the other one; the first is unharmed',
     async () => {
-      const attempts: readonly [HaltPoint, (from: string, to: string) => Promise<void>][] = [
+      const attempts: readonly [FaultPoint, (from: string, to: string) => Promise<void>][] = [
         [
           'destination.restoring.rehearse:before',
           (_from, to) =>
@@ -106,10 +106,10 @@ test('in a lab', { skip }, async (t) => {
       ];
       for (const [point, attempt] of attempts) {
         const { from, to } = await elsewhere();
-        halts.arm(point);
+        faults.arm(point, 'stop');
         const moving = manager.migrate('square', to, { mode: 'replicated', fallback: 'none' });
         moving.catch(() => undefined);
-        await halts.at(point, point.startsWith('source') ? from : to, () => attempt(from, to));
+        await faults.halted(point, point.startsWith('source') ? from : to, () => attempt(from, to));
         assert.equal((await moving).to, to);
         migrations++;
       }

@@ -160,6 +160,20 @@ export async function sayGivenBack(
 }
 
 /**
+ * Tells a source that comes back that the process runs here. What an earlier run of this daemon has taken over is not
+ * known: the source is not asked for it again. Waits for as long as a source may need that has asked the record first; it
+ * is no failure where none comes. Does not throw.
+ */
+export async function sayTaken(context: DestinationAfter, epoch: bigint): Promise<void> {
+  const { ownedMs, handOverMs, stepMs } = context.deadlines;
+  const line = await awaitReturn(context, ownedMs + handOverMs);
+  if (line === undefined) return;
+  const taken = { type: 'RECEIVED', epoch, datagrams: DATAGRAMS_UNKNOWN } as const;
+  await line.send(taken, stepMs).catch(() => {});
+  await line.closeAfterPeer(handOverMs);
+}
+
+/**
  * Ends the hold at a destination that owns. Tried twice: a process whose packets are held for ever is as good as dead.
  * @returns how many packets were held; undefined: they still are
  */

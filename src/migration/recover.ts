@@ -8,7 +8,7 @@
 import type { ComicranError } from '../base/errors.ts';
 import { endOwned } from './end-destination.ts';
 import type { FillEnd } from './fill-destination.ts';
-import { releasePackets } from './hand-over-destination.ts';
+import { releasePackets, sayTaken } from './hand-over-destination.ts';
 import { endGiven } from './hand-over-source.ts';
 import { advance, type DestinationEntry, type SourceEntry } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
@@ -28,7 +28,7 @@ export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic' | 'cop
 };
 
 export type DestinationRecoveryPorts = Omit<DestinationPorts, 'engine' | 'accept' | 'replay' | 'paging'> & {
-  /** Postcopy: where the source comes back to. In the other modes it is not waited for. */
+  /** Where the source comes back to. */
   readonly accept: DestinationPorts['accept'];
   readonly paging: Pick<DestinationPorts['paging'], 'adopt'>;
   /** The gate of a silent copy: taken away, and what it held with it. May be repeated. */
@@ -160,8 +160,8 @@ export async function recoverDestination(
   phases.enter('release');
   await leftovers.tidy('taking the gate away', () => ports.replay.discard());
   const epoch = migration.epoch + 1n;
+  const context = { ports, migration, deadlines, phases, signal: undefined };
   if (isPaged) {
-    const context = { ports, migration, deadlines, phases, signal: undefined };
     const running = { entry: owned, epoch, onRunning: options.onRunning };
     const ending = { ...running, line: undefined, passDirectly: true, fill };
     const end = await endOwned(context, ending, leftovers);
@@ -176,6 +176,9 @@ export async function recoverDestination(
   const held = await releasePackets(ports, leftovers);
   await leading;
   if (held !== undefined) await leftovers.tidy('clearing the journal', () => ports.journal.clear(migration.id));
+  options.onRunning?.(epoch);
+  // One that is told need not wait until it gives this machine up, with its process stopped and kept meanwhile.
+  await sayTaken(context, epoch);
   return { outcome: 'owned', epoch, held: held ?? 0, filled: undefined, leftovers: leftovers.failures };
 }
 

@@ -252,6 +252,21 @@ for (const { snapshot, small } of WAYS) {
     });
   });
 
+  test(`a destination that dies when it owns: its next daemon tells the source, which does not wait (${snapshot})`, async () => {
+    const { destination: calls } = good.calls;
+    const owned = calls.lastIndexOf('journal.write') + 1;
+    const cleared = calls.lastIndexOf('journal.clear') + 1;
+    assert.ok(owned > 0 && cleared > owned);
+    const deaths = deathsOf(good, 'destination', REPEATED).filter(
+      ({ call, moment }) => (owned < call || (owned === call && moment === 'after')) && call < cleared,
+    );
+    await dieEach(small, good, 'destination', deaths, {}, (report) => {
+      assert.equal(report.destination?.outcome, 'owned');
+      const micros = moved(report).phases.reduce((sum, { durationMicros }) => sum + durationMicros, 0);
+      assert.ok(micros < 1_000_000, `the source was at it for ${micros / 1000} ms`);
+    });
+  });
+
   for (const at of BREAKS)
     test(`${at.how} behind every byte ${at.direction}: one instance, nothing lost, nothing doubled (${snapshot})`, async () => {
       const fine = (at.how === 'cut' ? 11 : 61) * (snapshot === 'fork' ? 1 : 3);

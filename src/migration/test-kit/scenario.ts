@@ -146,7 +146,10 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
       const process = life.wrap('process', world.destination.restoredProcess());
       world.listening = true;
       const ageMs = (world.clock.nowMicros() - world.destination.journalMicros) / 1000;
-      return recoverDestination({ ...destinationPorts(world, life), process, ageMs }, entry, role('destination'));
+      const ports = { ...destinationPorts(world, life), process, ageMs };
+      const recovery = await recoverDestination(ports, entry, role('destination'));
+      world.listening = false;
+      return recovery;
     },
   );
   const report = { world, source: await source, destination: await destination, calls, deaths };

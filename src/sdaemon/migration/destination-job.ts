@@ -31,6 +31,7 @@ export async function runDestinationJob(
     const copied = { ...skeleton, uncomparedPorts: job.uncomparedPorts };
     using copy = migration.mode === 'replicated' ? new SilentCopy(copied, world.readiness, () => hostPid) : undefined;
     using listener = new SourceListener(listen.address, listen.key, world.readiness);
+    const channel = { ...listen, port: listener.port };
     let restoring: Restoring | undefined;
     const isPaged = migration.mode === 'postcopy';
     const paged = new PagingFiles(job.stateDirectory, migration.id);
@@ -38,7 +39,6 @@ export async function runDestinationJob(
       ? new FetchedProcess({
           ...{ stateDirectory: job.stateDirectory, sandbox: migration.sandbox, files: paged, client: world.paging },
           keeper: world.keeper,
-          listen: { ...listen, port: listener.port },
           process: () => defined(restoring, 'a process that is being built'),
           note: (text) => world.post({ type: 'note', text }),
         })
@@ -59,7 +59,7 @@ export async function runDestinationJob(
         async finish() {
           built.finish(fetched?.missingBytes);
           // From here on the process outlives this daemon: the next one must find it.
-          journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0 });
+          journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0, channel });
         },
         rehearse() {
           built.run();

@@ -72,7 +72,7 @@ export type RecoverJob = {
   readonly hostPid: number | undefined;
   /** Of the sandbox: an earlier daemon may have left it frozen. */
   readonly cgroup: Cgroup | null;
-  /** Source: where the destination listened. */
+  /** Where the destination listened. */
   readonly channel: ChannelAddress | undefined;
   /** Of this machine, for others. */
   readonly address: string;

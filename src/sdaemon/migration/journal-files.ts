@@ -26,7 +26,7 @@ const ENTRY_BYTES = 2048;
 export type ProcessNote = {
   readonly hostPid: number;
   readonly startTicks: number;
-  /** Source: where the destination listens. The key is of this one migration. */
+  /** Where the destination listens. The key is of this one migration. */
   readonly channel?: ChannelAddress;
 };
 

@@ -8,7 +8,6 @@ import type { ServiceCounts } from '../../paging/service-times.ts';
 import type { PageServerAddress } from '../paging/fault-session.ts';
 import { type Keeper, takeKept } from '../paging/keeper.ts';
 import type { Paging, PagingClient, PagingOptions } from '../paging/paging.ts';
-import type { ChannelAddress } from './job.ts';
 import type { PagingFiles } from './paging-note.ts';
 
 /** The process that misses pages; made later than its paging. */
@@ -25,8 +24,6 @@ export type FetchedProcessOptions = {
   readonly client: PagingClient;
   /** The jailor of the sandbox. */
   readonly keeper: Keeper;
-  /** Where the source finds this side; a daemon that starts again listens there. */
-  readonly listen: ChannelAddress;
   readonly process: () => LazyProcess;
   readonly note: (text: string) => void;
 };
@@ -58,8 +55,8 @@ export class FetchedProcess implements DestinationPaging {
   }
 
   async start(missing: readonly PageRange[], { address, port, key }: PageServer): Promise<Fill> {
-    const { files, client, process, listen } = this.#options;
-    const noted = files.write({ pages: { address: ipv4Text(address), port, key }, listen });
+    const { files, client, process } = this.#options;
+    const noted = files.write({ pages: { address: ipv4Text(address), port, key } });
     this.#missingBytes = missing.reduce((sum, { length }) => sum + BigInt(length), 0n);
     const { pid } = process();
     const options = this.#paged({ address: Buffer.from(address), port, key }, pid);

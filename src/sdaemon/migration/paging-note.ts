@@ -8,12 +8,10 @@ import { safeName } from './journal-files.ts';
 export type PagingNote = {
   /** Source: its page server. Destination: the same one, as it has been told. */
   readonly pages: ChannelAddress;
-  /** Destination: where the source finds it. */
-  readonly listen?: ChannelAddress;
 };
 
 type AddressText = Omit<ChannelAddress, 'key'> & { readonly key: string };
-type NoteText = { readonly pages: AddressText; readonly listen?: AddressText };
+type NoteText = { readonly pages: AddressText };
 
 export class PagingFiles {
   readonly #base: string;
@@ -27,8 +25,8 @@ export class PagingFiles {
     return `${this.#base}.missing`;
   }
 
-  write({ pages, listen }: PagingNote): Promise<void> {
-    const text: NoteText = { pages: toText(pages), ...(listen === undefined ? {} : { listen: toText(listen) }) };
+  write({ pages }: PagingNote): Promise<void> {
+    const text: NoteText = { pages: toText(pages) };
     return this.#put(`${JSON.stringify(text)}\n`);
   }
 
@@ -41,8 +39,8 @@ export class PagingFiles {
 
   read(): PagingNote | undefined {
     if (!existsSync(this.#path)) return undefined;
-    const { pages, listen } = JSON.parse(readFileSync(this.#path, 'utf8')) as NoteText;
-    return { pages: fromText(pages), ...(listen === undefined ? {} : { listen: fromText(listen) }) };
+    const { pages } = JSON.parse(readFileSync(this.#path, 'utf8')) as NoteText;
+    return { pages: fromText(pages) };
   }
 
   /** The migration has ended on this side. */

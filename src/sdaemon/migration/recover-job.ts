@@ -4,7 +4,9 @@ import { resumeStopped } from '../../checkpoint/stop.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { thawCgroup } from '../../linux/cgroup.ts';
 import type { DestinationEntry, SourceEntry } from '../../migration/journal.ts';
+import type { DestinationMessage, SourceMessage } from '../../migration/messages.ts';
 import type {
+  Channel,
   DestinationPackets,
   RestoredProcess,
   SourcePackets,
@@ -15,6 +17,7 @@ import { recoverDestination, recoverSource } from '../../migration/recover.ts';
 import { EgressCut } from '../../replication/egress-cut.ts';
 import { OutputGate } from '../../replication/gate.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
+import type { Readiness } from '../readiness.ts';
 import { carry } from './carried-error.ts';
 import { endProcess } from './end-process.ts';
 import { packetsOf } from './held-packets.ts';
@@ -90,7 +93,7 @@ function pagedOf({ stateDirectory, entry }: Recover, world: JobWorld) {
 }
 
 /** What is missing of a process that an earlier daemon has built. */
-function fetch(job: Recover, world: JobWorld, pid: number, listen: ChannelAddress): FetchedProcess {
+function fetch(job: Recover, world: JobWorld, pid: number): FetchedProcess {
   const { paged, note } = pagedOf(job, world);
   const takeUserfault = (): never => {
     throw new ComicranError('process.gone', 'a process of an earlier daemon is not built any more');
@@ -101,7 +104,6 @@ function fetch(job: Recover, world: JobWorld, pid: number, listen: ChannelAddres
       files: paged,
       client: world.paging,
       keeper: world.keeper,
-      listen,
       note,
       process: () => ({ pid, takeUserfault }),
     },
@@ -139,16 +141,38 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
   return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
 }
 
+/** Listens where the daemon before this one did, from when the source is asked for: till then it is refused, and tries again. */
+class Returns implements Disposable {
+  readonly #where: ChannelAddress | undefined;
+  readonly #readiness: Readiness;
+  #listener: SourceListener | undefined;
+
+  constructor(where: ChannelAddress | undefined, readiness: Readiness) {
+    this.#where = where;
+    this.#readiness = readiness;
+  }
+
+  /** @throws KernelError EADDRINUSE where somebody else has the port meanwhile */
+  async accept(timeoutMs: number): Promise<Channel<DestinationMessage, SourceMessage>> {
+    if (this.#where === undefined) throw new ComicranError('vm.unreachable', 'it is not known where it was listened');
+    const { address, key, port } = this.#where;
+    this.#listener ??= new SourceListener(address, key, this.#readiness, port);
+    return this.#listener.accept(timeoutMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener?.close();
+  }
+}
+
 async function endAsDestination(job: Recover, entry: DestinationEntry, world: JobWorld): Promise<JobOutcome> {
   using packets = job.skeleton === undefined ? undefined : packetsOf(job.skeleton);
   using journal = new JournalFiles(job.stateDirectory);
   const untilAdopted = new UntilAdopted(journal);
   const { hostPid } = job;
   const { paged } = pagedOf(job, world);
-  const listen = paged.read()?.listen;
-  using listener =
-    listen === undefined ? undefined : new SourceListener(listen.address, listen.key, world.readiness, listen.port);
-  const fetched = listen === undefined || hostPid === undefined ? undefined : fetch(job, world, hostPid, listen);
+  using returns = new Returns(job.channel, world.readiness);
+  const fetched = paged.read() === undefined || hostPid === undefined ? undefined : fetch(job, world, hostPid);
   const process = leftProcess(job);
   const recovery = await recoverDestination(
     {
@@ -162,10 +186,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
       packets: packets ?? NO_LINK,
       replay: { discard: async () => openGate(job.skeleton) },
       paging: fetched ?? NOT_PAGED,
-      accept: async (timeoutMs) => {
-        if (listener === undefined) throw new ComicranError('vm.unreachable', 'nobody is listened for');
-        return listener.accept(timeoutMs);
-      },
+      accept: (timeoutMs) => returns.accept(timeoutMs),
       ageMs: journal.ageMs(entry.migration.id),
       ownership: world.ownership,
       journal: untilAdopted,

@@ -29,8 +29,9 @@ const SCRIPT =
 export function warmEngine(facts: KernelFacts, files: FileLooks): void {
   // What this program was given itself is not for them: they are to have nothing that cannot be moved.
   closeOnExecFrom(3);
-  const words = ['--pid', '--fork', '--kill-child', 'sh', '-c', SCRIPT];
-  const child = spawn('unshare', words, { stdio: 'ignore', cwd: '/', env: { PATH: '/usr/bin:/bin' } });
+  // A daemon that is killed meanwhile does not leave them behind.
+  const words = ['--pdeathsig', 'KILL', 'unshare', '--pid', '--fork', '--kill-child', 'sh', '-c', SCRIPT];
+  const child = spawn('setpriv', words, { stdio: 'ignore', cwd: '/', env: { PATH: '/usr/bin:/bin' } });
   child.once('error', () => undefined);
   if (child.pid === undefined) return;
   const outer = child.pid;

@@ -22,17 +22,19 @@ async function untilGone(pid: number): Promise<void> {
   assert.ok(!alive(), `process ${pid} lives on`);
 }
 
-/** A process with a thread in an epoll_wait, one that counts, and one that watches its vector registers. */
-async function startWatchful(waitMillis = 2500): Promise<Resident> {
+/** A process with a thread in an epoll_wait without an end, one that counts, and one that watches its vector registers. */
+async function startWatchful(): Promise<Resident> {
   const resident = await Resident.start([PYTHON, program('repl.py'), String(PORT)]);
   await resident.cage.askUntilAnswered(PORT, '1');
   const prepare = [
     `import select, sys; sys.path.insert(0, ${JSON.stringify(program('.'))})`,
     'poller = select.epoll()',
+    'bell = os.eventfd(0)',
+    'poller.register(bell, select.EPOLLIN)',
     'ticks = [0]',
     'def tick():\n while True:\n  ticks[0] += 1\n  time.sleep(0.001)',
     'event = (ctypes.c_char * 12)()',
-    `background("wait", lambda: c("epoll_wait", poller.fileno(), event, 1, ${waitMillis}))`,
+    'background("wait", lambda: c("epoll_wait", poller.fileno(), event, 1, -1))',
     'background("tick", tick)',
     HAS_AVX2 ? 'import spin; spinner = spin.Spinner()' : 'spinner = None',
   ].join('\n');
@@ -48,10 +50,12 @@ async function assertWell({ cage, pid }: Resident): Promise<void> {
   for (const tid of listThreads(pid)) assert.match(readStatus(pid, tid).text('State'), /^[SRD]/);
 }
 
-/** A freeze starts the timeout again, so this may take a while. */
-async function assertWaitEnds({ cage }: Resident): Promise<void> {
-  for (let tries = 0; tries < 200 && cage.ask(PORT, '"wait" in results') === 'False'; tries++) await pause(50);
-  assert.equal(cage.ask(PORT, 'results["wait"][0]'), '0');
+/** The thread still waits, and hears of what it waits for. */
+async function assertWaits({ cage }: Resident): Promise<void> {
+  assert.equal(cage.ask(PORT, '"wait" in results'), 'False');
+  assert.equal(cage.ask(PORT, 'os.eventfd_write(bell, 1)'), 'None');
+  for (let tries = 0; tries < 200 && cage.ask(PORT, '"wait" in results') === 'False'; tries++) await pause(10);
+  assert.equal(cage.ask(PORT, 'results["wait"][0]'), '1');
 }
 
 const SETTLED = SNAPSHOT_FAULTS.slice(SNAPSHOT_FAULTS.indexOf('freeze.complete'));
@@ -70,14 +74,11 @@ describe('an engine that is killed', { skip }, () => {
     assert.equal(resident.cage.ask(PORT, '1', 100), null);
     continueQuietly(resident.pid);
     await assertWell(resident);
-    for (let tries = 0; tries < 60 && resident.cage.ask(PORT, '"wait" in results') === 'False'; tries++)
-      await pause(50);
-    await assertWaitEnds(resident);
+    await assertWaits(resident);
   });
 
   test('in the middle of a call that it had injected, into any of the threads', async () => {
-    // Longer than the test takes, also where the machine is busy: the thread that waits is one of those.
-    await using resident = await startWatchful(9000);
+    await using resident = await startWatchful();
     for (const [index, tid] of listThreads(resident.pid).entries()) {
       const mask = readStatus(resident.pid, tid).text('SigBlk');
       assert.equal(await killEngineAt('call', resident.pid, index), 'calling');
@@ -86,7 +87,7 @@ describe('an engine that is killed', { skip }, () => {
       await assertWell(resident);
       assert.equal(readStatus(resident.pid, tid).text('SigBlk'), mask);
     }
-    await assertWaitEnds(resident);
+    await assertWaits(resident);
   });
 
   for (const point of SNAPSHOT_FAULTS.filter((name) => !name.startsWith('inspect.')))
@@ -99,7 +100,7 @@ describe('an engine that is killed', { skip }, () => {
       assert.deepEqual(listChildren(cage.init), [pid]);
       assert.deepEqual(listChildren(pid), []);
       // Before that nobody has seen to the system calls that were cut short.
-      if (SETTLED.includes(point)) await assertWaitEnds(resident);
+      if (SETTLED.includes(point)) await assertWaits(resident);
     });
 
   test('while it builds a process: nothing of that is left', async () => {

@@ -1,4 +1,5 @@
-/** Reporter of `node --test`: a line a file, every failure whole, and as the last line `N passed, N failed`. */
+/** Reporter of `node --test`: a line a test and a file, every failure whole, and as the last line `N passed, N failed`. */
+import { relative } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 
 const inspectError = (error: unknown): string => {
@@ -35,6 +36,11 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
         yield `  FAILED   ${event.data.name}${where}\n${inspectError(event.data.details.error).replace(/^/gm, '           ')}\n`;
         break;
       }
+      case 'test:summary':
+        // Without a file: of all.
+        if (event.data.file === undefined) break;
+        yield `${relative('', event.data.file)} (${(event.data.duration_ms / 1000).toFixed(1)} s)\n`;
+        break;
       case 'test:stderr':
       case 'test:stdout':
         yield event.data.message;

@@ -1,8 +1,8 @@
 /** Mounts of a sandbox under construction, in its mount namespace. */
 import { mkdirSync, statSync } from 'node:fs';
 import { defined } from '../base/assert.ts';
-import { ENOENT, KernelError } from '../linux/errno.ts';
-import { openMappedTree, placeTree } from '../linux/mapped-mount.ts';
+import { EINVAL, ENOENT, KernelError } from '../linux/errno.ts';
+import { mapTree, openPrivateTree, placeTree } from '../linux/mapped-mount.ts';
 import { MS, mount, pivotRoot, unmount } from '../linux/mount.ts';
 import { closeDescriptor } from '../linux/pidfd.ts';
 import type { Construction } from './construction.ts';
@@ -12,18 +12,27 @@ import type { Operation } from './operations.ts';
 const HARMLESS = MS.NOSUID | MS.NODEV;
 const withoutPrograms = (executable: boolean): number => (executable ? 0 : MS.NOEXEC);
 
-/** In the VM's mount namespace, see {@link openMappedTree}; {@link bindRoot} mounts it. */
-export function mapRoot(construction: Construction): void {
+/**
+ * In the VM's mount namespace; {@link bindRoot} mounts it.
+ *
+ * @param closed what only its owner can read.
+ * @throws ComicranError needs.kernel: there is some, and the file system cannot make it root's inside. Without, all can be read
+ *   by everybody: then it is nobody's inside.
+ */
+export function mapRoot(construction: Construction, closed: readonly string[]): void {
   const root = defined(construction.rootSource, 'the tree');
   const { hostPid } = defined(construction.init, 'the init');
+  const tree = openPrivateTree(root);
+  construction.rootTree = tree;
+  construction.cleanup.defer('let go of the view of the root directory', () => {
+    if (construction.rootTree !== undefined) closeDescriptor(tree);
+  });
   try {
-    const tree = openMappedTree(root, hostPid);
-    construction.rootTree = tree;
-    construction.cleanup.defer('let go of the view of the root directory', () => {
-      if (construction.rootTree !== undefined) closeDescriptor(tree);
-    });
+    mapTree(tree, hostPid);
   } catch (cause) {
-    throw mappingRefused(root, cause) ?? cause;
+    if (!(cause instanceof KernelError) || cause.errno !== EINVAL) throw cause;
+    const [first] = closed;
+    if (first !== undefined) throw mappingRefused(root, first, cause);
   }
 }
 

@@ -128,7 +128,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       applyNetworkOperation(construction, operation);
       return undefined;
     case 'map-root':
-      mapRoot(construction);
+      mapRoot(construction, operation.closed);
       return undefined;
     case 'enter-namespaces':
       construction.enter();

@@ -29,12 +29,11 @@ function nextStep(errno: number): string | undefined {
   }
 }
 
-/** @param cause why a directory has no id-mapped view. @returns undefined where that is not because of its file system. */
-export function mappingRefused(directory: string, cause: unknown): ComicranError | undefined {
-  // mount_setattr(2); kernels before 5.12 have no such call.
-  if (!(cause instanceof KernelError) || (cause.errno !== EINVAL && cause.code !== 'ENOSYS')) return undefined;
-  return new ComicranError('needs.kernel', `the file system of ${directory} cannot show files under other owners`, {
-    hint: `A user namespace needs id-mapped mounts, which ext4, xfs and btrfs have since Linux 5.15: put the directory on one, ${WITHOUT}.`,
+/** @param path what only its owner can read. @param cause why the files below a directory cannot have other owners. */
+export function mappingRefused(directory: string, path: string, cause: unknown): ComicranError {
+  const problem = `${path} can be read by root alone, and the file system of ${directory} cannot make it that of root inside`;
+  return new ComicranError('needs.kernel', problem, {
+    hint: `Put the state directory on ext4, xfs or btrfs (id-mapped mounts, Linux 5.15), let everybody read it, ${WITHOUT}.`,
     cause,
   });
 }

@@ -72,8 +72,8 @@ export type Operation =
       readonly destination: string;
       readonly gateway?: string;
     }
-  /** With a user namespace: a view of the root directory in which its files are those of root inside. */
-  | { readonly kind: 'map-root' }
+  /** With a user namespace: a view of the tree in which its files are those of root inside. `closed`: what only they can read. */
+  | { readonly kind: 'map-root'; readonly closed: readonly string[] }
   // From here on jailor's thread is in the sandbox's namespaces.
   | { readonly kind: 'enter-namespaces' }
   | { readonly kind: 'set-hostname'; readonly name: string }
@@ -153,7 +153,7 @@ export function describe(operation: Operation): string {
       return `clone the idle init, as PID 1 of new mount, uts, ipc, cgroup, network, pid and time namespaces${user}`;
     }
     case 'map-root':
-      return 'make a view of the root directory in which root inside owns what root owns';
+      return 'make a view of that tree in which root inside owns what root owns';
     case 'make-link':
       return `make veth pair ${operation.outside.name} (${operation.outside.mac}) on the VM, ${operation.inside.name} (${operation.inside.mac}) in the sandbox`;
     case 'set-sysctl':

@@ -68,6 +68,18 @@ suite('the plan of a sandbox', () => {
     before('leave-namespaces', 'start-process');
   });
 
+  test('what only its owner can use is known to the view of the tree', () => {
+    const files = [
+      file('/a'),
+      { ...file('/b'), mode: 0o600 },
+      { ...file('/c'), mode: 0o750 },
+      { ...file('/d'), mode: 0o644 },
+    ];
+    const directories = [{ path: '/srv/private', mode: 0o700 }];
+    const mapping = plan({ files, directories }).find((operation) => operation.kind === 'map-root');
+    assert.deepEqual(mapping, { kind: 'map-root', closed: ['/srv/private', '/b', '/c'] });
+  });
+
   test('without a user namespace nothing is done for one', () => {
     const security = { capabilities: [], systemCalls: [], userNamespace: false };
     const order = kinds(plan({ security }));

@@ -22,6 +22,10 @@ export type PlanOptions = {
 /** A PID that a young process and its threads do not have, below the smallest limit that kernels start with (32768). */
 export const DEFAULT_HATCHERY_PID = 32_000;
 
+/** Permission bits of others. */
+const READ = 4;
+const EXECUTE = 1;
+
 const WRITABLE_BYTES = 256 * 2 ** 20;
 const DEVICE_DIRECTORY_BYTES = 2 ** 20;
 
@@ -110,6 +114,16 @@ function planMounts(root: RootPlan, mounts: readonly MountSpec[], owner: Owner):
   ];
 }
 
+/** Files and directories that others than their owner cannot use as the owner can. */
+function closedTo(operations: readonly Operation[]): string[] {
+  return operations.flatMap((operation) => {
+    if (operation.kind !== 'place-file' && operation.kind !== 'make-directory') return [];
+    const { mode, path } = operation;
+    const needed = (mode >> 6) & (READ | EXECUTE);
+    return (mode & needed) === needed ? [] : [path];
+  });
+}
+
 /** @throws ComicranError config.bad-path, config.invalid */
 export function planSandbox(config: FullConfig, options: PlanOptions): Operation[] {
   const tag = tagOf(options.stateDirectory, config.id);
@@ -137,7 +151,7 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     { kind: 'make-namespaces', ids },
     ...planNetwork(config.network.address, tag, skeleton === undefined),
     { kind: 'start-seat', ...(skeleton === undefined ? {} : { pid: skeleton.hatcheryPid }) },
-    ...(hasUsers ? [{ kind: 'map-root' } as const] : []),
+    ...(hasUsers ? [{ kind: 'map-root', closed: closedTo(root.operations) } as const] : []),
     { kind: 'enter-namespaces' },
     { kind: 'set-hostname', name: config.id },
     ...planMounts(root, config.mounts ?? [], rootOf(ids)),

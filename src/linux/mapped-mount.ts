@@ -15,36 +15,51 @@ const MOUNT_ATTR_IDMAP = 0x00100000;
 const MOUNT_ATTR_BYTES = 32;
 
 /**
- * A private mount of a directory, at no place yet: a file whose owner is an id inside the user namespace of a process belongs,
- * seen through it, to the id outside that the namespace has for it. Root's files so are those of root inside. What is mounted
- * below the directory is not in it.
+ * A private mount of a directory, at no place yet. What is mounted below the directory is not in it.
  *
  * It is to be made in the mount namespace that the directory is in: copied into the namespace of others, a mount has flags that
  * cannot be taken from it.
  *
  * @returns a descriptor; the mount goes with it where it has not been put anywhere.
- * @throws KernelError EINVAL: the file system cannot; ENOSYS, EPERM: the kernel cannot.
  */
-export function openMappedTree(directory: string, pid: number): number {
+export function openPrivateTree(directory: string): number {
   const flags = OPEN_TREE_CLONE | O.CLOEXEC;
   const tree = syscall(`open the tree ${directory}`, SYS.open_tree, AT_FDCWD, cString(directory), flags);
-  let namespace = -1;
   try {
-    const path = `/proc/${pid}/ns/user`;
-    namespace = syscall(`open ${path}`, SYS.openat, AT_FDCWD, cString(path), O.RDONLY | O.CLOEXEC);
-    const attributes = Buffer.alloc(MOUNT_ATTR_BYTES);
-    attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_IDMAP), 0);
-    attributes.writeBigUInt64LE(BigInt(MS.PRIVATE), 16);
-    attributes.writeBigUInt64LE(BigInt(namespace), 24);
-    const what = `give the files below ${directory} other owners`;
-    syscall(what, SYS.mount_setattr, tree, cString(''), AT_EMPTY_PATH, attributes, attributes.length);
+    setAttributes(`make a private mount of ${directory}`, tree, { propagation: MS.PRIVATE });
     return tree;
   } catch (thrown) {
     closeDescriptor(tree);
     throw thrown;
-  } finally {
-    if (namespace >= 0) closeDescriptor(namespace);
   }
+}
+
+/**
+ * Gives the files of a tree other owners: one whose owner is an id inside the user namespace of a process belongs, seen through
+ * the tree, to the id outside that the namespace has for it. Root's files so are those of root inside.
+ *
+ * @throws KernelError EINVAL: the file system cannot.
+ */
+export function mapTree(tree: number, pid: number): void {
+  const path = `/proc/${pid}/ns/user`;
+  const namespace = syscall(`open ${path}`, SYS.openat, AT_FDCWD, cString(path), O.RDONLY | O.CLOEXEC);
+  try {
+    setAttributes('give files other owners', tree, { set: MOUNT_ATTR_IDMAP, namespace });
+  } finally {
+    closeDescriptor(namespace);
+  }
+}
+
+function setAttributes(
+  what: string,
+  tree: number,
+  { set = 0, propagation = 0, namespace = 0 }: { set?: number; propagation?: number; namespace?: number },
+): void {
+  const attributes = Buffer.alloc(MOUNT_ATTR_BYTES);
+  attributes.writeBigUInt64LE(BigInt(set), 0);
+  attributes.writeBigUInt64LE(BigInt(propagation), 16);
+  attributes.writeBigUInt64LE(BigInt(namespace), 24);
+  syscall(what, SYS.mount_setattr, tree, cString(''), AT_EMPTY_PATH, attributes, attributes.length);
 }
 
 /** Puts a tree on a directory, in the mount namespace of the calling thread. The descriptor stays the caller's. */

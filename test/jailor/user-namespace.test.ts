@@ -176,22 +176,30 @@ describe('users of a sandbox', { skip: needs, timeout: 120_000 }, () => {
     });
   });
 
-  test('a file system that knows no other owners is named, with what can be done', async () => {
+  test('on a file system that knows no other owners files are nobody’s, and what only root can read is refused', async () => {
     const directory = join(state.path, 'ramfs');
     mkdirSync(directory);
     mount({ source: 'ramfs', target: directory, type: 'ramfs' });
     try {
       mkdirSync(join(directory, 'sandboxes'));
-      const { code, stderr } = await runForeground(directory, testConfig({}));
-      assert.equal(code, 1);
-      assert.match(
-        stderr,
-        /the file system of .*ramfs.* cannot show files under other owners[\s\S]*ext4[\s\S]*userNamespace: false/,
-      );
+      const script =
+        'ls -ln /bin/sh; (echo x > /x) 2>/dev/null || echo read-only; echo $(id -u) > /tmp/mine; cat /tmp/mine';
+      const { stdout } = await runForeground(directory, testConfig({ script }));
+      assert.match(stdout, /^-rwxr-xr-x \d+ 65534 65534 .*\nread-only\n0\n$/);
+      const secret = join(state.path, 'secret');
+      writeFileSync(secret, 'word\n', { mode: 0o600 });
+      const files = [...testConfig({}).files, { ...fileEntry(secret, 0o600), path: '/etc/secret' }];
+      const refused = await runForeground(directory, testConfig({ change: { files } }));
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /\/etc\/secret can be read by root alone, and the file system of .*ramfs/);
+      assert.match(refused.stderr, /ext4[\s\S]*userNamespace: false/);
       assert.deepEqual(readdirSync(join(directory, 'sandboxes')), []);
       const security = { capabilities: [], systemCalls: [], userNamespace: false };
-      const without = await runForeground(directory, testConfig({ script: 'echo runs', change: { security } }));
-      assert.equal(without.stdout, 'runs\n');
+      const without = await runForeground(
+        directory,
+        testConfig({ script: 'cat /etc/secret', change: { files, security } }),
+      );
+      assert.equal(without.stdout, 'word\n');
     } finally {
       unmount(directory);
     }

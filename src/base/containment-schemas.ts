@@ -1,5 +1,5 @@
 /** The keys of a configuration that say what a sandbox may do and use; base and full configurations have them in common. */
-import { absolutePath } from './config-schemas.ts';
+import { absolutePath, isNormalPath } from './config-schemas.ts';
 import type { LimitsSpec, MountSpec, RlimitSpec, SecuritySpec, UserSpec } from './sandbox-config.ts';
 import {
   flag,
@@ -89,6 +89,18 @@ export const limitsSpec = object('limits', {
   ioWriteBytes: optional(bytes),
 }) satisfies Schema<LimitsSpec>;
 
+const systemCallNames = list(text('the name of a system call', (name) => /^[a-z0-9_]{1,40}$/.test(name)));
+
+/** Not of single processes: which one `self` is, where `net` and `mounts` lead too, depends on who asks. */
+const OF_PROCFS = '^/proc/(?![0-9]|(?:self|thread-self|net|mounts)(?:/|$))[^/]';
+const ofProcfs = list(
+  text(
+    'a path below /proc that is not of a process',
+    (path) => new RegExp(OF_PROCFS).test(path) && isNormalPath(path),
+    OF_PROCFS,
+  ),
+);
+
 export const securitySpec = object('what the sandbox may do beyond the default', {
   capabilities: required(
     list(
@@ -98,9 +110,12 @@ export const securitySpec = object('what the sandbox may do beyond the default',
     ),
     [],
   ),
-  systemCalls: required(list(text('the name of a system call', (name) => /^[a-z0-9_]{1,40}$/.test(name))), []),
   userNamespace: optional(flag()),
   firstId: optional(wholeNumber(LOWEST_SHARED_ID, LARGEST_ID - SANDBOX_IDS + 1, 'an id of the VM')),
+  systemCalls: required(systemCallNames, []),
+  onlySystemCalls: optional(systemCallNames),
+  maskedPaths: optional(ofProcfs),
+  readonlyPaths: optional(ofProcfs),
 }) satisfies Schema<SecuritySpec>;
 
 const mountFields = object('a mount', {

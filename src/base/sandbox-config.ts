@@ -63,6 +63,11 @@ export type SecuritySpec = {
   readonly userNamespace?: boolean;
   /** The id on the VM that root inside has, of 4096 that are the sandbox's. Absent: it follows from the address. */
   readonly firstId?: number;
+  /** Of these and the default profile's only those that stand here, too; absent: all. */
+  readonly onlySystemCalls?: readonly string[];
+  /** Of procfs, beyond what is hidden and protected in every sandbox. */
+  readonly maskedPaths?: readonly string[];
+  readonly readonlyPaths?: readonly string[];
 };
 
 /** A writable path with particulars, or a directory or file of the VM. */

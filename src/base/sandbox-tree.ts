@@ -41,16 +41,15 @@ export function treeProblems(config: Tree): Problem[] {
   };
   const entries = entriesOf(config);
   for (const { path, kind, at } of entries) place(path, kind, at);
+  // What is in a directory of the machine, links too, nobody knows before it is mounted.
+  const bound = new Set((config.mounts ?? []).flatMap(({ kind, path }) => (kind === 'bind' ? [path] : [])));
   for (const { path, kind: own, at } of entries) {
     for (let above = posix.dirname(path); above !== '/'; above = posix.dirname(above)) {
       const kind = kinds.get(above);
       if (kind === undefined || kind === 'directory') continue;
-      if (kind === 'writable' && own === 'writable') continue;
-      wrong(
-        at,
-        path,
-        `not below ${above}, which is ${kind === 'writable' ? 'an empty writable directory' : `a ${kind}`}`,
-      );
+      if (kind === 'writable' && own === 'writable' && !bound.has(above)) continue;
+      const writable = bound.has(above) ? "the machine's own" : 'an empty writable directory';
+      wrong(at, path, `not below ${above}, which is ${kind === 'writable' ? writable : `a ${kind}`}`);
       break;
     }
   }

@@ -125,6 +125,12 @@ export const BASE_CONFIG_KEYS: Readonly<Record<string, KeyText>> = {
     about: 'The id that root inside has on the VM, of 4096 that are the sandbox’s. Without it: by its address.',
     example: 1879048192,
   },
+  'security.onlySystemCalls': {
+    about: 'Of these and the default profile only those that stand here, too.',
+    example: ['read', 'write', 'exit_group'],
+  },
+  'security.maskedPaths': { about: 'Hidden, beyond what is hidden in every sandbox.', example: ['/proc/cpuinfo'] },
+  'security.readonlyPaths': { about: 'Read-only, beyond what is so in every sandbox.', example: ['/proc/pressure'] },
   dependencies: {
     about: 'Rules that find files which no ELF header names; the name of each stands as `why` at what it brings.',
     example: { certificates: true, pythonModules: false },

@@ -5,6 +5,7 @@ import { EINVAL, ENOENT, KernelError } from '../linux/errno.ts';
 import { mapTree, openPrivateTree, placeTree } from '../linux/mapped-mount.ts';
 import { MS, mount, pivotRoot, unmount } from '../linux/mount.ts';
 import { closeDescriptor } from '../linux/pidfd.ts';
+import { type Bind, makeMountPoint } from './bind-source.ts';
 import type { Construction } from './construction.ts';
 import { mappingRefused } from './no-user-namespace.ts';
 import type { Operation } from './operations.ts';
@@ -65,15 +66,12 @@ export function mountTmpfs(
   });
 }
 
-/**
- * A directory or file of the VM, as jailor's thread still reaches it. What is mounted below it stays outside.
- *
- * @throws KernelError ENOENT
- */
+/** A directory or file of the VM, as jailor's thread still reaches it. What is mounted below it stays outside. */
 export function bindFromVm(
-  bind: { readonly source: string; readonly writable: boolean; readonly executable: boolean },
+  bind: Bind & { readonly writable: boolean; readonly executable: boolean },
   target: string,
 ): void {
+  makeMountPoint(bind, target);
   mount({ source: bind.source, target, flags: MS.BIND });
   const access = bind.writable ? 0 : MS.RDONLY;
   changeMount(target, access | HARMLESS | withoutPrograms(bind.executable));

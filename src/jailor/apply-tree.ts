@@ -1,12 +1,13 @@
 /** The tree that is the root directory of a sandbox under construction (store/tree.ts). */
 import { defined, unreachable } from '../base/assert.ts';
+import { EMPTY_FILE, sourceKind } from './bind-source.ts';
 import type { Construction } from './construction.ts';
 import type { Operation } from './operations.ts';
 import { fillOwnRoot } from './store/fill.ts';
 import { openTree } from './store/tree.ts';
 import { newUse, rootFiles } from './store/use.ts';
 
-type TreeOperation = Extract<Operation, { kind: 'make-directory' | 'place-file' | 'make-symlink' }>;
+type TreeOperation = Extract<Operation, { kind: 'make-directory' | 'place-file' | 'make-symlink' | 'fit-mount-point' }>;
 
 export function addToTree(construction: Construction, operation: TreeOperation): void {
   const tree = defined(construction.tree, 'a tree that has been begun');
@@ -20,6 +21,12 @@ export function addToTree(construction: Construction, operation: TreeOperation):
     case 'make-symlink':
       tree.push({ ...operation, kind: 'symlink' });
       break;
+    case 'fit-mount-point': {
+      if (sourceKind(operation) === 'directory') break;
+      const index = tree.findIndex(({ path }) => path === operation.path);
+      tree.splice(index, 1, { ...EMPTY_FILE, path: operation.path });
+      break;
+    }
     default:
       unreachable(operation);
   }

@@ -98,6 +98,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
       return undefined;
     case 'make-directory':
     case 'place-file':
+    case 'fit-mount-point':
       addToTree(construction, operation);
       return undefined;
     case 'make-symlink':

@@ -30,6 +30,8 @@ export type Operation =
       readonly mode: number;
     }
   | { readonly kind: 'make-symlink'; readonly path: string; readonly target: string }
+  /** In the root directory, for a bind: a file where the source is one. */
+  | { readonly kind: 'fit-mount-point'; readonly path: string; readonly source: string }
   /** `own`: nothing of it is shared with anybody, because who runs in it could come to write to it. */
   | { readonly kind: 'finish-tree'; readonly own: boolean }
   // Containment and network.
@@ -139,6 +141,8 @@ export function describe(operation: Operation): string {
       return `place file ${operation.path} from ${operation.source} (mode ${octal(operation.mode)}, ${operation.size} bytes)`;
     case 'make-symlink':
       return `make symbolic link ${operation.path} -> ${operation.target}`;
+    case 'fit-mount-point':
+      return `make ${operation.path} a file, if ${operation.source} is one`;
     case 'make-cgroup': {
       const limits = Object.entries(operation.limits).map(([name, value]) => `${name} ${value}`);
       return `make cgroup ${operation.name} (${limits.join(', ')})`;

@@ -121,6 +121,11 @@ export function planRoot(config: FullConfig): RootPlan {
       ({ path, source, sha256, size, mode }): Operation => ({ kind: 'place-file', path, source, sha256, size, mode }),
     ),
     ...config.symlinks.map(({ path, target }): Operation => ({ kind: 'make-symlink', path, target })),
+    ...(config.mounts ?? []).flatMap((spec): Operation[] => {
+      const isInTmpfs = [...writablePaths].some((other) => isBelow(spec.path, other));
+      if (spec.kind !== 'bind' || isInTmpfs) return [];
+      return [{ kind: 'fit-mount-point', path: spec.path, source: spec.source }];
+    }),
   ];
   const mountPoints = [...writablePaths].toSorted().map((path) => ({
     path,

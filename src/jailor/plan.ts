@@ -133,7 +133,7 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
   const ids = idMapsOf(config);
   const hasUsers = ids.users.length > 0;
   // What cannot be is told before anything is made.
-  checkSystemCalls(privileges.systemCalls);
+  checkSystemCalls(privileges);
   return [
     { kind: 'make-root', hostPath: config.root ?? sandboxPaths(options.stateDirectory, config.id).root },
     {
@@ -158,6 +158,9 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     { kind: 'mount-proc' },
     ...MASKED.map((path): Operation => ({ kind: 'mask', path })),
     ...PROTECTED.map((path): Operation => ({ kind: 'protect', path })),
+    // Behind the others: a view of /proc/sys that is laid over it would cover what is hidden in it.
+    ...(config.security?.readonlyPaths ?? []).map((path): Operation => ({ kind: 'protect', path })),
+    ...(config.security?.maskedPaths ?? []).map((path): Operation => ({ kind: 'mask', path })),
     { kind: 'make-read-only', path: '/dev' },
     { kind: 'make-read-only', path: '/' },
     { kind: 'pivot-root' },

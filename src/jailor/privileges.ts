@@ -7,6 +7,7 @@ export type Privileges = {
   readonly user: UserSpec;
   readonly capabilities: readonly string[];
   readonly systemCalls: readonly string[];
+  readonly onlySystemCalls?: readonly string[];
   readonly rlimits: Readonly<Record<string, RlimitSpec>>;
   readonly oomScoreAdjust: number;
 };
@@ -23,6 +24,7 @@ export function privilegesOf({ process, security }: FullConfig): Privileges {
     user: process.user ?? ROOT,
     capabilities: security?.capabilities ?? [],
     systemCalls: security?.systemCalls ?? [],
+    ...(security?.onlySystemCalls === undefined ? {} : { onlySystemCalls: security.onlySystemCalls }),
     rlimits: Object.fromEntries(rlimits),
     oomScoreAdjust: process.oomScoreAdjust ?? 0,
   };
@@ -53,8 +55,9 @@ export function credentialsOf({ user, capabilities }: Privileges): Credentials {
 }
 
 /** `user 33:33, no capabilities, no new privileges, seccomp`. */
-export function describePrivileges({ user, capabilities, systemCalls }: Privileges): string {
+export function describePrivileges({ user, capabilities, systemCalls, onlySystemCalls }: Privileges): string {
   const has = capabilities.length === 0 ? 'no capabilities' : `capabilities ${capabilities.join(' ')}`;
   const more = systemCalls.length === 0 ? '' : ` with ${systemCalls.join(' ')}`;
-  return `user ${user.uid}:${user.gid}, ${has}, no new privileges, seccomp${more}`;
+  const only = onlySystemCalls === undefined ? '' : ` narrowed to ${onlySystemCalls.length} calls`;
+  return `user ${user.uid}:${user.gid}, ${has}, no new privileges, seccomp${more}${only}`;
 }

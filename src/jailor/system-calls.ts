@@ -94,29 +94,50 @@ function defaultRules(capabilities: readonly string[]): Map<SystemCall, CallRule
   return rules;
 }
 
+/** What jailor lets the process do between putting the filter on and its program's first instruction. */
+const BEHIND_THE_FILTER = ['gettid', 'tkill', 'rt_sigreturn', 'mmap', 'execve'];
+const NO_SUCH_CALL = 'there is no such system call on x86-64';
 /** Those that nobody can be given: what they make cannot be moved, or is no sandbox any more. */
 const NEVER = ['io_uring_setup', 'io_uring_enter', 'io_uring_register'];
 
+type Narrowed = Pick<SecuritySpec, 'systemCalls' | 'onlySystemCalls'>;
+
 /** @throws ComicranError config.invalid: a name that is none, or that cannot be given. */
-export function checkSystemCalls(names: readonly string[]): void {
-  for (const name of names) {
-    if (!isSystemCall(name)) throw refused(name, 'there is no such system call on x86-64');
-    if (NEVER.includes(name)) throw refused(name, 'a process that uses it cannot be moved');
+export function checkSystemCalls({ systemCalls, onlySystemCalls = [] }: Narrowed): void {
+  for (const name of systemCalls) {
+    if (!isSystemCall(name)) throw refused('systemCalls', name, NO_SUCH_CALL);
+    if (NEVER.includes(name)) throw refused('systemCalls', name, 'a process that uses it cannot be moved');
   }
+  const unknown = onlySystemCalls.find((name) => !isSystemCall(name));
+  if (unknown !== undefined) throw refused('onlySystemCalls', unknown, NO_SUCH_CALL);
+}
+
+export type DefaultCall = 'allowed' | 'on-condition' | 'refused';
+
+/** What the default profile says of a call. */
+export function defaultOf(name: string, capabilities: readonly string[]): DefaultCall {
+  const rule = isSystemCall(name) ? defaultRules(capabilities).get(name) : undefined;
+  if (rule === 'allow') return 'allowed';
+  return rule !== undefined && 'test' in rule ? 'on-condition' : 'refused';
 }
 
 /** The seccomp program of a sandbox whose names have been checked. Making it takes some milliseconds the first time. */
-export function seccompProgram({ capabilities, systemCalls }: SecuritySpec): Buffer {
+export function seccompProgram({ capabilities, systemCalls, onlySystemCalls }: SecuritySpec): Buffer {
   const rules = defaultRules(capabilities);
   for (const name of systemCalls) {
     assert(isSystemCall(name), 'the names of system calls have been checked');
     rules.set(name, 'allow');
   }
-  return allowListProgram(rules);
+  if (onlySystemCalls === undefined) return allowListProgram(rules);
+  const only = new Set([...onlySystemCalls, ...BEHIND_THE_FILTER]);
+  // What fails as on an older kernel goes on to do so.
+  const stays = (name: SystemCall, rule: CallRule): boolean =>
+    only.has(name) || (rule !== 'allow' && !('test' in rule));
+  return allowListProgram(new Map([...rules].filter(([name, rule]) => stays(name, rule))));
 }
 
-function refused(name: string, why: string): ComicranError {
-  return new ComicranError('config.invalid', `security.systemCalls: ${name}: ${why}`, {
+function refused(key: string, name: string, why: string): ComicranError {
+  return new ComicranError('config.invalid', `security.${key}: ${name}: ${why}`, {
     hint: 'Correct the name, or leave it out.',
   });
 }

@@ -1,6 +1,7 @@
 /** What the root process of a sandbox is, may do and may use. Needs root. */
 import assert from 'node:assert/strict';
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
@@ -15,6 +16,24 @@ import {
   startForeground,
   testConfig,
 } from './support.ts';
+
+const NEEDED_BY_A_SHELL = [
+  ...['read', 'write', 'open', 'openat', 'close', 'fstat', 'newfstatat', 'stat', 'mmap', 'mprotect', 'munmap', 'brk'],
+  ...['execve', 'exit_group', 'arch_prctl', 'set_tid_address', 'set_robust_list', 'rseq', 'prlimit64', 'getrandom'],
+  ...[
+    'pread64',
+    'access',
+    'rt_sigaction',
+    'rt_sigprocmask',
+    'getpid',
+    'getppid',
+    'getuid',
+    'geteuid',
+    'getgid',
+    'getegid',
+  ],
+  ...['getcwd', 'fcntl', 'ioctl', 'unshare'],
+] as const;
 
 describe('containment', { skip: needs, timeout: 120_000 }, () => {
   let vm: ReturnType<typeof becomeVm>;
@@ -123,8 +142,63 @@ describe('containment', { skip: needs, timeout: 120_000 }, () => {
     assert.equal(await says(text, { mounts: [{ ...bind, writable: true }] }), 'hello\nwritten');
     assert.equal(readFileSync(join(source, 'x'), 'utf8'), 'more\n');
     const missing = await run('true', { mounts: [{ ...bind, source: '/absent' }] });
-    assert.match(missing.stderr, /could not mount \/absent at \/srv\/data[\s\S]*ENOENT/);
+    assert.match(missing.stderr, /\/absent, which is to be mounted at \/srv\/data, is not there/);
     rmSync(source, { recursive: true });
+  });
+
+  test('a file of the VM can be bound, also into a writable directory', async () => {
+    const source = join(state.path, 'word');
+    writeFileSync(source, 'hello\n');
+    chmodSync(source, 0o666); // root inside is nobody here
+    const text = (path: string) => `cat ${path}; (echo more > ${path}) 2>/dev/null && echo written`;
+    for (const path of ['/etc/word', '/var/cache/deep/word']) {
+      const bind = { kind: 'bind', path, source } as const;
+      const change = { writable: ['/var/cache'] };
+      writeFileSync(source, 'hello\n');
+      assert.equal(await says(text(path), { ...change, mounts: [bind] }), 'hello');
+      assert.equal(await says(text(path), { ...change, mounts: [{ ...bind, writable: true }] }), 'hello\nwritten');
+      assert.equal(readFileSync(source, 'utf8'), 'more\n');
+    }
+    const device = { kind: 'bind', path: '/srv/zero', source: '/dev/zero' } as const;
+    assert.match((await run('true', { mounts: [device] })).stderr, /\/dev\/zero, .* is neither a file nor a directory/);
+    const inside = { kind: 'tmpfs', path: '/etc/word/x' } as const;
+    const below = await run('true', { mounts: [{ kind: 'bind', path: '/etc/word', source }, inside] });
+    assert.match(below.stderr, /not below \/etc\/word, which is the machine's own/);
+    rmSync(source);
+  });
+
+  test('a device node that has got in opens nothing, with the capability to make some, too', async () => {
+    const source = join(state.path, 'devices');
+    mkdirSync(source);
+    execFileSync('mknod', [join(source, 'zero'), 'c', '1', '5']);
+    const files = [...testConfig({}).files, fileEntry('/usr/bin/mknod'), fileEntry('/usr/bin/head')];
+    const bind = { kind: 'bind', path: '/srv/devices', source, writable: true } as const;
+    const change = {
+      files,
+      mounts: [bind],
+      security: { capabilities: ['MKNOD'], systemCalls: [], userNamespace: false },
+    };
+    const tries = ['/srv/devices/zero', '/srv/devices/own', '/tmp/own', '/dev/own'];
+    const text = tries
+      .map((path) => `mknod ${path} c 1 5; head -c 1 ${path} >/dev/null && echo opened ${path}`)
+      .join(';');
+    const done = await run(text, change);
+    assert.equal(done.stdout, '', done.stderr);
+    assert.match(done.stderr, /'\/srv\/devices\/own' for reading: Permission denied/);
+    assert.match(done.stderr, /\/dev\/own: Read-only file system/);
+    rmSync(source, { recursive: true });
+  });
+
+  test('more of /proc can be hidden or made read-only', async () => {
+    const security = {
+      capabilities: [],
+      systemCalls: [],
+      maskedPaths: ['/proc/cpuinfo', '/proc/sys/fs', '/proc/absent'],
+    };
+    const text = 'cat /proc/cpuinfo; ls /proc/sys/fs; echo done';
+    assert.equal(await says(text, { security }), 'done');
+    const mounts = await says('cat /proc/self/mounts', { security: { ...security, readonlyPaths: ['/proc/driver'] } });
+    assert.match(mounts, /^proc \/proc\/driver proc ro,/m);
   });
 
   test('system calls beyond the profile are refused, unless they are declared', async () => {
@@ -136,6 +210,10 @@ describe('containment', { skip: needs, timeout: 120_000 }, () => {
     assert.equal(allowed.stdout, 'in\n', allowed.stderr);
     const wrong = await run('true', { security: { capabilities: [], systemCalls: ['unshared'] } });
     assert.match(wrong.stderr, /security.systemCalls: unshared: there is no such system call/);
+    const only = await run('echo in; hostname other; id', {
+      security: { ...security, onlySystemCalls: [...NEEDED_BY_A_SHELL] },
+    });
+    assert.equal(only.stdout, 'in\n', only.stderr);
     const ring = await run('true', { security: { capabilities: [], systemCalls: ['io_uring_setup'] } });
     assert.match(ring.stderr, /cannot be moved/);
   });

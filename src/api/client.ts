@@ -28,6 +28,8 @@ export type ConnectOptions = {
   readonly peer: Peer;
   /** Of a unary call without a `timeoutMs` of its own. Streams have none by themselves. */
   readonly defaultDeadlineMs?: number;
+  /** How many times as long as usual everything may take, where machines are slow; absent: 1. */
+  readonly patience?: number;
 };
 
 export interface Connection<S extends DescService> {
@@ -47,12 +49,12 @@ export interface Connection<S extends DescService> {
  * One exchange at the level of HTTP, whatever the answer (it is 404). The handshake alone says too little: with TLS 1.3 a
  * client is through before the server has looked at its certificate.
  */
-async function probe(sessionManager: Http2SessionManager): Promise<void> {
+async function probe(sessionManager: Http2SessionManager, timeoutMs: number): Promise<void> {
   const done = Promise.withResolvers<void>();
   const timer = setTimeout(() => {
     sessionManager.abort();
-    done.reject(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`));
-  }, CONNECT_TIMEOUT_MS);
+    done.reject(new Error(`no answer within ${timeoutMs} ms`));
+  }, timeoutMs);
   const opening = sessionManager.request('GET', '/', {}, {}).then((stream) => {
     stream.on('error', done.reject);
     stream.on('close', () => done.reject(new Error('the connection was closed')));
@@ -71,7 +73,7 @@ async function probe(sessionManager: Http2SessionManager): Promise<void> {
 }
 
 export function connect<S extends DescService>(service: S, options: ConnectOptions): Connection<S> {
-  const { identity, peer } = options;
+  const { identity, peer, patience = 1 } = options;
   const endpoint = formatEndpoint(parseEndpoint(options.endpoint));
   const target: CallTarget = { peer, endpoint };
   const baseUrl = `https://${endpoint}`;
@@ -80,7 +82,7 @@ export function connect<S extends DescService>(service: S, options: ConnectOptio
     {
       pingIntervalMs: PING_INTERVAL_MS,
       pingIdleConnection: true,
-      pingTimeoutMs: PING_TIMEOUT_MS,
+      pingTimeoutMs: PING_TIMEOUT_MS * patience,
       idleConnectionTimeoutMs: IDLE_CONNECTION_TIMEOUT_MS,
     },
     {
@@ -109,11 +111,11 @@ export function connect<S extends DescService>(service: S, options: ConnectOptio
       service,
       createClient(service, transport),
       translate,
-      options.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
+      options.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS * patience,
     ),
     async warm() {
       try {
-        await probe(sessionManager);
+        await probe(sessionManager, CONNECT_TIMEOUT_MS * patience);
       } catch (thrown) {
         throw translate(thrown);
       }

@@ -15,7 +15,8 @@ export type CensusData = {
 /** By the machine's name; a machine whose daemon does not answer is not in it. */
 export type SandboxCounts = Readonly<Record<string, number>>;
 
-const DEADLINE_MS = 3000;
+/** Also for a virtual machine under emulation. */
+const DEADLINE_MS = 10_000;
 
 async function count({ netns, pki, vms }: CensusData): Promise<SandboxCounts> {
   const found: Record<string, number> = {};

@@ -54,6 +54,8 @@ export type LabMachine = {
   readonly emulatorLog: string;
   /** What its kernel begins with. */
   readonly initramfs: string;
+  /** Its disk: what a machine that is booted anew still has. */
+  readonly disk: string;
   /** Where its daemon finds the sdn. */
   readonly sdn: string;
   /** Where its daemon answers. */
@@ -145,6 +147,7 @@ export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])
     log: join(logs, `${name}.log`),
     emulatorLog: join(logs, `${name}.qemu.log`),
     initramfs: join(directory, `${name}.initramfs`),
+    disk: join(directory, `${name}.disk`),
     sdn: `${gateway}:${SDN_PORT}`,
     endpoint: `${address}:${SDAEMON_PORT}`,
   });

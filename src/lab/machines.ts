@@ -5,6 +5,7 @@ import { ComicranError } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import { isAlive, type ProcessIdentity } from '../linux/process-identity.ts';
 import { debianPackages } from '../vm/debian-packages.ts';
+import { makeDisk } from '../vm/disk.ts';
 import { guestRoot } from '../vm/guest-root.ts';
 import { writeInitramfs, writeOwnInitramfs } from '../vm/initramfs.ts';
 import { Monitor } from '../vm/monitor.ts';
@@ -22,6 +23,8 @@ const READY = 'comicran vm: ready ';
 const POLL_MS = 100;
 /** By emulation on a machine that has other things to do. */
 const READY_MS = 240_000;
+/** By emulation a machine takes some twenty times as long, and shares CPUs with the others. */
+const PATIENCE = { kvm: 1, tcg: 8 } as const;
 const POWER_DOWN_MS = 10_000;
 const QUIT_MS = 2000;
 /** Not to hold up the kernel's console, which emulation makes slow. */
@@ -60,8 +63,9 @@ export async function startMachine(
   const { kernel } = await debianPackages(VM_CACHE, () => undefined);
   writeOwnInitramfs(machine.initramfs, layout.initramfs, {
     ...{ name, address, prefixLength, gateway: near.address, sdn, pki: layout.pki },
-    environment: {},
+    patience: PATIENCE[settings.accelerator],
   });
+  if (!existsSync(machine.disk)) await makeDisk(machine.disk);
   for (const socket of [machine.monitor, machine.console]) rmSync(socket, { force: true });
   const words = qemuWords(
     {
@@ -70,6 +74,7 @@ export async function startMachine(
       cpu: settingsOf(settings.cpus, name),
       accelerator: settings.accelerator,
       link: { tap: near.link, mac: machine.mac },
+      disk: machine.disk,
       monitor: machine.monitor,
       console: { log: machine.log, socket: machine.console },
       clockAheadSeconds: settingsOf(settings.clocksAhead, name) ?? 0,

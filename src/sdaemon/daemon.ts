@@ -43,17 +43,17 @@ function ownVersion(): string {
 
 /** Resolves when the daemon answers calls: sandboxes and migrations of an earlier run have been found by then. */
 export async function startDaemon(options: DaemonOptions, log: Log): Promise<Daemon> {
-  const { name: vm, address, state: stateDirectory } = options;
+  const { name: vm, address, state: stateDirectory, patience } = options;
   const identity = loadIdentity(options.pki, vm);
   const cleanup = new Cleanup();
   const stopping = new AbortController();
   cleanup.defer('stop waiting', () => stopping.abort());
 
-  const sdnConnection = connect(Sdn, { endpoint: options.sdn, identity, peer: { role: 'sdn' } });
+  const sdnConnection = connect(Sdn, { endpoint: options.sdn, identity, peer: { role: 'sdn' }, patience });
   cleanup.defer('close the connection to the sdn', () => sdnConnection.close());
   const sdn = sdnConnection.client;
   const peers = new Peers((peer, endpoint) =>
-    connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: peer } }),
+    connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: peer }, patience }),
   );
   cleanup.defer('close the connections to other machines', () => peers.close());
   const paging = await PagingThread.start();
@@ -72,6 +72,7 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
     vm,
     address,
     stateDirectory,
+    patience,
     registry,
     jailors,
     publisher,

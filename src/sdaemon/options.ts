@@ -12,6 +12,8 @@ export type DaemonOptions = {
   readonly pki: string;
   /** `IP:PORT` of the sdn. */
   readonly sdn: string;
+  /** How many times as long as usual it waits for others: for machines that are slow. */
+  readonly patience: number;
   /** For tests. */
   readonly fault: FaultSource | undefined;
 };
@@ -19,9 +21,11 @@ export type DaemonOptions = {
 const NEEDED = ['name', 'address', 'pki', 'sdn'] as const;
 
 /** @throws ComicranError usage, naming every option that is missing. */
-export function checkOptions(given: Partial<DaemonOptions> & Pick<DaemonOptions, 'listen' | 'state'>): DaemonOptions {
+export function checkOptions(
+  given: Partial<DaemonOptions> & Pick<DaemonOptions, 'listen' | 'state' | 'patience'>,
+): DaemonOptions {
   const missing = NEEDED.filter((key) => given[key] === undefined);
-  const { name, address, pki, sdn, listen, state } = given;
+  const { name, address, pki, sdn, listen, state, patience } = given;
   if (name === undefined || address === undefined || pki === undefined || sdn === undefined) {
     throw new ComicranError('usage', `sdaemon needs ${missing.map((key) => `--${key}`).join(', ')}`, {
       hint:
@@ -29,5 +33,5 @@ export function checkOptions(given: Partial<DaemonOptions> & Pick<DaemonOptions,
         "'comicran lab up' starts daemons for a lab by itself.",
     });
   }
-  return { name, address, pki, sdn, listen, state, fault: given.fault };
+  return { name, address, pki, sdn, listen, state, patience, fault: given.fault };
 }

@@ -34,7 +34,13 @@ async function problemOfKvm(packages: Packages): Promise<string | undefined> {
   const words = qemuWords(
     {
       ...{ name: 'probe', kernel: packages.kernel, initramfs, kernelWords: [], memoryMib: 256, cpu: undefined },
-      ...{ accelerator: 'kvm', link: undefined, monitor: undefined, console: { log, socket: undefined } },
+      ...{
+        accelerator: 'kvm',
+        link: undefined,
+        disk: undefined,
+        monitor: undefined,
+        console: { log, socket: undefined },
+      },
       clockAheadSeconds: 0,
     },
     Date.now(),

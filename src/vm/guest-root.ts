@@ -24,7 +24,7 @@ const TOOLS = ['/usr/sbin/ip', '/usr/sbin/tc', '/usr/sbin/nft'];
 const LIBRARIES = ['/usr/lib/x86_64-linux-gnu/libnftables.so.1'];
 
 /** The hardware that QEMU shows, and what its power button takes. */
-const HARDWARE = ['virtio_pci', 'virtio_net', 'virtio_rng', 'evdev', 'button'];
+const HARDWARE = ['virtio_pci', 'virtio_net', 'virtio_blk', 'virtio_rng', 'evdev', 'button'];
 
 const PACKAGING = join(HOME, 'packaging');
 const OWN = '/usr/lib/comicran';

@@ -15,8 +15,8 @@ export type GuestIdentity = {
   readonly sdn: string;
   /** Directory with ca.pem and this machine's certificate and key. */
   readonly pki: string;
-  /** More lines for the daemon's environment. */
-  readonly environment: Readonly<Record<string, string>>;
+  /** sdaemon's `--patience`. */
+  readonly patience: number;
 };
 
 /** Directories before what is in them, files once. */
@@ -54,7 +54,7 @@ const environmentFile = (values: Readonly<Record<string, string>>): string =>
 /** The same with a machine's own files behind it. */
 export function writeOwnInitramfs(path: string, common: string, identity: GuestIdentity): void {
   copyFileSync(common, path);
-  const { name, address, prefixLength, gateway, sdn, pki, environment } = identity;
+  const { name, address, prefixLength, gateway, sdn, pki, patience } = identity;
   const archive = new CpioFile(path);
   const own = '/etc/comicran';
   const machine = { COMICRAN_NAME: name, COMICRAN_ADDRESS: address };
@@ -63,7 +63,11 @@ export function writeOwnInitramfs(path: string, common: string, identity: GuestI
     0o644,
     environmentFile({ ...machine, COMICRAN_PREFIX: `${prefixLength}`, COMICRAN_GATEWAY: gateway }),
   );
-  archive.file(`${own}/sdaemon.env`, 0o644, environmentFile({ ...machine, COMICRAN_SDN: sdn, ...environment }));
+  archive.file(
+    `${own}/sdaemon.env`,
+    0o644,
+    environmentFile({ ...machine, COMICRAN_SDN: sdn, COMICRAN_PATIENCE: `${patience}` }),
+  );
   archive.directory(`${own}/pki`, 0o700);
   for (const file of ['ca.pem', `${name}.pem`, `${name}.key`])
     archive.file(`${own}/pki/${file}`, 0o600, readFileSync(join(pki, file)));

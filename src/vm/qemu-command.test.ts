@@ -11,6 +11,7 @@ const MACHINE: Machine = {
   cpu: undefined,
   accelerator: 'tcg',
   link: { tap: 'vm1', mac: '02:00:0a:47:01:02' },
+  disk: '/var/disk',
   monitor: '/run/a,b',
   console: { log: '/var/log/vm1', socket: '/run/console' },
   clockAheadSeconds: 0,
@@ -24,6 +25,7 @@ test('a machine is started with its kernel, link, console and monitor', () => {
   assert.equal(behind(words, '-cpu'), 'max');
   assert.match(behind(words, '-netdev')!, /^tap,id=link,ifname=vm1,script=no,downscript=no/);
   assert.equal(behind(words, '-qmp'), 'unix:/run/a,,b,server=on,wait=off');
+  assert.match(behind(words, '-drive')!, /file=\/var\/disk$/);
   assert.equal(behind(words, '-rtc'), 'base=utc');
 });
 

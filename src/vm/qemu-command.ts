@@ -14,6 +14,8 @@ export type Machine = {
   readonly accelerator: Accelerator;
   /** An Ethernet device that it gets: the name of a TAP device that exists. */
   readonly link: { readonly tap: string; readonly mac: string } | undefined;
+  /** A file that is its disk, as it is; undefined: it has none. */
+  readonly disk: string | undefined;
   /** Unix socket of its monitor; undefined: none. */
   readonly monitor: string | undefined;
   /** Its serial console. */
@@ -53,6 +55,16 @@ function consoleOf({ console: { log, socket } }: Machine): string[] {
   return ['-chardev', `socket,id=console,${where}`, '-serial', 'chardev:console'];
 }
 
+function diskOf({ disk }: Machine): string[] {
+  if (disk === undefined) return [];
+  return [
+    '-drive',
+    `if=none,id=disk,format=raw,discard=unmap,file=${value(disk)}`,
+    '-device',
+    'virtio-blk-pci,drive=disk',
+  ];
+}
+
 /** @param nowMs Unix time */
 export function qemuWords(machine: Machine, nowMs: number): string[] {
   const { name, kernel, initramfs, kernelWords, memoryMib, monitor } = machine;
@@ -64,6 +76,7 @@ export function qemuWords(machine: Machine, nowMs: number): string[] {
     ...['-append', ['console=ttyS0', 'panic=-1', ...kernelWords].join(' ')],
     ...clock(machine, nowMs),
     ...['-device', 'virtio-rng-pci'],
+    ...diskOf(machine),
     ...network(machine),
     ...consoleOf(machine),
     ...(monitor === undefined ? [] : ['-qmp', `unix:${value(monitor)},server=on,wait=off`]),

@@ -1,7 +1,21 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { needRoot } from '../root.ts';
 
-type Options = { name?: string; address?: string; listen: string; state: string; pki?: string; sdn?: string };
+type Options = {
+  name?: string;
+  address?: string;
+  listen: string;
+  state: string;
+  pki?: string;
+  sdn?: string;
+  patience: number;
+};
+
+function factor(text: string): number {
+  const value = Number(text);
+  if (!(value >= 1 && value <= 100)) throw new InvalidArgumentError('A factor is from 1 to 100.');
+  return value;
+}
 
 export function register(command: Command): void {
   command
@@ -11,6 +25,7 @@ export function register(command: Command): void {
     .option('--state <dir>', 'state directory', '/var/lib/comicran')
     .option('--pki <dir>', "directory with ca.pem and this machine's certificate and key")
     .option('--sdn <ip:port>', 'where the sdn listens')
+    .option('--patience <factor>', 'wait so many times as long for other machines; for slow ones', factor, 1)
     .addHelpText(
       'after',
       '\nExample:\n  comicran sdaemon --name vm1 --address 10.71.1.2 --sdn 10.71.1.1:7500 --pki /etc/comicran/pki\n' +

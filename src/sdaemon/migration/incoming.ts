@@ -120,7 +120,7 @@ export class Incoming {
     if (registry.find(sandbox)?.state === 'arriving') registry.expect(sandbox, 'running');
     const late = Symbol('late');
     const waiting = new AbortController();
-    const patience = setTimeout(WHOLE_MS, late, { signal: waiting.signal }).catch(() => late);
+    const patience = setTimeout(WHOLE_MS * this.#world.patience, late, { signal: waiting.signal }).catch(() => late);
     const first = await Promise.race([this.settled(sandbox), patience]);
     waiting.abort();
     if (first !== late) return;
@@ -159,7 +159,7 @@ export class Incoming {
     };
     const job = engine.run(
       {
-        ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS },
+        ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS * this.#world.patience },
         hatcheryPid: hatchery.pid,
         skeleton: { initPid: init.pid, link, tag, address: config.network.address },
         listen: { address, key },

@@ -276,7 +276,7 @@ export class Outgoing {
       { signal },
     );
     if (looked.outcome !== 'inspected') throw failureOf(looked);
-    const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS;
+    const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS * this.#world.patience;
     const { outputRule } = request;
     await announceMigration(this.#world, migration, deadlineMs);
     const { startedAtMs } = jail.state();

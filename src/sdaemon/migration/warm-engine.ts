@@ -17,7 +17,7 @@ import { beginRestore, type RestoreOptions } from '../../restore/restoring.ts';
 
 /** How often; each takes some milliseconds. */
 const ROUNDS = 25;
-const PATIENCE_MS = 2000;
+const PATIENCE_MS = 20_000;
 /**
  * PID 1 of a PID namespace, reaping what ends (SIGCHLD is ignored), with a process to move back and forth and a hatchery.
  * The descriptors are there to be moved.

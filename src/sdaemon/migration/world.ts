@@ -12,6 +12,8 @@ export type MigrationWorld = {
   readonly vm: string;
   readonly address: string;
   readonly stateDirectory: string;
+  /** How many times as long as usual is waited for others. */
+  readonly patience: number;
   readonly registry: Registry;
   readonly lifecycle: Lifecycle;
   readonly jailors: Jailors;

@@ -23,6 +23,8 @@ export type DemoOptions = {
   readonly migrations: number;
   /** In each of the other modes. */
   readonly compared: number;
+  /** Between real virtual machines. */
+  readonly vms: boolean;
   /** Leaves the lab and the server running. */
   readonly keep: boolean;
   readonly say: (text: string) => void;
@@ -33,6 +35,8 @@ const BASE_CONFIG = join(import.meta.dirname, '../../../examples/square.yaml');
 /** Exit code of `lab status`. */
 const LAB_NOT_UP = 3;
 const BEFORE_SECONDS = 1;
+/** Also for a virtual machine under emulation. */
+const START_SECONDS = 120;
 const BETWEEN_SECONDS = 0.6;
 const LONGEST_CONTROL_SECONDS = 20;
 /** A client that nobody ends, because this program was killed, ends then. */
@@ -129,7 +133,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
     const wasUp = await labIsUp();
     options.say(wasUp ? 'using the lab that is up\n' : 'bringing the lab up\n');
     if (!wasUp && !options.keep) cleanup.defer('lab down', async () => void (await runComicran(['lab', 'down'])));
-    await runComicran(['lab', 'up'], { onProgress: options.say });
+    await runComicran(['lab', 'up', ...(options.vms ? ['--vms'] : [])], { onProgress: options.say });
     if ((await sandboxes()).some(({ name }) => name === SANDBOX)) {
       throw new ComicranError('sandbox.exists', `a sandbox '${SANDBOX}' is there already`, {
         hint: `End it with 'comicran smanager terminate ${SANDBOX}', or the lab with 'comicran lab down'.`,
@@ -145,7 +149,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
     if (wasUp && !options.keep) {
       cleanup.defer('terminate the server', async () => void (await runComicran(['smanager', 'terminate', SANDBOX])));
     }
-    await runComicran(['smanager', 'start', full, '--on', 'vm1']);
+    await runComicran(['smanager', 'start', full, '--on', 'vm1', '--wait', `${START_SECONDS}`]);
     const service = (await sandboxes()).find(({ name }) => name === SANDBOX)?.service;
     if (service === undefined || service === null)
       throw new ComicranError('lab.state', `'${SANDBOX}' has no service at the sdn`);

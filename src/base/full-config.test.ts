@@ -84,7 +84,7 @@ test('every problem is reported at once, with file, line, column, key, value and
     'full.yaml:11:14: network.ports[0].port: 70000: a port from 1 to 65535',
     'full.yaml:13:5: files[0].size: missing: a number of bytes from 0 to 9007199254740991',
     'full.yaml:21:1: writeable: unknown key: one of version, id, root, process, network, files, symlinks, directories, ' +
-      'writable, mounts, limits, security; did you mean writable?',
+      'writable, mounts, limits, security, restart, logs, health; did you mean writable?',
   ]);
 });
 

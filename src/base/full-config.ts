@@ -20,6 +20,7 @@ import {
   securitySpec,
   userSpec,
 } from './containment-schemas.ts';
+import { healthSpec, lifecycleProblems, logsSpec, restartSpec } from './lifecycle-schemas.ts';
 import type { FullConfig } from './sandbox-config.ts';
 import { treeProblems } from './sandbox-tree.ts';
 import {
@@ -79,6 +80,9 @@ export const FULL_CONFIG_SCHEMA = object('a full configuration', {
   mounts: optional(mounts),
   limits: optional(limitsSpec),
   security: optional(securitySpec),
+  restart: optional(restartSpec),
+  logs: optional(logsSpec),
+  health: optional(healthSpec),
 }) satisfies Schema<FullConfig>;
 
 /**
@@ -119,5 +123,6 @@ export function fullConfigProblems(config: FullConfig): Problem[] {
     ...portProblems(config.network.ports, ['network', 'ports']),
     ...treeProblems(config),
     ...mountProblems(config.mounts ?? []),
+    ...lifecycleProblems(config),
   ];
 }

@@ -89,6 +89,42 @@ export type MountSpec =
       readonly executable?: boolean;
     };
 
+/** When the root process is started again after its end; not after one that was asked for. */
+export type RestartSpec = {
+  /** `on-failure`: an exit code that is not 0, a signal, no memory left. */
+  readonly policy: 'no' | 'on-failure' | 'always';
+  /** In a row; absent: without end. */
+  readonly max?: number;
+  /** Before the first restart in a row; each further one waits twice as long. Absent: 200. */
+  readonly backoffMs?: number;
+  /** The longest that it grows to. Absent: 60,000. */
+  readonly longestBackoffMs?: number;
+};
+
+/** What is kept of what it writes to standard output and error. */
+export type LogsSpec = {
+  /** Of one file. Absent: 10,000,000. */
+  readonly maxBytes?: number;
+  /** The current one and those before it. Absent: 3. */
+  readonly files?: number;
+};
+
+/** One of `command` and `udp`. */
+export type HealthSpec = {
+  /** A program of the sandbox and its arguments; healthy is exit code 0. */
+  readonly command?: readonly string[];
+  /** A datagram to a port of the sandbox, and text that the answer must contain; absent: any answer. */
+  readonly udp?: { readonly port: number; readonly send: string; readonly expect?: string };
+  /** From the end of one look to the next. Absent: 30,000. */
+  readonly intervalMs?: number;
+  /** Absent: 5,000. */
+  readonly timeoutMs?: number;
+  /** So many failures in a row make it unhealthy. Absent: 3. */
+  readonly retries?: number;
+  /** One that is unhealthy is ended and started again, as `restart` has it. */
+  readonly restart?: boolean;
+};
+
 export type NetworkSpec = {
   /** IPv4 address of the sandbox, a /32 that it keeps for life. */
   readonly address: string;
@@ -130,4 +166,7 @@ export type FullConfig = {
   readonly mounts?: readonly MountSpec[];
   readonly limits?: LimitsSpec;
   readonly security?: SecuritySpec;
+  readonly restart?: RestartSpec;
+  readonly logs?: LogsSpec;
+  readonly health?: HealthSpec;
 };

@@ -22,6 +22,7 @@ import {
   securitySpec,
   userSpec,
 } from '../base/containment-schemas.ts';
+import { healthSpec, lifecycleProblems, logsSpec, restartSpec } from '../base/lifecycle-schemas.ts';
 import { resolveInTree } from '../base/sandbox-tree.ts';
 import {
   flag,
@@ -124,6 +125,9 @@ export const BASE_CONFIG_SCHEMA = object('a base configuration', {
   mounts: optional(mounts),
   limits: optional(limitsSpec),
   security: optional(securitySpec),
+  restart: optional(restartSpec),
+  logs: optional(logsSpec),
+  health: optional(healthSpec),
   dependencies: optional(dependencies),
   etc: required(oneOf('minimal', 'none'), 'minimal'),
 });
@@ -147,7 +151,11 @@ export function parseBaseConfig(text: string, fileName: string): BaseConfig {
 }
 
 function baseConfigProblems(config: BaseConfig): Problem[] {
-  const problems = [...portProblems(config.network.ports, ['network', 'ports']), ...mountProblems(config.mounts ?? [])];
+  const problems = [
+    ...portProblems(config.network.ports, ['network', 'ports']),
+    ...mountProblems(config.mounts ?? []),
+    ...lifecycleProblems(config),
+  ];
   const files: [Placed, (string | number)[]][] = [
     [config.process.executable, ['process', 'executable']],
     ...config.executables.map((file, index): [Placed, (string | number)[]] => [file, ['executables', index]]),

@@ -29,6 +29,7 @@ type Written = Omit<FullConfig, 'files' | 'directories'> & {
 function written(config: FullConfig): Written {
   const { version, id, root, process, network, files, symlinks, directories, writable, mounts, limits, security } =
     config;
+  const { restart, logs, health } = config;
   return {
     version,
     id,
@@ -49,6 +50,9 @@ function written(config: FullConfig): Written {
     ...(mounts === undefined ? {} : { mounts }),
     ...(limits === undefined ? {} : { limits }),
     ...(security === undefined ? {} : { security }),
+    ...(restart === undefined ? {} : { restart }),
+    ...(logs === undefined ? {} : { logs }),
+    ...(health === undefined ? {} : { health }),
   };
 }
 

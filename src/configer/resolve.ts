@@ -56,6 +56,9 @@ export async function resolveConfig(base: BaseConfig, options: ResolveOptions): 
     ...(base.mounts === undefined ? {} : { mounts: base.mounts }),
     ...(base.limits === undefined ? {} : { limits: base.limits }),
     ...(base.security === undefined ? {} : { security: base.security }),
+    ...(base.restart === undefined ? {} : { restart: base.restart }),
+    ...(base.logs === undefined ? {} : { logs: base.logs }),
+    ...(base.health === undefined ? {} : { health: base.health }),
   };
   refuseContradictions(config);
   return config;

@@ -74,7 +74,7 @@ export function startProcess(
 }
 
 /** From outside, while the process is still its own master. */
-function limitProcess(pid: number, { rlimits, oomScoreAdjust }: Privileges): void {
+export function limitProcess(pid: number, { rlimits, oomScoreAdjust }: Privileges): void {
   const descriptors = rlimitNumber('nofile');
   const hard = getLimits(pid)[descriptors]?.hard ?? BigInt(USUAL_DESCRIPTORS);
   const soft = BigInt(USUAL_DESCRIPTORS);

@@ -5,7 +5,7 @@ import type { FullConfig } from '../base/sandbox-config.ts';
 import { makePipe } from '../linux/pipe.ts';
 import { ControlServer, checkSocketPath } from './control-server.ts';
 import { idMapsOf, userOf } from './ids.ts';
-import { LogWriter } from './log-writer.ts';
+import { LogWriter, logLimits } from './log-writer.ts';
 import { planSandbox } from './plan.ts';
 import { prepare, type RunOptions } from './run.ts';
 import { Supervisor } from './supervisor.ts';
@@ -33,7 +33,7 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
   const outputs = Promise.withResolvers<Outputs>();
   const supervisor = new Supervisor({
     ...options,
-    ...{ config, plan, logFds, stdio, keepDirectory: true },
+    ...{ config, plan, logFds, stdio, keepDirectory: true, restarts: true },
     onTakenDown: async () => {
       // Who has started a process that ended at once is on the way to connect, and is to hear of it.
       await server.metSomebody();
@@ -51,14 +51,19 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
 
   const server = new ControlServer(supervisor);
   const readFds = { stdout: pipes.stdout.readFd, stderr: pipes.stderr.readFd };
+  // The sandbox has its own; jailor's are for what is started in it later.
+  const closeLogFds = (): void => {
+    for (const fd of Object.values(logFds)) closeSync(fd);
+  };
   try {
     await supervisor.start(async () => {
-      outputs.resolve(openOutputs(supervisor.paths.log, readFds, server));
+      const log = new LogWriter(supervisor.paths.log, logLimits(config));
+      outputs.resolve(openOutputs(log, readFds, server, closeLogFds));
       await server.listen();
     });
-  } finally {
-    // The sandbox has its own: what comes out ends when the last process in it does.
-    for (const fd of Object.values(logFds)) closeSync(fd);
+  } catch (thrown) {
+    closeLogFds();
+    throw thrown;
   }
   started();
   await supervisor.finished;
@@ -78,12 +83,18 @@ async function checkAddressFree(stateDirectory: string, { id, network }: FullCon
 /** What lies in the sandbox's directory and is open. */
 type Outputs = { close(): Promise<void> };
 
-function openOutputs(logPath: string, readFds: { stdout: number; stderr: number }, server: ControlServer): Outputs {
-  const log = new LogWriter(logPath);
+function openOutputs(
+  log: LogWriter,
+  readFds: { stdout: number; stderr: number },
+  server: ControlServer,
+  closeLogFds: () => void,
+): Outputs {
   const followed = [log.follow('stdout', readFds.stdout), log.follow('stderr', readFds.stderr)];
   return {
     close: async () => {
       server.stopListening();
+      // What comes out ends when the last who could write has closed it.
+      closeLogFds();
       const timer = setTimeout(() => {
         for (const { stop } of followed) stop();
       }, LOG_END_TIMEOUT_MS);

@@ -106,6 +106,11 @@ async function cleanOne(stateDirectory: string, id: string, forget: boolean): Pr
       phase: 'exited',
       exit: { reason: 'jailor-lost', code: null, signal: null },
       root: null,
+      frozen: false,
+      moving: false,
+      health: null,
+      guests: 0,
+      restarts: { ...state.restarts, nextAtMs: null },
     };
     writeState(paths.state, lost);
     return { id, state: lost, wasLost };

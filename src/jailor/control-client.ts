@@ -100,6 +100,30 @@ export class ControlClient {
     return this.#call({ method: 'terminate', signal: options.signal ?? 'SIGTERM', graceMs: options.graceMs });
   }
 
+  /** Created: starts the root process. @throws ComicranError sandbox.not-running, sandbox.setup-failed */
+  run(): Promise<SandboxState> {
+    return this.#call({ method: 'run' });
+  }
+
+  /** @throws ComicranError sandbox.not-running, migration.busy, deadline */
+  freeze(): Promise<SandboxState> {
+    return this.#call({ method: 'freeze' });
+  }
+
+  thaw(): Promise<SandboxState> {
+    return this.#call({ method: 'thaw' });
+  }
+
+  /** A migration begins, or has left it here. @throws ComicranError migration.refused: why it cannot be moved now */
+  setMoving(moving: boolean): Promise<SandboxState> {
+    return this.#call({ method: 'moving', moving });
+  }
+
+  /** A program is about to be started in it; it counts until this connection is closed. */
+  admitGuest(): Promise<SandboxState> {
+    return this.#call({ method: 'guest' });
+  }
+
   /** Skeleton: a process that was restored out of the hatchery becomes the root process. */
   adopt(hostPid: number): Promise<SandboxState> {
     return this.#call({ method: 'adopt', hostPid });

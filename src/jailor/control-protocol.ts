@@ -6,6 +6,7 @@
  *       │  {"id":1,"method":"status"} ───────► │
  *       │ ◄─────────── {"id":1,"result":state} │       or {"id":1,"error":{"code","message","hint"}}
  *
+ * `guest` lets in a program that somebody is about to start in the sandbox; it counts as long as the connection is there.
  * `terminate` and `release` are answered when everything has been taken down; then jailor closes and ends.
  */
 import { z } from 'zod';
@@ -29,6 +30,11 @@ export const REQUEST_SCHEMA = z.discriminatedUnion('method', [
     signal: signal.default('SIGTERM'),
     graceMs: z.number().min(0).max(MAX_GRACE_MS),
   }),
+  z.object({ id, method: z.literal('run') }),
+  z.object({ id, method: z.literal('freeze') }),
+  z.object({ id, method: z.literal('thaw') }),
+  z.object({ id, method: z.literal('moving'), moving: z.boolean() }),
+  z.object({ id, method: z.literal('guest') }),
   z.object({ id, method: z.literal('adopt'), hostPid: z.int().positive() }),
   z.object({ id, method: z.literal('release') }),
   z.object({

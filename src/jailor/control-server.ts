@@ -66,13 +66,13 @@ export class ControlServer {
 
   async #answer(socket: Socket, request: Request): Promise<void> {
     try {
-      send(socket, { id: request.id, result: await this.#carryOut(request) });
+      send(socket, { id: request.id, result: await this.#carryOut(request, socket) });
     } catch (thrown) {
       send(socket, { id: request.id, error: errorBody(thrown) });
     }
   }
 
-  async #carryOut(request: Request): Promise<SandboxState> {
+  async #carryOut(request: Request, socket: Socket): Promise<SandboxState> {
     switch (request.method) {
       case 'status':
         break;
@@ -81,6 +81,18 @@ export class ControlServer {
         break;
       case 'terminate':
         await this.#supervisor.terminate(request.signal, request.graceMs);
+        break;
+      case 'run':
+        return this.#supervisor.run();
+      case 'freeze':
+        return this.#supervisor.freeze();
+      case 'thaw':
+        return this.#supervisor.thaw();
+      case 'moving':
+        return this.#supervisor.setMoving(request.moving);
+      case 'guest':
+        if (socket.destroyed) break;
+        socket.once('close', this.#supervisor.admitGuest());
         break;
       case 'adopt':
         return this.#supervisor.adopt(request.hostPid);

@@ -1,10 +1,12 @@
 /**
  * The log of a sandbox: what its root process writes, as JSON lines `{"t","stream","line"}`, where `t` is microseconds of
  * Unix time when jailor read the line's beginning. A line that is too long is cut into pieces, all but the last marked
- * `"more":true`. The file is moved to `<path>.1` when it is full, so that two files are the most that there is.
+ * `"more":true`. A full file is moved to `<path>.1`, that to `<path>.2` and so on; the oldest is dropped, so that no more is
+ * kept than so many files of so many bytes.
  */
-import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import type { LogsSpec } from '../base/sandbox-config.ts';
 
 export type LogStream = 'stdout' | 'stderr';
 export type LogLine = {
@@ -14,11 +16,20 @@ export type LogLine = {
   readonly more?: true;
 };
 
-const MAX_FILE_BYTES = 8 * 2 ** 20;
+const MAX_FILE_BYTES = 10_000_000;
+const FILES = 3;
 const MAX_LINE_BYTES = 16 * 2 ** 10;
+/** As JSON a byte may need six (\u0000), and a file takes a line of the longest kind at least. */
+const LINES_IN_A_FILE = 8;
 const NEWLINE = 0x0a;
 
-export type LogLimits = { readonly maxFileBytes: number; readonly maxLineBytes: number };
+export type LogLimits = { readonly maxFileBytes: number; readonly maxLineBytes: number; readonly files: number };
+
+export function logLimits({ logs }: { readonly logs?: LogsSpec }): LogLimits {
+  const maxFileBytes = logs?.maxBytes ?? MAX_FILE_BYTES;
+  const maxLineBytes = Math.min(MAX_LINE_BYTES, Math.floor(maxFileBytes / LINES_IN_A_FILE));
+  return { maxFileBytes, maxLineBytes, files: logs?.files ?? FILES };
+}
 
 const nowMicros = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);
 
@@ -33,7 +44,7 @@ export class LogWriter {
   /** Begins a new file. */
   constructor(path: string, limits: Partial<LogLimits> = {}, clock: () => number = nowMicros) {
     this.#path = path;
-    this.#limits = { maxFileBytes: MAX_FILE_BYTES, maxLineBytes: MAX_LINE_BYTES, ...limits };
+    this.#limits = { ...logLimits({}), ...limits };
     this.#clock = clock;
     this.#fd = openSync(path, 'w', 0o600);
   }
@@ -89,7 +100,9 @@ export class LogWriter {
 
   #rotate(): void {
     closeSync(this.#fd);
-    renameSync(this.#path, `${this.#path}.1`);
+    const name = (age: number): string => (age === 0 ? this.#path : `${this.#path}.${age}`);
+    for (let age = this.#limits.files - 1; age > 0; age--)
+      if (existsSync(name(age - 1))) renameSync(name(age - 1), name(age));
     this.#fd = openSync(this.#path, 'w', 0o600);
     this.#bytes = 0;
   }

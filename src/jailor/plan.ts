@@ -17,6 +17,8 @@ export type PlanOptions = {
    * sandbox yet. The PID must be none that the process to come needs.
    */
   readonly skeleton?: { readonly hatcheryPid: number };
+  /** Make a sandbox that waits for its start: everything is there but the root process. */
+  readonly created?: true;
 };
 
 /** A PID that a young process and its threads do not have, below the smallest limit that kernels start with (32768). */
@@ -166,7 +168,9 @@ export function planSandbox(config: FullConfig, options: PlanOptions): Operation
     { kind: 'pivot-root' },
     { kind: 'leave-namespaces' },
     ...(hasUsers ? [{ kind: 'enter-user-namespace' } as const] : []),
-    skeleton === undefined ? { kind: 'start-process', process: config.process, privileges } : { kind: 'keep-hatchery' },
+    skeleton === undefined && options.created !== true
+      ? { kind: 'start-process', process: config.process, privileges }
+      : { kind: 'keep-hatchery' },
     { kind: 'end-zygote' },
   ];
 }

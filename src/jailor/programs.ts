@@ -13,9 +13,12 @@ const IDLE_POLL_MS = 0.5;
 const NEVER_CHANGES = new Int32Array(new SharedArrayBuffer(4));
 const HOST_ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 
-/** An idle program with the descriptors that the root process will have. It ends with jailor's main thread. */
-export function startZygote(stdio: StdioFds): Child {
-  return startHostProgram('setpriv', ['--pdeathsig', 'KILL', 'sleep', 'infinity'], [...stdio]);
+/**
+ * An idle program with the descriptors that the root process will have. It ends with jailor's main thread.
+ * @param more descriptors that it has from 3 on.
+ */
+export function startZygote(stdio: StdioFds, more: readonly number[] = []): Child {
+  return startHostProgram('setpriv', ['--pdeathsig', 'KILL', 'sleep', 'infinity'], [...stdio, ...more]);
 }
 
 function startHostProgram(name: string, words: readonly string[], stdio: number[]): Child {

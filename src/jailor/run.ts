@@ -12,6 +12,10 @@ import { Supervisor } from './supervisor.ts';
 export type RunOptions = {
   readonly stateDirectory: string;
   readonly skeleton?: { readonly hatcheryPid: number };
+  /** The sandbox waits for its start. */
+  readonly created?: true;
+  /** Restarts of a process that is to come from another machine. */
+  readonly restartCount?: number;
 };
 
 /** Those that mean something to a program, and that jailor itself can catch and has no use for. */
@@ -63,7 +67,7 @@ function statusOf({ code, signal }: Exit): number {
 export async function runInForeground(config: FullConfig, options: RunOptions): Promise<number> {
   await prepare();
   const plan = planSandbox(config, { ...options, stdio: 'inherit' });
-  const supervisor = new Supervisor({ ...options, config, plan, keepDirectory: false });
+  const supervisor = new Supervisor({ ...options, config, plan, keepDirectory: false, restarts: false });
   await supervisor.claim();
   for (const signal of FORWARDED) {
     process.on(signal, () => {

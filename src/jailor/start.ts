@@ -21,6 +21,10 @@ export type StartOptions = {
   readonly config: FullConfig;
   /** Make a skeleton: no root process, no route. The PID must be one that the process to come does not need. */
   readonly skeleton?: { readonly hatcheryPid: number };
+  /** Make a sandbox that waits for its start. */
+  readonly created?: true;
+  /** Restarts of the process that is to come from another machine. */
+  readonly restartCount?: number;
   readonly timeoutMs?: number;
 };
 
@@ -32,12 +36,14 @@ export type StartOptions = {
  * every case nothing of the sandbox is left.
  */
 export async function startSandbox(options: StartOptions): Promise<ControlClient> {
-  const { stateDirectory, config, skeleton } = options;
+  const { stateDirectory, config, skeleton, created, restartCount = 0 } = options;
   const { directory, jailorLog } = sandboxPaths(stateDirectory, config.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logFd = openSync(jailorLog, 'a', 0o600);
   const words = ['jailor', 'run', '-', '--background', '--outcome-fd', String(OUTCOME_FD), '--state', stateDirectory];
   if (skeleton !== undefined) words.push('--skeleton', '--hatchery-pid', String(skeleton.hatcheryPid));
+  if (created === true) words.push('--created');
+  if (restartCount > 0) words.push('--restarts', String(restartCount));
   const jailor = spawn(PROGRAM, words, { detached: true, stdio: ['pipe', logFd, logFd, 'pipe'], cwd: '/' });
   closeSync(logFd);
   try {

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { ComicranError } from '../base/errors.ts';
 import { SAME_IDS } from '../linux/id-map.ts';
 import { sandboxPaths } from './naming.ts';
-import type { SandboxState } from './state.ts';
+import { NO_RESTARTS, type SandboxState } from './state.ts';
 
 const identity = z.object({ pid: z.int().positive(), startTicks: z.number() });
 const processState = identity.extend({ innerPid: z.int().positive() });
@@ -23,11 +23,29 @@ const rootFiles = z.object({
   rehashedBytes: z.number(),
   repaired: z.array(z.string()),
 });
+const exit = z.object({
+  reason: z.enum(['ended', 'out-of-memory', 'terminated', 'released', 'unhealthy', 'hatchery-lost', 'jailor-lost']),
+  code: z.number().nullable(),
+  signal: z.string().nullable(),
+});
+const restarts = z.object({
+  count: z.int().nonnegative(),
+  inRow: z.int().nonnegative(),
+  nextAtMs: z.number().nullable(),
+  startedAtMs: z.number().nullable(),
+  last: exit.nullable(),
+  gaveUp: z.boolean(),
+});
+const health = z.object({
+  status: z.enum(['starting', 'healthy', 'unhealthy']),
+  failures: z.int().nonnegative(),
+  problem: z.string().nullable(),
+});
 
 export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   version: z.literal(1),
   id: z.string(),
-  phase: z.enum(['starting', 'ready', 'running', 'exited']),
+  phase: z.enum(['starting', 'ready', 'created', 'running', 'restarting', 'exited']),
   tag: z.string().regex(/^[0-9a-f]{8}$/),
   address: z.string(),
   startedAtMs: z.number(),
@@ -42,13 +60,12 @@ export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   hatchery: processState.nullable(),
   process: processState.nullable(),
   stdio: z.object({ stdout: z.number(), stderr: z.number() }).nullable(),
-  exit: z
-    .object({
-      reason: z.enum(['ended', 'out-of-memory', 'terminated', 'released', 'hatchery-lost', 'jailor-lost']),
-      code: z.number().nullable(),
-      signal: z.string().nullable(),
-    })
-    .nullable(),
+  exit: exit.nullable(),
+  frozen: z.boolean().default(false),
+  moving: z.boolean().default(false),
+  restarts: restarts.default(NO_RESTARTS),
+  health: health.nullable().default(null),
+  guests: z.int().nonnegative().default(0),
   kept: z.array(z.object({ name: z.string(), descriptor: z.int().nonnegative() })).default([]),
 });
 

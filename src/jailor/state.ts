@@ -3,9 +3,16 @@
  * anybody to take away what a jailor that was killed has left. Written whole, by renaming, at every transition:
  *
  *     starting ──► running ──────────────► exited      run: the root process ends
+ *        │         ▲     ▼
+ *        │        restarting ────────────► exited      the restart policy has it started again, or gives up
+ *        │
+ *        ├───────► created ──► running ──► exited      create: start makes the hatchery's place the root process's
  *        │
  *        └───────► ready ──► running ────► exited      skeleton: adopt makes a restored process the root process
  *                    └───────────────────► exited      skeleton: nobody came
+ *
+ * A running one may be `frozen`: nothing in it runs; or `moving`: a migration has it, and what its processes come to is for
+ * that to say. It is never both, and moving it is neither restarted nor looked at, nor is anything else started in it.
  *
  * `exited` is written when everything but this directory has been taken down. A sandbox that could not be made leaves no
  * directory at all. The schema that checks a file is in state-schema.ts.
@@ -32,6 +39,8 @@ export type ExitReason =
   | 'terminated'
   /** The process runs somewhere else now. */
   | 'released'
+  /** jailor has ended it, because its health command or probe had failed too often. */
+  | 'unhealthy'
   /** Skeleton: the hatchery ended and nobody had adopted a process. */
   | 'hatchery-lost'
   /** jailor was killed; whoever noticed has cleaned up. */
@@ -44,7 +53,41 @@ export type Exit = {
   readonly signal: string | null;
 };
 
-export type Phase = 'starting' | 'ready' | 'running' | 'exited';
+export type Phase = 'starting' | 'ready' | 'created' | 'running' | 'restarting' | 'exited';
+
+/** How the restart policy has fared. It moves with the sandbox. */
+export type Restarts = {
+  /** Of the root process, since the sandbox was started, wherever that was. */
+  readonly count: number;
+  /** Those since it last ran for a while. */
+  readonly inRow: number;
+  /** Milliseconds of Unix time of the next one, where the phase is `restarting`. */
+  readonly nextAtMs: number | null;
+  /** Milliseconds of Unix time of the last one here; null: there was none here. */
+  readonly startedAtMs: number | null;
+  /** How the run before ended here; null: there was none here. */
+  readonly last: Exit | null;
+  /** The most in a row that the policy allows have been made. */
+  readonly gaveUp: boolean;
+};
+
+export const NO_RESTARTS: Restarts = {
+  count: 0,
+  inRow: 0,
+  nextAtMs: null,
+  startedAtMs: null,
+  last: null,
+  gaveUp: false,
+};
+
+export type Health = {
+  /** `starting`: no look has succeeded yet, and not too many have failed. */
+  readonly status: 'starting' | 'healthy' | 'unhealthy';
+  /** Looks that have failed in a row. */
+  readonly failures: number;
+  /** Why the last look failed; null: it did not. */
+  readonly problem: string | null;
+};
 
 export type SandboxState = {
   readonly version: 1;
@@ -75,6 +118,13 @@ export type SandboxState = {
   /** Inodes of the pipes that are standard output and error of the root process; null where they are jailor's own. */
   readonly stdio: { readonly stdout: number; readonly stderr: number } | null;
   readonly exit: Exit | null;
+  readonly frozen: boolean;
+  readonly moving: boolean;
+  readonly restarts: Restarts;
+  /** Null: the configuration does not say how to find it out. */
+  readonly health: Health | null;
+  /** Programs that somebody has started in it for a look (exec) and that have not ended. */
+  readonly guests: number;
   /** Descriptors of jailor's that it keeps for a daemon, should that be killed. */
   readonly kept: readonly KeptDescriptor[];
 };

@@ -2,31 +2,35 @@
  * One sandbox from beginning to end. The transitions are drawn in state.ts; each is written to the state file before
  * anybody is told.
  */
-import { existsSync, readlinkSync, rmSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
-import type { FullConfig } from '../base/sandbox-config.ts';
+import type { FullConfig, ProcessSpec } from '../base/sandbox-config.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
+import { freezeCgroup } from '../linux/cgroup-frozen.ts';
 import { outOfMemoryKills } from '../linux/cgroup-limits.ts';
-import { closeDescriptor, getDescriptor } from '../linux/pidfd.ts';
-import { identifyProcess, namespacePids, parentPid } from '../linux/process-identity.ts';
+import { closeDescriptor } from '../linux/pidfd.ts';
+import { identifyProcess, parentPid } from '../linux/process-identity.ts';
 import { applyPlan } from './apply.ts';
 import { adoptedChild, type Child, type Ending, killed, reapStrangers } from './child.ts';
 import type { Construction, World } from './construction.ts';
 import { idMapsOf } from './ids.ts';
+import { HealthWatch } from './health.ts';
+import { lookOf, type Program } from './health-looks.ts';
+import { copyDescriptor, withoutKept } from './kept-descriptors.ts';
+import { endOthers } from './leftover-processes.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
 import { linkName, type SandboxPaths, sandboxPaths, storeDirectory, tagOf } from './naming.ts';
 import type { Operation } from './operations.ts';
-import {
-  type Exit,
-  type ExitReason,
-  exitOf,
-  type ProcessState,
-  type SandboxState,
-  writeState,
-  writeWhole,
-} from './state.ts';
+import { privilegesOf } from './privileges.ts';
+import { processState } from './process-state.ts';
+import type { StdioFds } from './programs.ts';
+import { type NextStart, nextStart } from './restart-policy.ts';
+import { type StartedInside, startInside } from './start-inside.ts';
+import { type Exit, type ExitReason, exitOf, NO_RESTARTS, type SandboxState, writeState, writeWhole } from './state.ts';
+
+const FREEZE_TIMEOUT_MS = 5_000;
 
 export type SupervisorOptions = {
   readonly stateDirectory: string;
@@ -37,6 +41,12 @@ export type SupervisorOptions = {
   readonly stdio?: SandboxState['stdio'];
   /** True: configuration, state file and log lie in the directory to be read, also when the sandbox has exited. */
   readonly keepDirectory: boolean;
+  /** The plan is one of a sandbox that waits for its start. */
+  readonly created?: true;
+  /** Restarts of a process that is to come from another machine. */
+  readonly restartCount?: number;
+  /** Whether the restart policy of the configuration is followed; false: a person sits before it. */
+  readonly restarts: boolean;
   /** Called when the sandbox has been taken down and before it counts as exited: its directory is still this jailor's. */
   readonly onTakenDown?: () => Promise<void>;
 };
@@ -53,6 +63,15 @@ export class Supervisor {
   #construction: Construction | undefined;
   #requested: ExitReason | undefined;
   #finishing = false;
+  readonly #health: HealthWatch | undefined;
+  /** Children of jailor beside those of the construction, while they live. */
+  readonly #others = new Set<number>();
+  /** Where the phase is `restarting`: what waits for its time, and what has begun. */
+  #nextStart: NodeJS.Timeout | undefined;
+  #starting: Promise<void> | undefined;
+  /** It is being ended because of its health. */
+  #isIll = false;
+  #nullFd: number | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -82,8 +101,18 @@ export class Supervisor {
       process: null,
       stdio: options.stdio ?? null,
       exit: null,
+      frozen: false,
+      moving: false,
+      restarts: { ...NO_RESTARTS, count: options.restartCount ?? 0 },
+      health: null,
+      guests: 0,
       kept: [],
     };
+    const { health } = options.config;
+    if (health !== undefined) {
+      const look = lookOf(health, network.address, (program) => this.#startProbe(program));
+      this.#health = new HealthWatch(health, look, (found) => this.#foundHealth(found));
+    }
   }
 
   get state(): SandboxState {
@@ -123,12 +152,14 @@ export class Supervisor {
     // Only now: a first start needs none of it.
     const { removeLeftovers } = await import('./clean.ts');
     await removeLeftovers(this.#options.stateDirectory, id);
-    const { state, controlSocket, log } = this.paths;
-    for (const path of [state, controlSocket, log, `${log}.1`]) rmSync(path, { force: true });
+    const { directory, state, controlSocket, log } = this.paths;
+    const logs = readdirSync(directory).filter((name) => /^log\.[0-9]+$/.test(name));
+    for (const path of [state, controlSocket, log, ...logs.map((name) => join(dirname(log), name))])
+      rmSync(path, { force: true });
   }
 
   /**
-   * Makes the sandbox; afterwards its phase is `running`, or `ready` for a skeleton. On failure nothing is left of it, its
+   * Makes the sandbox; afterwards its phase is that of the plan: `running`, `created`, or `ready` for a skeleton. On failure nothing is left of it, its
    * directory included.
    *
    * @param open opens what lies in the directory, before anything is made.
@@ -158,54 +189,179 @@ export class Supervisor {
 
   #begin(construction: Construction): void {
     const { process: root, hatchery, cgroup } = construction;
-    const stopReaping = reapStrangers((pid) =>
-      [construction.zygote, construction.init, construction.hatchery, construction.process].some(
-        (child) => child?.hostPid === pid,
-      ),
+    const stopReaping = reapStrangers(
+      (pid) =>
+        this.#others.has(pid) ||
+        [construction.zygote, construction.init, construction.hatchery, construction.process].some(
+          (child) => child?.hostPid === pid,
+        ),
     );
     void this.finished.then(stopReaping);
     const init = processState(defined(construction.init, 'the init'));
     this.#become({
-      phase: root === undefined ? 'ready' : 'running',
       files: construction.rootFiles ?? null,
+      phase: root !== undefined ? 'running' : this.#options.created === true ? 'created' : 'ready',
       cgroup: cgroup ?? null,
       init,
       netns: `/proc/${init.pid}/ns/net`,
       hatchery: hatchery === undefined ? null : processState(hatchery),
       process: root === undefined ? null : processState(root),
     });
-    if (root !== undefined) this.#finishAfter(root);
+    if (root !== undefined) this.#watch(root);
     // Asked to end while the sandbox was being made.
     if (this.#requested !== undefined) this.#kill();
     void hatchery?.ended.then(() => {
-      if (this.#state.phase === 'ready') return this.#finish(this.#requested ?? 'hatchery-lost', undefined);
+      if (this.#state.hatchery !== null) return this.#finish(exitOf(this.#requested ?? 'hatchery-lost', undefined));
     });
   }
 
-  #finishAfter(root: Child): void {
-    void root.ended.then((ending) => this.#finish(this.#requested ?? this.#reasonOf(ending), ending));
+  /** From now on this is the root process. */
+  #watch(root: Child): void {
+    const sinceMs = performance.now();
+    const killsBefore = this.#outOfMemoryKills();
+    void root.ended.then((ending) => {
+      const exit = exitOf(this.#requested ?? this.#reasonOf(ending, killsBefore), ending);
+      return this.#rootEnded(exit, performance.now() - sinceMs);
+    });
+    this.#health?.begin();
+  }
+
+  async #rootEnded(exit: Exit, ranMs: number): Promise<void> {
+    const { config, restarts: follows } = this.#options;
+    const { moving, restarts } = this.#state;
+    const isOver = this.#requested !== undefined || moving || !follows;
+    const next: NextStart = isOver ? { kind: 'end', gaveUp: false } : nextStart(config.restart, restarts, exit, ranMs);
+    if (next.kind === 'start') return this.#restartLater(exit, next);
+    this.#state = { ...this.#state, restarts: { ...restarts, gaveUp: next.gaveUp } };
+    await this.#finish(exit);
+  }
+
+  #restartLater(exit: Exit, { delayMs, inRow }: Extract<NextStart, { kind: 'start' }>): void {
+    this.#thaw();
+    void this.#health?.pause();
+    const restarts = { ...this.#state.restarts, inRow, nextAtMs: Date.now() + delayMs, last: exit };
+    this.#become({ phase: 'restarting', process: null, frozen: false, health: null, restarts });
+    this.#nextStart = setTimeout(() => {
+      this.#starting = this.#restart(exit);
+    }, delayMs);
+  }
+
+  /** Nothing of the run before is left when the next one begins, but for what it has written. */
+  async #restart(before: Exit): Promise<void> {
+    const { cgroup, init } = this.#state;
+    try {
+      await endOthers(defined(cgroup, 'the cgroup'), new Set([defined(init, 'the init').pid, ...this.#others]));
+      await this.#becomeRunning();
+    } catch (thrown) {
+      process.stderr.write(`comicran jailor: it could not be started again: ${messageOf(thrown)}\n`);
+      this.#starting = undefined;
+      const { count } = this.#state.restarts;
+      this.#state = { ...this.#state, restarts: { ...this.#state.restarts, count: count + 1 } };
+      await this.#rootEnded({ ...before, reason: this.#requested ?? before.reason }, 0);
+    }
+  }
+
+  /** The root process in a sandbox that is there: the first of a created one, or one more. */
+  async #becomeRunning(): Promise<void> {
+    const { child: root, state } = await this.#startInside(this.#options.config.process, this.#stdio());
+    const construction = defined(this.#construction, 'a sandbox that is there');
+    construction.process = root;
+    const isFirst = this.#state.phase === 'created';
+    const { restarts } = this.#state;
+    const next = { ...restarts, count: restarts.count + 1, nextAtMs: null, startedAtMs: Date.now() };
+    this.#starting = undefined;
+    this.#become({
+      phase: 'running',
+      process: state,
+      hatchery: null,
+      ...(isFirst ? { startedAtMs: Date.now() } : { restarts: next }),
+    });
+    if (isFirst) construction.hatchery?.kill('SIGKILL');
+    this.#watch(root);
+    // Asked to end meanwhile.
+    if (this.#requested !== undefined) this.#kill();
+  }
+
+  /**
+   * Created: starts the root process.
+   * @throws ComicranError sandbox.not-running, sandbox.setup-failed; the sandbox stays as it is then.
+   */
+  async run(): Promise<SandboxState> {
+    if (this.#state.phase !== 'created' || this.#starting !== undefined) throw this.#notRunning('started');
+    const begun = this.#becomeRunning();
+    this.#starting = begun.catch(() => undefined);
+    try {
+      await begun;
+    } catch (cause) {
+      this.#starting = undefined;
+      if (this.#requested !== undefined) this.#kill();
+      throw new ComicranError('sandbox.setup-failed', `sandbox ${this.#state.id}: ${messageOf(cause)}`, { cause });
+    }
+    return this.#state;
+  }
+
+  #stdio(): StdioFds {
+    const { logFds } = this.#options;
+    return logFds === undefined ? [0, 1, 2] : [this.#null(), logFds.stdout, logFds.stderr];
+  }
+
+  async #startInside(program: ProcessSpec, stdio: StdioFds): Promise<StartedInside> {
+    const { cgroup, init, ids } = this.#state;
+    const place = { initPid: defined(init, 'the init').pid, cgroup: defined(cgroup, 'the cgroup'), ids, stdio };
+    return startInside({ ...place, known: (child) => this.#know(child) }, program, privilegesOf(this.#options.config));
+  }
+
+  async #startProbe(program: Program): Promise<Child> {
+    const nothing = this.#null();
+    const { process: spec } = this.#options.config;
+    return (await this.#startInside({ ...spec, ...program }, [nothing, nothing, nothing])).child;
+  }
+
+  #foundHealth(health: SandboxState['health']): void {
+    if (this.#root() === undefined) return;
+    this.#become({ health });
+    const { config } = this.#options;
+    if (health?.status !== 'unhealthy' || config.health?.restart !== true || this.#state.moving) return;
+    this.#isIll = true;
+    this.#root()?.kill('SIGKILL');
+  }
+
+  /** Does nothing to one that has not been frozen. */
+  #thaw(): void {
+    const { cgroup, frozen } = this.#state;
+    if (frozen && cgroup !== null) thawCgroup(cgroup);
   }
 
   /** As long as the cgroup is there. A process of the sandbox other than the root process may have been killed before. */
-  #reasonOf({ signal }: Ending): ExitReason {
-    const killed = signal === 'SIGKILL' && outOfMemoryKills(this.#state.cgroup?.paths ?? []) > 0;
-    return killed ? 'out-of-memory' : 'ended';
+  #reasonOf({ signal }: Ending, killsBefore: number): ExitReason {
+    const isIll = this.#isIll;
+    this.#isIll = false;
+    if (signal !== 'SIGKILL') return 'ended';
+    return this.#outOfMemoryKills() > killsBefore ? 'out-of-memory' : isIll ? 'unhealthy' : 'ended';
+  }
+
+  #outOfMemoryKills(): number {
+    return outOfMemoryKills(this.#state.cgroup?.paths ?? []);
   }
 
   /**
    * Takes everything down, once. When anybody hears that the sandbox has exited, its id, its address and its directory are
    * free again.
    */
-  async #finish(reason: ExitReason, ending: Ending | undefined): Promise<void> {
+  async #finish(exit: Exit): Promise<void> {
     if (this.#finishing) return;
     this.#finishing = true;
+    clearTimeout(this.#nextStart);
+    await this.#health?.pause();
     const failures = (await this.#construction?.cleanup.run()) ?? [];
     for (const failure of failures) process.stderr.write(`comicran jailor: ${messageOf(failure)}\n`);
     await this.#options.onTakenDown?.();
-    const exit = exitOf(reason, ending);
     this.#closeKept();
+    if (this.#nullFd !== undefined) closeSync(this.#nullFd);
     const gone = { kept: [], root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
-    this.#state = { ...this.#state, ...gone, phase: 'exited', exit };
+    const still = { frozen: false, moving: false, health: null, guests: 0 };
+    const restarts = { ...this.#state.restarts, nextAtMs: null };
+    this.#state = { ...this.#state, ...gone, ...still, restarts, phase: 'exited', exit };
     if (this.#options.keepDirectory) {
       writeState(this.paths.state, this.#state);
       this.#lock?.release();
@@ -237,6 +393,7 @@ export class Supervisor {
     const root = this.#root();
     if (root === undefined || graceMs <= 0) this.#kill();
     else {
+      this.thaw();
       root.kill(signal);
       const timer = setTimeout(() => this.#kill(), graceMs);
       void this.finished.then(() => clearTimeout(timer));
@@ -252,10 +409,122 @@ export class Supervisor {
   }
 
   #kill(): void {
-    const { cgroup } = this.#state;
+    const { cgroup, phase, restarts } = this.#state;
     if (cgroup !== null) thawCgroup(cgroup);
-    const construction = this.#construction;
-    (this.#root() ?? construction?.hatchery)?.kill('SIGKILL');
+    const child = this.#root() ?? (phase === 'restarting' ? undefined : this.#construction?.hatchery);
+    if (this.#root() === undefined && this.#starting !== undefined) {
+      // What is being started is ended as soon as it runs.
+      return;
+    }
+    child?.kill('SIGKILL');
+    if (phase === 'restarting') {
+      const last = restarts.last ?? exitOf('terminated', undefined);
+      void this.#finish({ ...last, reason: this.#requested ?? last.reason });
+    }
+  }
+
+  /**
+   * Stops every process of the sandbox until {@link thaw}, or the sandbox is told to end.
+   * @throws ComicranError sandbox.not-running, migration.busy, deadline; it runs on then.
+   */
+  async freeze(): Promise<SandboxState> {
+    if (this.#state.frozen) return this.#state;
+    const { cgroup, id } = this.#state;
+    if (this.#root() === undefined || cgroup === null) throw this.#notRunning('frozen');
+    this.#checkNotMoving();
+    // At once: a migration that is asked for meanwhile finds it so.
+    this.#become({ frozen: true });
+    await this.#health?.pause();
+    const isDone = await freezeCgroup(cgroup, FREEZE_TIMEOUT_MS).catch(() => false);
+    if (isDone && this.#state.frozen) return this.#state;
+    // It has ended meanwhile, and its successor is not to be born into a freezer.
+    thawCgroup(cgroup);
+    if (this.#root() === undefined) throw this.#notRunning('frozen');
+    this.thaw();
+    throw new ComicranError('deadline', `the sandbox ${id} could not be frozen within ${FREEZE_TIMEOUT_MS} ms`, {
+      hint: 'It runs on. A process that waits for a disk cannot be frozen: try again.',
+    });
+  }
+
+  /** Lets a frozen one run on; does nothing to another. */
+  thaw(): SandboxState {
+    if (!this.#state.frozen) return this.#state;
+    this.#thaw();
+    this.#become({ frozen: false });
+    this.#health?.resume();
+    return this.#state;
+  }
+
+  /**
+   * A migration has begun, or has ended and left the process here. In between it is not restarted, frozen or looked at, and
+   * nothing is started in it.
+   * @throws ComicranError migration.refused, by what it is: frozen, restarting, or with guests
+   */
+  async setMoving(moving: boolean): Promise<SandboxState> {
+    if (!moving) {
+      if (this.#state.moving) {
+        this.#become({ moving });
+        this.#health?.resume();
+      }
+      return this.#state;
+    }
+    this.#checkMovable();
+    this.#become({ moving });
+    await this.#health?.pause();
+    return this.#state;
+  }
+
+  #checkMovable(): void {
+    const { id, phase, frozen, guests, restarts } = this.#state;
+    const refused = (why: string, hint: string): ComicranError =>
+      new ComicranError('migration.refused', `the sandbox ${id} ${why}`, { hint });
+    if (frozen) throw refused('is frozen', `Let it run first: 'comicran smanager thaw ${id}'.`);
+    if (phase === 'restarting') {
+      const inMs = Math.max(0, (restarts.nextAtMs ?? 0) - Date.now());
+      const why = `has no process now: it is started again in ${Math.ceil(inMs / 1000)} s (restart ${restarts.count + 1})`;
+      throw refused(why, 'Try again when it runs.');
+    }
+    if (this.#root() === undefined) throw this.#notRunning('moved');
+    if (guests > 0) {
+      const programs = guests === 1 ? 'a program' : `${guests} programs`;
+      throw refused(`has ${programs} in it that an operator has started (exec)`, 'They do not move: end them first.');
+    }
+  }
+
+  #checkNotMoving(): void {
+    const { id, moving } = this.#state;
+    if (!moving) return;
+    throw new ComicranError('migration.busy', `the sandbox ${id} is in a migration`, { hint: 'Wait for its end.' });
+  }
+
+  /**
+   * Somebody is about to start a program in it.
+   * @returns what is to be called when that has ended.
+   * @throws ComicranError sandbox.not-running, migration.busy
+   */
+  admitGuest(): () => void {
+    if (this.#root() === undefined) throw this.#notRunning('looked into');
+    this.#checkNotMoving();
+    if (this.#state.frozen) {
+      throw new ComicranError('sandbox.not-running', `the sandbox ${this.#state.id} is frozen: nothing runs in it`, {
+        hint: `Let it run first: 'comicran smanager thaw ${this.#state.id}'.`,
+      });
+    }
+    this.#become({ guests: this.#state.guests + 1 });
+    return () => {
+      if (!this.#finishing) this.#become({ guests: this.#state.guests - 1 });
+    };
+  }
+
+  #know(child: Child): void {
+    this.#others.add(child.hostPid);
+    void child.ended.then(() => this.#others.delete(child.hostPid));
+  }
+
+  /** Stays open as long as the sandbox. */
+  #null(): number {
+    this.#nullFd ??= openSync('/dev/null', 'r+');
+    return this.#nullFd;
   }
 
   /**
@@ -275,7 +544,7 @@ export class Supervisor {
     construction.cleanup.defer('end the root process', () => killed(child));
     this.#become({ phase: 'running', process: processState(child), hatchery: null });
     construction.hatchery?.kill('SIGKILL');
-    this.#finishAfter(child);
+    this.#watch(child);
     return this.#state;
   }
 
@@ -300,21 +569,16 @@ export class Supervisor {
   keep(name: string, pid: number, descriptor: number): SandboxState {
     if (this.#finishing) throw this.#notRunning('asked to keep anything');
     const copy = copyDescriptor(pid, descriptor);
-    const others = this.#dropped(name);
+    const others = withoutKept(this.#state.kept, name);
     this.#become({ kept: [...others, { name, descriptor: copy }] });
     return this.#state;
   }
 
   /** Closes what is kept under a name; nothing happens where nothing is. */
   drop(name: string): SandboxState {
-    if (this.#state.kept.some((kept) => kept.name === name)) this.#become({ kept: this.#dropped(name) });
+    const { kept } = this.#state;
+    if (kept.some((one) => one.name === name)) this.#become({ kept: withoutKept(kept, name) });
     return this.#state;
-  }
-
-  /** Closes it. @returns what else is kept. */
-  #dropped(name: string): SandboxState['kept'] {
-    for (const kept of this.#state.kept) if (kept.name === name) closeDescriptor(kept.descriptor);
-    return this.#state.kept.filter((kept) => kept.name !== name);
   }
 
   #closeKept(): void {
@@ -332,17 +596,4 @@ export class Supervisor {
     rmSync(this.paths.directory, { recursive: true, force: true });
     this.#lock?.release();
   }
-}
-
-function copyDescriptor(pid: number, descriptor: number): number {
-  try {
-    return getDescriptor(pid, descriptor);
-  } catch (cause) {
-    throw new ComicranError('process.gone', `descriptor ${descriptor} of process ${pid} cannot be had`, { cause });
-  }
-}
-
-function processState(child: Child): ProcessState {
-  const identity = identifyProcess(child.hostPid) ?? { pid: child.hostPid, startTicks: 0 };
-  return { ...identity, innerPid: namespacePids(child.hostPid).at(-1) ?? 0 };
 }

@@ -38,6 +38,12 @@ const PROT_READ_WRITE = 3;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const POINTER_BYTES = 8;
 
+const END_WITH_PARENT: RemoteCall = {
+  what: 'end with its parent',
+  number: SYS.prctl,
+  args: [PR_SET_PDEATHSIG, SIGNAL.KILL, 0, 0, 0],
+};
+
 const OF_A_SANDBOX = CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWNET | CLONE.NEWPID | CLONE.NEWCGROUP;
 
 /** All but the user namespace. A kernel without time namespaces has one time for all. */
@@ -69,7 +75,7 @@ export function cloneInit(zygote: number, ids: IdMaps): number {
   thread.batch([
     { what: 'leave jailor’s session', number: SYS.setsid, args: [] },
     { what: 'ignore SIGCHLD', number: SYS.rt_sigaction, args: [SIGNAL.CHLD, thread.put(ignore), 0, SIGSET_BYTES] },
-    { what: 'end with jailor', number: SYS.prctl, args: [PR_SET_PDEATHSIG, SIGNAL.KILL, 0, 0, 0] },
+    END_WITH_PARENT,
   ]);
   thread.removeAgent();
   return init.pid;
@@ -123,6 +129,7 @@ export function leaveAsleep(seat: StoppedProcess): void {
 /**
  * Makes the seat the root process: everything is taken from it, then it executes the program. On success it runs.
  *
+ * @param options `endsWithStarter`: it is killed when the thread ends that has made it.
  * @throws Error with the reason why the program cannot be executed; the seat is stopped then.
  */
 export function becomeRootProcess(
@@ -130,6 +137,7 @@ export function becomeRootProcess(
   spec: ProcessSpec,
   credentials: Credentials,
   filter: Uint8Array,
+  { endsWithStarter = false }: { readonly endsWithStarter?: boolean } = {},
 ): void {
   const { thread } = seat;
   const { workingDirectory } = spec;
@@ -138,6 +146,8 @@ export function becomeRootProcess(
   if (went < 0) throw new KernelError(`the working directory ${workingDirectory}`, -went);
   const calls: RemoteCall[] = [
     ...credentialCalls(thread, credentials),
+    // Behind the credentials: a change of the user takes it back (prctl(2)).
+    ...(endsWithStarter ? [END_WITH_PARENT] : []),
     // Last: it does not apply to what is done before it, and the one call behind it, execve, it allows.
     {
       what: 'put the filter of system calls on',

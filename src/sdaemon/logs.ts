@@ -1,8 +1,16 @@
 /** Reads what jailor has written of a sandbox's stdout and stderr: JSON lines {t, stream, line}, rotated files first. */
-import { closeSync, existsSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { currentInode, LogFile, openNewer } from './log-files.ts';
 
-export type LoggedLine = { readonly unixUs: number; readonly stream: string; readonly text: string };
+export type LoggedLine = {
+  readonly unixUs: number;
+  readonly stream: string;
+  readonly text: string;
+  /** The line was too long: the next one goes on with it. */
+  readonly more: boolean;
+};
 
 /** What a sandbox wrote on the machines that it was on before, beside its log. */
 const EARLIER = '.earlier';
@@ -10,53 +18,47 @@ const EARLIER = '.earlier';
 export const MAX_CARRIED_BYTES = 1 << 20;
 
 const FOLLOW_POLL_MS = 200;
-const READ_BYTES = 64 << 10;
 
 /** @returns undefined for a line that is not whole: jailor may have been killed in the middle of it. */
 export function parseLogLine(line: string): LoggedLine | undefined {
   try {
-    const { t, stream, line: text } = JSON.parse(line) as { t: number; stream: string; line: string };
+    const {
+      t,
+      stream,
+      line: text,
+      more,
+    } = JSON.parse(line) as { t: number; stream: string; line: string; more?: true };
     return typeof t === 'number' && typeof stream === 'string' && typeof text === 'string'
-      ? { unixUs: t, stream, text }
+      ? { unixUs: t, stream, text, more: more === true }
       : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Whole lines from `offset` on. @returns where the next read begins. */
-function readFrom(path: string, offset: number): { lines: string[]; next: number } {
-  const file = openSync(path, 'r');
-  try {
-    const chunks: Buffer[] = [];
-    let position = offset;
-    for (;;) {
-      const chunk = Buffer.alloc(READ_BYTES);
-      const count = readSync(file, chunk, 0, READ_BYTES, position);
-      if (count === 0) break;
-      chunks.push(chunk.subarray(0, count));
-      position += count;
-    }
-    const bytes = Buffer.concat(chunks);
-    const end = bytes.lastIndexOf(0x0a) + 1;
-    const text = bytes.toString('utf8', 0, end);
-    return { lines: text === '' ? [] : text.slice(0, -1).split('\n'), next: offset + end };
-  } finally {
-    closeSync(file);
-  }
-}
-
 const parsed = (lines: readonly string[]): LoggedLine[] => lines.map(parseLogLine).filter((line) => line !== undefined);
 
-const linesOf = (path: string): string[] => (existsSync(path) ? readFrom(path, 0).lines : []);
+/** Of one file of a log that nobody writes to any more, or is to be read once. */
+function linesOf(path: string): string[] {
+  using file = LogFile.open(path);
+  return file?.lines() ?? [];
+}
 
-const olderLines = (path: string): string[] => [...linesOf(`${path}${EARLIER}`), ...linesOf(`${path}.1`)];
+/** Everything that is there, as it was when this began. @returns the current file, to go on with. */
+function readAll(path: string): { readonly lines: string[]; readonly current: LogFile | undefined } {
+  const files = openNewer(path);
+  const lines = [...linesOf(`${path}${EARLIER}`), ...files.flatMap((file) => file.lines())];
+  for (const file of files.slice(0, -1)) file[Symbol.dispose]();
+  return { lines, current: files.at(-1) };
+}
 
 /** The last part of everything that a sandbox has written, in whole lines, for the machine that it moves to. */
 export function logToCarry(path: string): Buffer {
+  const { lines, current } = readAll(path);
+  current?.[Symbol.dispose]();
   const kept: string[] = [];
   let bytes = 0;
-  for (const line of [...olderLines(path), ...linesOf(path)].toReversed()) {
+  for (const line of lines.toReversed()) {
     bytes += Buffer.byteLength(line) + 1;
     if (bytes > MAX_CARRIED_BYTES) break;
     kept.push(`${line}\n`);
@@ -70,25 +72,37 @@ export function keepCarriedLog(path: string, log: Uint8Array): void {
 }
 
 /**
- * @param path of the log; `<path>.1` is what was rotated away.
- * @param tail the last so many lines; 0: all.
+ * @param path of the log; `<path>.1` is what was rotated away, and so on.
+ * @param options `tail`: the last so many lines; 0: all. `follow`: until the signal is aborted, or the log is removed.
  */
 export async function* readLog(
   path: string,
-  options: { readonly tail: number; readonly follow: boolean; readonly signal: AbortSignal },
+  options: {
+    readonly tail: number;
+    readonly follow: boolean;
+    readonly signal: AbortSignal;
+    readonly pollMs?: number;
+  },
 ): AsyncGenerator<LoggedLine> {
-  const old = olderLines(path);
-  const now = existsSync(path) ? readFrom(path, 0) : { lines: [], next: 0 };
-  const lines = parsed([...old, ...now.lines]);
-  yield* options.tail > 0 ? lines.slice(-options.tail) : lines;
-  let offset = now.next;
-  while (options.follow && !options.signal.aborted) {
-    await sleep(FOLLOW_POLL_MS, undefined, { signal: options.signal }).catch(() => undefined);
-    if (!existsSync(path)) return;
-    // Shorter than before: it was rotated, and what follows begins a new file.
-    if (statSync(path).size < offset) offset = 0;
-    const more = readFrom(path, offset);
-    offset = more.next;
-    yield* parsed(more.lines);
+  let { lines, current } = readAll(path);
+  try {
+    yield* options.tail > 0 ? parsed(lines.slice(-options.tail)) : parsed(lines);
+    while (options.follow && !options.signal.aborted) {
+      await sleep(options.pollMs ?? FOLLOW_POLL_MS, undefined, { signal: options.signal }).catch(() => undefined);
+      if (!existsSync(dirname(path))) return;
+      const now = currentInode(path);
+      const before = current;
+      // First the name, then the text: what has been turned over by now is not written to any more.
+      lines = before?.lines() ?? [];
+      if (now !== undefined && now !== before?.inode) {
+        const newer = openNewer(path, before?.inode);
+        lines.push(...newer.flatMap((file) => file.lines()));
+        for (const file of [before, ...newer.slice(0, -1)]) file?.[Symbol.dispose]();
+        current = newer.at(-1);
+      }
+      yield* parsed(lines);
+    }
+  } finally {
+    current?.[Symbol.dispose]();
   }
 }

@@ -15,6 +15,8 @@ type RunFlags = {
   readonly background?: true;
   readonly skeleton?: true;
   readonly hatcheryPid: number;
+  readonly created?: true;
+  readonly restarts: number;
   readonly outcomeFd?: number;
 };
 
@@ -30,10 +32,18 @@ function pid(text: string): number {
   return value;
 }
 
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('A whole number is expected.');
+  return value;
+}
+
 async function run(file: string, flags: RunFlags): Promise<void> {
   const options = {
     stateDirectory: flags.state,
     ...(flags.skeleton === true ? { skeleton: { hatcheryPid: flags.hatcheryPid } } : {}),
+    ...(flags.created === true ? { created: true as const } : {}),
+    restartCount: flags.restarts,
   };
   if (flags.background === true && flags.dryRun !== true) {
     await runBackground(file, options, flags.outcomeFd);
@@ -128,6 +138,8 @@ export function register(command: Command): void {
     .option('--outcome-fd <fd>', 'with --background: where to tell, as a line of JSON, how the start went', descriptor)
     .option('--skeleton', 'a sandbox without its process, for one that is about to be restored')
     .option('--hatchery-pid <pid>', 'PID inside of what the restored process comes out of', pid, DEFAULT_HATCHERY_PID)
+    .option('--created', 'with --background: everything but the process, which waits for its start')
+    .option('--restarts <count>', 'how often the process that is to be restored was started again', count, 0)
     .addHelpText(
       'after',
       '\nExamples:\n  comicran jailor run square.full.yaml\n' +

@@ -43,7 +43,9 @@ export function translateErrors<S extends DescService>(
       };
       return [name, unary] as const;
     }
-    assert(method.methodKind === 'server_streaming', `a ${method.methodKind} method in the contract: ${name}`);
+    // One that streams both ways takes a stream for its request; its answers are no other.
+    const { methodKind } = method;
+    assert(methodKind !== 'client_streaming', `a ${methodKind} method in the contract: ${name}`);
     const call = methods[name] as ServerStream;
     const stream: ServerStream = (request, options) =>
       translatedStream(call(request, options), (thrown) => translate(thrown, options?.signal));

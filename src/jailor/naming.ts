@@ -1,6 +1,7 @@
 /** What the objects of a sandbox are called, and where they lie. Pure: everything follows from state directory and id. */
 import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
+import { ComicranError } from '../base/errors.ts';
 import { ipv4Bytes } from '../base/ipv4.ts';
 
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/comicran';
@@ -41,6 +42,12 @@ export type SandboxPaths = {
   /** The root directory that jailor makes where the configuration names none. */
   readonly root: string;
 };
+
+/** Before it becomes part of a path. @throws ComicranError sandbox.unknown for a name that no sandbox can have */
+export function checkId(id: string): void {
+  if (/^[a-z][a-z0-9-]{0,31}$/.test(id)) return;
+  throw new ComicranError('sandbox.unknown', `'${id}' is not a name of a sandbox`);
+}
 
 export const sandboxesDirectory = (stateDirectory: string): string => join(resolve(stateDirectory), 'sandboxes');
 

@@ -19,7 +19,7 @@ export type RunOptions = {
 };
 
 /** Those that mean something to a program, and that jailor itself can catch and has no use for. */
-const FORWARDED: readonly NodeJS.Signals[] = [
+export const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGTERM',
   'SIGINT',
   'SIGHUP',
@@ -32,7 +32,7 @@ const FORWARDED: readonly NodeJS.Signals[] = [
  * Those that a terminal sends to the whole foreground job. The sandbox is no part of jailor's job: its root process leads a
  * session and a process group of its own, so jailor does for that group what the terminal has done for jailor's.
  */
-const OF_TERMINALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGWINCH']);
+export const OF_TERMINALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGWINCH']);
 const DEFAULT_UMASK = 0o022;
 const FIRST_INHERITED_FD = 3;
 

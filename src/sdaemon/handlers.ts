@@ -18,6 +18,7 @@ import { parseFullConfig } from '../base/full-config.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { sandboxPaths } from '../jailor/index.ts';
 import { storeDirectory } from '../jailor/naming.ts';
+import { execInSandbox } from './exec.ts';
 import type { Arrivals } from './files/arrivals.ts';
 import { fileUseMessage, storeMessage } from './files/messages.ts';
 import { keepCarriedLog, readLog } from './logs.ts';
@@ -206,6 +207,25 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
         ...(exit.signal === null ? {} : { exitSignal: exit.signal }),
       };
     },
+    async stop({ name, signal, graceMs }) {
+      checkName(name);
+      const exit = await lifecycle.stop(name, signal || SIGTERM, graceMs || DEFAULT_GRACE_MS);
+      return {
+        ...(exit.code === null ? {} : { exitCode: exit.code }),
+        ...(exit.signal === null ? {} : { exitSignal: exit.signal }),
+      };
+    },
+    async freeze({ name }) {
+      checkName(name);
+      await registry.expect(name, 'running').jail.freeze();
+      return {};
+    },
+    async thaw({ name }) {
+      checkName(name);
+      await registry.expect(name, 'running').jail.thaw();
+      return {};
+    },
+    exec: (inputs, context) => execInSandbox(world, inputs, context.signal),
     list: () => ({ sandboxes: registry.all().map(([name]) => message(name)) }),
     inspect({ name }) {
       checkName(name);
@@ -222,7 +242,7 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
       registry.get(name);
       const { log } = sandboxPaths(stateDirectory, name);
       for await (const line of readLog(log, { tail, follow, signal: context.signal })) {
-        yield { unixUs: BigInt(line.unixUs), stream: line.stream, text: line.text };
+        yield { unixUs: BigInt(line.unixUs), stream: line.stream, text: line.text, more: line.more };
       }
     },
     migrate: (request) => {

@@ -1,4 +1,5 @@
 /** Words of a command line as values. */
+import { constants } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 
 export function parseCount(text: string): number {
@@ -27,4 +28,14 @@ export function parsePorts(text: string, before: readonly number[] = []): readon
     throw new InvalidArgumentError('a port from 1 to 65535 is expected, or several with commas between them');
   }
   return [...new Set([...before, ...ports])];
+}
+
+/** `TERM`, `SIGTERM`, `15` */
+export function parseSignal(text: string): number {
+  const name = text.toUpperCase();
+  const number = constants.signals[(name.startsWith('SIG') ? name : `SIG${name}`) as NodeJS.Signals];
+  if (number !== undefined) return number;
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0 && value <= 64) return value;
+  throw new InvalidArgumentError('a signal name (TERM, KILL) or number is expected');
 }

@@ -1,3 +1,4 @@
+import type { Streams } from './exec.ts';
 import type { Fleet } from './fleet.ts';
 
 /** What the commands have of the program that they are typed into. */
@@ -12,4 +13,6 @@ export type CommandContext = {
   readonly nowUnixMs: () => number;
   /** Aborted when the operator interrupts (Ctrl-C). */
   readonly interrupted: () => AbortSignal;
+  /** For a program that takes the terminal over; absent: it cannot be had, as in the prompt. */
+  readonly exec?: { readonly streams: Streams; readonly exitWith: (status: number) => void };
 };

@@ -1,12 +1,13 @@
 /** The commands of smanager, once: the command line and the interactive prompt are two ways to type them. */
 import { constants } from 'node:os';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { FULL_CONFIG_MAX_BYTES } from '../base/full-config.ts';
 import { readTextFile } from '../base/text-file.ts';
-import { parseCount, parseDuration } from './arguments.ts';
+import { parseCount, parseDuration, parseSignal } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import type { Fleet } from './fleet.ts';
 import { examples } from './help.ts';
+import { addLifecycleCommands } from './lifecycle-commands.ts';
 import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
 import * as render from './render.ts';
@@ -14,15 +15,6 @@ import { addStoreCommand } from './store-command.ts';
 import { telling } from './telling.ts';
 
 const CONFIG_HINT = "Make one with 'comicran configer BASE.yaml -o FULL.yaml'.";
-
-function parseSignal(text: string): number {
-  const name = text.toUpperCase();
-  const number = constants.signals[(name.startsWith('SIG') ? name : `SIG${name}`) as NodeJS.Signals];
-  if (number !== undefined) return number;
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0 && value <= 64) return value;
-  throw new InvalidArgumentError('a signal name (TERM, KILL) or number is expected');
-}
 
 async function showLogs(
   context: CommandContext,
@@ -33,8 +25,8 @@ async function showLogs(
   const lines = operations.readLogs(await context.fleet(), name, { tail, follow, signal });
   try {
     for await (const line of lines) {
-      const { stream, text } = line;
-      const asJson = `${JSON.stringify({ unixUs: Number(line.unixUs), stream, text })}\n`;
+      const { stream, text, more } = line;
+      const asJson = `${JSON.stringify({ unixUs: Number(line.unixUs), stream, text, ...(more ? { more } : {}) })}\n`;
       context.print(json ? asJson : render.renderLogLine(line));
     }
   } catch (thrown) {
@@ -161,6 +153,7 @@ export function addCommands(program: Command, context: CommandContext): void {
       }),
     );
 
+  addLifecycleCommands(program, context);
   addMigrationCommands(program, context);
   addStoreCommand(program, context);
 

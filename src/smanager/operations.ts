@@ -184,6 +184,11 @@ export async function inspectSandbox(fleet: Fleet, name: string): Promise<object
     epoch: Number(sandbox?.epoch ?? 0n),
     exitCode: sandbox?.exitCode ?? null,
     exitSignal: sandbox?.exitSignal ?? null,
+    exitReason: sandbox?.exitReason || null,
+    restarts: sandbox?.restarts ?? 0,
+    gaveUp: sandbox?.gaveUp ?? false,
+    health: sandbox?.health || null,
+    healthProblem: sandbox?.healthProblem || null,
     runtime: stateJson === '' ? null : JSON.parse(stateJson),
     config: JSON.parse(configJson),
   };

@@ -5,9 +5,15 @@ import { formatAge } from '../base/units.ts';
 import type { LocationRow, ServiceRow, VmRow } from './operations.ts';
 import type { SandboxRow } from './sandbox-list.ts';
 
-function stateOf({ state, ended, migration }: SandboxRow): string {
-  if (ended !== null) return `${state} (${ended})`;
-  if (migration === null) return state;
+function stateOf({ state, ended, migration, health, restarts, gaveUp }: SandboxRow): string {
+  if (ended !== null) {
+    const often = restarts === 0 ? '' : gaveUp ? `, given up after ${restarts} restarts` : `, ${restarts} restarts`;
+    return `${state} (${ended}${often})`;
+  }
+  if (migration === null) {
+    const more = [...(health === null ? [] : [health]), ...(restarts === 0 ? [] : [`${restarts} restarts`])];
+    return more.length === 0 ? state : `${state} (${more.join(', ')})`;
+  }
   const { phase, inputsBehind, outputsBehind } = migration;
   const lag = inputsBehind === null || outputsBehind === null ? '' : `, ${inputsBehind + outputsBehind} behind`;
   return `${state} (${phase}${lag})`;
@@ -110,5 +116,6 @@ export function renderLocations(rows: readonly LocationRow[]): string {
 
 export function renderLogLine(line: LogLine): string {
   const time = new Date(Number(line.unixUs / 1000n)).toISOString();
-  return `${time} ${line.stream === 'stderr' ? '! ' : '  '}${line.text}\n`;
+  // A line that was too long is cut: what follows goes on with it.
+  return `${time} ${line.stream === 'stderr' ? '! ' : '  '}${line.text}${line.more ? ' …' : ''}\n`;
 }

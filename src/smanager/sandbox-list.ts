@@ -4,7 +4,7 @@ import type { Location, Sandbox, Service } from '../api/gen/comicran_pb.ts';
 export type SandboxRow = {
   readonly name: string;
   readonly vm: string;
-  /** creating, running, migrating, stopped; `unreachable`: its machine's daemon does not answer; `lost`: the record names a machine that does not know it. */
+  /** creating, running, frozen, restarting, migrating, stopped; `unreachable`: its machine's daemon does not answer; `lost`: the record names a machine that does not know it. */
   readonly state: string;
   readonly address: string;
   /** `IP:PORT` that a UE uses, on the SDN node; null: no service. */
@@ -19,6 +19,14 @@ export type SandboxRow = {
   readonly startedUnixMs: number | null;
   /** How it ended, where it has: `exit 3`, `SIGKILL`, `how is not known`. */
   readonly ended: string | null;
+  /** ended, out-of-memory, terminated, unhealthy, jailor-lost; null: it has not ended. */
+  readonly exitReason: string | null;
+  /** How often it was started again. */
+  readonly restarts: number;
+  /** Its restart policy has given it up. */
+  readonly gaveUp: boolean;
+  /** starting, healthy, unhealthy; null: nobody looks. */
+  readonly health: string | null;
   readonly exitCode: number | null;
   readonly exitSignal: string | null;
   /** The machine that it is being moved to. */
@@ -39,10 +47,16 @@ export type MigrationRow = {
 /** What one machine said; undefined: it did not answer. */
 export type VmAnswer = { readonly vm: string; readonly sandboxes: readonly Sandbox[] | undefined };
 
+/** Those that an exit code or a signal does not tell. */
+const SHOWN_REASONS: Readonly<Record<string, string>> = { 'out-of-memory': 'out of memory', unhealthy: 'unhealthy' };
+
 function howEnded(sandbox: Sandbox | undefined): string | null {
-  if (sandbox?.exitSignal !== undefined) return sandbox.exitSignal;
-  if (sandbox?.exitCode !== undefined) return `exit ${sandbox.exitCode}`;
-  return sandbox?.state === 'stopped' ? 'how is not known' : null;
+  if (sandbox === undefined) return null;
+  const { exitSignal, exitCode, exitReason, state } = sandbox;
+  const how = exitSignal ?? (exitCode === undefined ? undefined : `exit ${exitCode}`);
+  const why = SHOWN_REASONS[exitReason];
+  if (how !== undefined) return why === undefined ? how : `${how}, ${why}`;
+  return state === 'stopped' ? (why ?? 'how is not known') : null;
 }
 
 function migrationRow(sandbox: Sandbox | undefined): MigrationRow | null {
@@ -85,6 +99,10 @@ export function mergeSandboxes(
       epoch: Number(location?.epoch ?? sandbox?.epoch ?? 0n),
       startedUnixMs: Number(sandbox?.startedUnixMs ?? 0n) || null,
       ended: howEnded(sandbox),
+      exitReason: sandbox?.exitReason || null,
+      restarts: sandbox?.restarts ?? 0,
+      gaveUp: sandbox?.gaveUp ?? false,
+      health: sandbox?.health || null,
       exitCode: sandbox?.exitCode ?? null,
       exitSignal: sandbox?.exitSignal ?? null,
       movingTo: arriving?.vm ?? sandbox?.underWay?.toVm ?? null,

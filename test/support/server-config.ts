@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { BaseConfig } from '../../src/configer/base-config.ts';
 import { start } from './lab.ts';
 
 const HOME = join(import.meta.dirname, '../..');
@@ -14,10 +15,15 @@ export type ServerConfig = {
   /** Address of the sandbox, and the port of the SDN node that leads to it. */
   readonly address: string;
   readonly service: number;
+  /** Further keys of the configuration. */
+  readonly more?: Partial<BaseConfig>;
 };
 
 /** Starts the built server in a sandbox, with `--count`. */
-export async function startServer({ id, options, address, service }: ServerConfig, vm: string): Promise<void> {
+export async function startServer(
+  { id, options, address, service, more = {} }: ServerConfig,
+  vm: string,
+): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'comicran-server-'));
   try {
     const file = join(directory, 'base.yaml');
@@ -39,6 +45,7 @@ export async function startServer({ id, options, address, service }: ServerConfi
           { source: join(HOME, 'package.json'), path: '/srv/package.json' },
         ],
         writable: ['/tmp'],
+        ...more,
       }),
     );
     await start(file, vm);

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file comicran.proto.
  */
 export const file_comicran: GenFile = /*@__PURE__*/
-  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIjQKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCRIPCgd3YWl0X21zGAIgASgNIlsKDVN0YXJ0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSIwoFZmlsZXMYAiABKAsyFC5jb21pY3Jhbi52MS5GaWxlVXNlInAKB0ZpbGVVc2USFAoMY29waWVkX2ZpbGVzGAEgASgEEhQKDGNvcGllZF9ieXRlcxgCIAEoBBIWCg5yZWhhc2hlZF9ieXRlcxgDIAEoBBIQCghyZXBhaXJlZBgEIAMoCRIPCgdzaGFyaW5nGAUgASgJIkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJAChVMaXN0U2FuZGJveGVzUmVzcG9uc2USJwoJc2FuZGJveGVzGAEgAygLMhQuY29taWNyYW4udjEuU2FuZGJveCKpAgoHU2FuZGJveBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSIAoFcG9ydHMYBCADKAsyES5jb21pY3Jhbi52MS5Qb3J0EhAKCHJvb3RfcGlkGAUgASgNEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIWCglleGl0X2NvZGUYByABKAVIAIgBARIYCgtleGl0X3NpZ25hbBgIIAEoCUgBiAEBEg0KBWVwb2NoGAkgASgEEjEKCXVuZGVyX3dheRgKIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5EhEKCWlubmVyX3BpZBgLIAEoDUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCJtChFNaWdyYXRpb25VbmRlcldheRIMCgRtb2RlGAEgASgJEg0KBXRvX3ZtGAIgASgJEg0KBXBoYXNlGAMgASgJEg0KBWF0X3VzGAQgASgEEh0KA2xhZxgFIAEoCzIQLmNvbWljcmFuLnYxLkxhZyJICgRQb3J0EgwKBHBvcnQYASABKA0SEAoIcHJvdG9jb2wYAiABKAkSDwoHcHVibGlzaBgDIAEoDRIPCgdzZXJ2aWNlGAQgASgNIh4KDkluc3BlY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiYQoPSW5zcGVjdFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94EhMKC2NvbmZpZ19qc29uGAIgASgJEhIKCnN0YXRlX2pzb24YAyABKAkiOQoLTG9nc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZmb2xsb3cYAiABKAgSDAoEdGFpbBgDIAEoDSI4CgdMb2dMaW5lEg8KB3VuaXhfdXMYASABKAQSDgoGc3RyZWFtGAIgASgJEgwKBHRleHQYAyABKAkiuAEKDk1pZ3JhdGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFdG9fdm0YAiABKAkSEwoLdG9fZW5kcG9pbnQYAyABKAkSDAoEbW9kZRgEIAEoCRITCgtkZWFkbGluZV9tcxgFIAEoDRIQCghmYWxsYmFjaxgGIAEoCRITCgtvdXRwdXRfcnVsZRgHIAEoCBIYChB1bmNvbXBhcmVkX3BvcnRzGAggAygNEhAKCHNuYXBzaG90GAkgASgJIswBCg5NaWdyYXRpb25FdmVudBIoCgVwaGFzZRgBIAEoCzIXLmNvbWljcmFuLnYxLlBoYXNlRXZlbnRIABIuCgZyZXN1bHQYAiABKAsyHC5jb21pY3Jhbi52MS5NaWdyYXRpb25SZXN1bHRIABInCgdmYWlsdXJlGAMgASgLMhQuY29taWNyYW4udjEuRmFpbHVyZUgAEi4KCGZhbGxiYWNrGAQgASgLMhouY29taWNyYW4udjEuRmFsbGJhY2tFdmVudEgAQgcKBWV2ZW50IiYKA0xhZxIOCgZpbnB1dHMYASABKAQSDwoHb3V0cHV0cxgCIAEoBCKuAQoKUGhhc2VFdmVudBINCgVwaGFzZRgBIAEoCRINCgVhdF91cxgCIAEoBBISCgpkb25lX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEgwKBG5vdGUYBSABKAkSHQoDbGFnGAYgASgLMhAuY29taWNyYW4udjEuTGFnEhoKDW1pc3NpbmdfYnl0ZXMYByABKARIAIgBAUIQCg5fbWlzc2luZ19ieXRlcyJgCg1GYWxsYmFja0V2ZW50EhEKCWZyb21fbW9kZRgBIAEoCRIPCgd0b19tb2RlGAIgASgJEgwKBGNvZGUYAyABKAkSDgoGcmVhc29uGAQgASgJEg0KBWF0X3VzGAUgASgEIkEKCVBoYXNlVGltZRINCgVwaGFzZRgBIAEoCRIQCghzdGFydF91cxgCIAEoBBITCgtkdXJhdGlvbl91cxgDIAEoBCLEBgoPTWlncmF0aW9uUmVzdWx0EgwKBG1vZGUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIQCgh0b3RhbF91cxgEIAEoBBIPCgdzdG9wX3VzGAUgASgEEg0KBXBhZ2VzGAYgASgEEg0KBWJ5dGVzGAcgASgEEhkKEWRhdGFncmFtc19jYXJyaWVkGAggASgEEhkKEWRhdGFncmFtc19kcm9wcGVkGAkgASgEEg0KBWVwb2NoGAogASgEEiYKBnBoYXNlcxgLIAMoCzIWLmNvbWljcmFuLnYxLlBoYXNlVGltZRIbChNkYXRhZ3JhbXNfY29uZmlybWVkGAwgASgIEhYKDnJlcXVlc3RlZF9tb2RlGA0gASgJEhMKC3JlYXNvbl9jb2RlGA4gASgJEg4KBnJlYXNvbhgPIAEoCRIWCglmcmVlemVfdXMYECABKARIAIgBARIXCgpjdXRvdmVyX3VzGBEgASgESAGIAQESHAoPaW5wdXRzX3JlcGxheWVkGBIgASgESAKIAQESHQoQb3V0cHV0c19jb21wYXJlZBgTIAEoBEgDiAEBEh0KEG91dHB1dHNfcmVsZWFzZWQYFCABKARIBIgBARIXCgpzdHJhZ2dsZXJzGBUgASgESAWIAQESGAoLcGFnZV9mYXVsdHMYFiABKARIBogBARITCgZyb3VuZHMYFyABKARIB4gBARIUCgdsYWdfbWF4GBggASgESAiIAQESDwoHYXRfcmlzaxgZIAEoBBIQCghzbmFwc2hvdBgaIAEoCRIUCgxzbmFwc2hvdF93aHkYGyABKAkSEgoKZmlsZXNfc2VudBgcIAEoBBIXCg9maWxlX2J5dGVzX3NlbnQYHSABKAQSGQoRZmlsZV9ieXRlc19jb3BpZWQYHiABKARCDAoKX2ZyZWV6ZV91c0INCgtfY3V0b3Zlcl91c0ISChBfaW5wdXRzX3JlcGxheWVkQhMKEV9vdXRwdXRzX2NvbXBhcmVkQhMKEV9vdXRwdXRzX3JlbGVhc2VkQg0KC19zdHJhZ2dsZXJzQg4KDF9wYWdlX2ZhdWx0c0IJCgdfcm91bmRzQgoKCF9sYWdfbWF4IlcKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkSDwoHcnVuc19vbhgEIAEoCRIOCgZjYXVzZXMYBSADKAkiaAoUUGxhbk1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhAKCHNuYXBzaG90GAUgASgJIpIBChVQbGFuTWlncmF0aW9uUmVzcG9uc2USJwoFbW9kZXMYASADKAsyGC5jb21pY3Jhbi52MS5QbGFubmVkTW9kZRIUCgxtZW1vcnlfYnl0ZXMYAiABKAQSDwoHdGhyZWFkcxgDIAEoDRITCgtkZXNjcmlwdG9ycxgEIAEoDRIUCgxsb2FkX3Blcl9jcHUYBSABKAEi6AIKC1BsYW5uZWRNb2RlEgwKBG1vZGUYASABKAkSEAoIcG9zc2libGUYAiABKAgSDAoEY29kZRgDIAEoCRIPCgd3aHlfbm90GAQgASgJEgwKBGhpbnQYBSABKAkSFgoJZnJlZXplX3VzGAYgASgESACIAQESFAoHc3RvcF91cxgHIAEoBEgBiAEBEhUKCHRvdGFsX3VzGAggASgESAKIAQESGgoNZnJlZXplX21heF91cxgJIAEoBEgDiAEBEhgKC3N0b3BfbWF4X3VzGAogASgESASIAQESGQoMdG90YWxfbWF4X3VzGAsgASgESAWIAQESCwoDd2F5GAwgASgJEg8KB3doeV93YXkYDSABKAlCDAoKX2ZyZWV6ZV91c0IKCghfc3RvcF91c0ILCglfdG90YWxfdXNCEAoOX2ZyZWV6ZV9tYXhfdXNCDgoMX3N0b3BfbWF4X3VzQg8KDV90b3RhbF9tYXhfdXMiJQoVQWJvcnRNaWdyYXRpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkiGAoWQWJvcnRNaWdyYXRpb25SZXNwb25zZSIlChVMaXN0TWlncmF0aW9uc1JlcXVlc3QSDAoEbmFtZRgBIAEoCSJKChZMaXN0TWlncmF0aW9uc1Jlc3BvbnNlEjAKCm1pZ3JhdGlvbnMYASADKAsyHC5jb21pY3Jhbi52MS5NaWdyYXRpb25SZWNvcmQi9AEKD01pZ3JhdGlvblJlY29yZBIMCgRuYW1lGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSDQoFdG9fdm0YAyABKAkSFgoOcmVxdWVzdGVkX21vZGUYBCABKAkSDAoEbW9kZRgFIAEoCRIXCg9zdGFydGVkX3VuaXhfbXMYBiABKAQSFQoNZW5kZWRfdW5peF9tcxgHIAEoBBILCgNlbmQYCCABKAkSDAoEY29kZRgJIAEoCRIPCgdtZXNzYWdlGAogASgJEjEKCXVuZGVyX3dheRgLIAEoCzIeLmNvbWljcmFuLnYxLk1pZ3JhdGlvblVuZGVyV2F5Ih0KDFN0b3JlUmVxdWVzdBINCgVwcnVuZRgBIAEoCCKsAQoNU3RvcmVSZXNwb25zZRINCgVmaWxlcxgBIAEoBBINCgVieXRlcxgCIAEoBBINCgV0cmVlcxgDIAEoBBIUCgx0cmVlc19pbl91c2UYBCABKAQSFAoMdW51c2VkX2ZpbGVzGAUgASgEEhQKDHVudXNlZF9ieXRlcxgGIAEoBBIVCg1yZW1vdmVkX2ZpbGVzGAcgASgEEhUKDXJlbW92ZWRfYnl0ZXMYCCABKAQiKgoTTGFja2luZ0ZpbGVzUmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCSI9ChRMYWNraW5nRmlsZXNSZXNwb25zZRIPCgdsYWNraW5nGAEgAygNEhQKDGNvcGllZF9ieXRlcxgCIAEoBCKXAQoSUHV0RmlsZVBhcnRSZXF1ZXN0Eg8KB2Zyb21fdm0YASABKAkSDgoGc2hhMjU2GAIgASgJEgwKBHNpemUYAyABKAQSDAoEbW9kZRgEIAEoDRIYChBtb2RpZmllZF91bml4X21zGAUgASgEEg4KBm9mZnNldBgGIAEoBBIMCgRwYXJ0GAcgASgMEgwKBGxhc3QYCCABKAgiFQoTUHV0RmlsZVBhcnRSZXNwb25zZSLiAQoXUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJEg8KB2Zyb21fdm0YAiABKAkSEwoLY29uZmlnX2pzb24YAyABKAkSDAoEbW9kZRgEIAEoCRINCgVlcG9jaBgFIAEoBBIUCgxtZW1vcnlfYnl0ZXMYBiABKAQSFQoNcGxhdGZvcm1fanNvbhgHIAEoCRIYChB1bmNvbXBhcmVkX3BvcnRzGAggAygNEhcKD3N0YXJ0ZWRfdW5peF9tcxgJIAEoBBIOCgZzdGFnZWQYCiABKAgiWQoYUHJlcGFyZU1pZ3JhdGlvblJlc3BvbnNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRILCgNrZXkYAyABKAwSEQoJY2FuX3N0YWdlGAQgASgIIi8KF0Rpc2NhcmRNaWdyYXRpb25SZXF1ZXN0EhQKDG1pZ3JhdGlvbl9pZBgBIAEoCSIaChhEaXNjYXJkTWlncmF0aW9uUmVzcG9uc2UiKwoOS2VlcExvZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRILCgNsb2cYAiABKAwiEQoPS2VlcExvZ1Jlc3BvbnNlIlsKCExvY2F0aW9uEg8KB3NhbmRib3gYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEg0KBWVwb2NoGAUgASgEIpoBCgdTZXJ2aWNlEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRIQCghwcm90b2NvbBgDIAEoCRIPCgdzYW5kYm94GAQgASgJEhcKD3NhbmRib3hfYWRkcmVzcxgFIAEoCRIUCgxzYW5kYm94X3BvcnQYBiABKA0SDwoHcGFja2V0cxgHIAEoBBINCgVieXRlcxgIIAEoBCJyCgxDbGFpbVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSIAoFcG9ydHMYBSADKAsyES5jb21pY3Jhbi52MS5Qb3J0ImAKDUNsYWltUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbhImCghzZXJ2aWNlcxgCIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UifwoPU2V0T3duZXJSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFgoOZXhwZWN0ZWRfZXBvY2gYAiABKAQSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIUCgxtaWdyYXRpb25faWQYBSABKAkSDQoFYnlfdm0YBiABKAkiTAoQU2V0T3duZXJSZXNwb25zZRIPCgdjaGFuZ2VkGAEgASgIEicKCGxvY2F0aW9uGAIgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24imQEKGEFubm91bmNlTWlncmF0aW9uUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIPCgdmcm9tX3ZtGAQgASgJEg0KBXRvX3ZtGAUgASgJEhMKC2RlYWRsaW5lX21zGAYgASgNEhIKCmxhdGVfcm91dGUYByABKAgiGwoZQW5ub3VuY2VNaWdyYXRpb25SZXNwb25zZSJHChJMZWFkUGFja2V0c1JlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSCgoCdm0YAyABKAkiFQoTTGVhZFBhY2tldHNSZXNwb25zZSJIChNFbmRNaWdyYXRpb25SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEgoKAnZtGAMgASgJIhYKFEVuZE1pZ3JhdGlvblJlc3BvbnNlInkKGE9wZW5SZWNvcmRDaGFubmVsUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgDIAEoBBIKCgJ2bRgEIAEoCRISCgp2bV9hZGRyZXNzGAUgASgJIjYKGU9wZW5SZWNvcmRDaGFubmVsUmVzcG9uc2USDAoEcG9ydBgBIAEoDRILCgNrZXkYAiABKAwiPAoOUmVsZWFzZVJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIKCgJ2bRgCIAEoCRINCgVlcG9jaBgDIAEoBCIRCg9SZWxlYXNlUmVzcG9uc2UiIAoNTG9jYXRlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJIjkKDkxvY2F0ZVJlc3BvbnNlEicKCGxvY2F0aW9uGAEgASgLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFgoUTGlzdExvY2F0aW9uc1JlcXVlc3QiQQoVTGlzdExvY2F0aW9uc1Jlc3BvbnNlEigKCWxvY2F0aW9ucxgBIAMoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uIhUKE0xpc3RTZXJ2aWNlc1JlcXVlc3QiPgoUTGlzdFNlcnZpY2VzUmVzcG9uc2USJgoIc2VydmljZXMYASADKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjoKEVNldFNlcnZpY2VSZXF1ZXN0EiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjsKElNldFNlcnZpY2VSZXNwb25zZRIlCgdzZXJ2aWNlGAEgASgLMhQuY29taWNyYW4udjEuU2VydmljZSI1ChNVbnNldFNlcnZpY2VSZXF1ZXN0EgwKBHBvcnQYASABKA0SEAoIcHJvdG9jb2wYAiABKAkiFgoUVW5zZXRTZXJ2aWNlUmVzcG9uc2Uy5QkKB1NkYWVtb24SOwoESW5mbxIYLmNvbWljcmFuLnYxLkluZm9SZXF1ZXN0GhkuY29taWNyYW4udjEuSW5mb1Jlc3BvbnNlEj4KBVN0YXJ0EhkuY29taWNyYW4udjEuU3RhcnRSZXF1ZXN0GhouY29taWNyYW4udjEuU3RhcnRSZXNwb25zZRJKCglUZXJtaW5hdGUSHS5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXF1ZXN0Gh4uY29taWNyYW4udjEuVGVybWluYXRlUmVzcG9uc2USTQoETGlzdBIhLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1Jlc3BvbnNlEkQKB0luc3BlY3QSGy5jb21pY3Jhbi52MS5JbnNwZWN0UmVxdWVzdBocLmNvbWljcmFuLnYxLkluc3BlY3RSZXNwb25zZRI4CgRMb2dzEhguY29taWNyYW4udjEuTG9nc1JlcXVlc3QaFC5jb21pY3Jhbi52MS5Mb2dMaW5lMAESRQoHTWlncmF0ZRIbLmNvbWljcmFuLnYxLk1pZ3JhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTWlncmF0aW9uRXZlbnQwARJWCg1QbGFuTWlncmF0aW9uEiEuY29taWNyYW4udjEuUGxhbk1pZ3JhdGlvblJlcXVlc3QaIi5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVzcG9uc2USWQoOQWJvcnRNaWdyYXRpb24SIi5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlcXVlc3QaIy5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlc3BvbnNlElkKDkxpc3RNaWdyYXRpb25zEiIuY29taWNyYW4udjEuTGlzdE1pZ3JhdGlvbnNSZXF1ZXN0GiMuY29taWNyYW4udjEuTGlzdE1pZ3JhdGlvbnNSZXNwb25zZRI+CgVTdG9yZRIZLmNvbWljcmFuLnYxLlN0b3JlUmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0b3JlUmVzcG9uc2USUwoMTGFja2luZ0ZpbGVzEiAuY29taWNyYW4udjEuTGFja2luZ0ZpbGVzUmVxdWVzdBohLmNvbWljcmFuLnYxLkxhY2tpbmdGaWxlc1Jlc3BvbnNlElAKC1B1dEZpbGVQYXJ0Eh8uY29taWNyYW4udjEuUHV0RmlsZVBhcnRSZXF1ZXN0GiAuY29taWNyYW4udjEuUHV0RmlsZVBhcnRSZXNwb25zZRJfChBQcmVwYXJlTWlncmF0aW9uEiQuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USXwoQRGlzY2FyZE1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlEkQKB0tlZXBMb2cSGy5jb21pY3Jhbi52MS5LZWVwTG9nUmVxdWVzdBocLmNvbWljcmFuLnYxLktlZXBMb2dSZXNwb25zZTLXBwoDU2RuEj4KBUNsYWltEhkuY29taWNyYW4udjEuQ2xhaW1SZXF1ZXN0GhouY29taWNyYW4udjEuQ2xhaW1SZXNwb25zZRJHCghTZXRPd25lchIcLmNvbWljcmFuLnYxLlNldE93bmVyUmVxdWVzdBodLmNvbWljcmFuLnYxLlNldE93bmVyUmVzcG9uc2USYgoRQW5ub3VuY2VNaWdyYXRpb24SJS5jb21pY3Jhbi52MS5Bbm5vdW5jZU1pZ3JhdGlvblJlcXVlc3QaJi5jb21pY3Jhbi52MS5Bbm5vdW5jZU1pZ3JhdGlvblJlc3BvbnNlElAKC0xlYWRQYWNrZXRzEh8uY29taWNyYW4udjEuTGVhZFBhY2tldHNSZXF1ZXN0GiAuY29taWNyYW4udjEuTGVhZFBhY2tldHNSZXNwb25zZRJTCgxFbmRNaWdyYXRpb24SIC5jb21pY3Jhbi52MS5FbmRNaWdyYXRpb25SZXF1ZXN0GiEuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVzcG9uc2USYgoRT3BlblJlY29yZENoYW5uZWwSJS5jb21pY3Jhbi52MS5PcGVuUmVjb3JkQ2hhbm5lbFJlcXVlc3QaJi5jb21pY3Jhbi52MS5PcGVuUmVjb3JkQ2hhbm5lbFJlc3BvbnNlEkQKB1JlbGVhc2USGy5jb21pY3Jhbi52MS5SZWxlYXNlUmVxdWVzdBocLmNvbWljcmFuLnYxLlJlbGVhc2VSZXNwb25zZRJBCgZMb2NhdGUSGi5jb21pY3Jhbi52MS5Mb2NhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTG9jYXRlUmVzcG9uc2USVgoNTGlzdExvY2F0aW9ucxIhLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1Jlc3BvbnNlElMKDExpc3RTZXJ2aWNlcxIgLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaIS5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXNwb25zZRJNCgpTZXRTZXJ2aWNlEh4uY29taWNyYW4udjEuU2V0U2VydmljZVJlcXVlc3QaHy5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVzcG9uc2USUwoMVW5zZXRTZXJ2aWNlEiAuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVxdWVzdBohLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg5jb21pY3Jhbi5wcm90bxILY29taWNyYW4udjEiDQoLSW5mb1JlcXVlc3QiXwoMSW5mb1Jlc3BvbnNlEgoKAnZtGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDgoGa2VybmVsGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEQoJc2FuZGJveGVzGAUgASgNIjQKDFN0YXJ0UmVxdWVzdBITCgtjb25maWdfanNvbhgBIAEoCRIPCgd3YWl0X21zGAIgASgNIlsKDVN0YXJ0UmVzcG9uc2USJQoHc2FuZGJveBgBIAEoCzIULmNvbWljcmFuLnYxLlNhbmRib3gSIwoFZmlsZXMYAiABKAsyFC5jb21pY3Jhbi52MS5GaWxlVXNlInAKB0ZpbGVVc2USFAoMY29waWVkX2ZpbGVzGAEgASgEEhQKDGNvcGllZF9ieXRlcxgCIAEoBBIWCg5yZWhhc2hlZF9ieXRlcxgDIAEoBBIQCghyZXBhaXJlZBgEIAMoCRIPCgdzaGFyaW5nGAUgASgJIkIKEFRlcm1pbmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzaWduYWwYAiABKA0SEAoIZ3JhY2VfbXMYAyABKA0iYwoRVGVybWluYXRlUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCI9CgtTdG9wUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnNpZ25hbBgCIAEoDRIQCghncmFjZV9tcxgDIAEoDSJeCgxTdG9wUmVzcG9uc2USFgoJZXhpdF9jb2RlGAEgASgFSACIAQESGAoLZXhpdF9zaWduYWwYAiABKAlIAYgBAUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCIdCg1GcmVlemVSZXF1ZXN0EgwKBG5hbWUYASABKAkiEAoORnJlZXplUmVzcG9uc2UiGwoLVGhhd1JlcXVlc3QSDAoEbmFtZRgBIAEoCSIOCgxUaGF3UmVzcG9uc2UipwEKCUV4ZWNJbnB1dBIrCgdjb21tYW5kGAEgASgLMhguY29taWNyYW4udjEuRXhlY0NvbW1hbmRIABIPCgVzdGRpbhgCIAEoDEgAEhYKDGVuZF9vZl9zdGRpbhgDIAEoCEgAEikKBHNpemUYBCABKAsyGS5jb21pY3Jhbi52MS5UZXJtaW5hbFNpemVIABIQCgZzaWduYWwYBSABKA1IAEIHCgVpbnB1dCJrCgtFeGVjQ29tbWFuZBIMCgRuYW1lGAEgASgJEg0KBXdvcmRzGAIgAygJEhIKCmhvc3RfdG9vbHMYAyABKAgSKwoIdGVybWluYWwYBCABKAsyGS5jb21pY3Jhbi52MS5UZXJtaW5hbFNpemUiOwoMVGVybWluYWxTaXplEg8KB2NvbHVtbnMYASABKA0SDAoEcm93cxgCIAEoDRIMCgR0eXBlGAMgASgJIlEKCkV4ZWNPdXRwdXQSEAoGc3Rkb3V0GAEgASgMSAASEAoGc3RkZXJyGAIgASgMSAASFQoLZXhpdF9zdGF0dXMYAyABKA1IAEIICgZvdXRwdXQiFgoUTGlzdFNhbmRib3hlc1JlcXVlc3QiQAoVTGlzdFNhbmRib3hlc1Jlc3BvbnNlEicKCXNhbmRib3hlcxgBIAMoCzIULmNvbWljcmFuLnYxLlNhbmRib3gitQMKB1NhbmRib3gSDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEiAKBXBvcnRzGAQgAygLMhEuY29taWNyYW4udjEuUG9ydBIQCghyb290X3BpZBgFIAEoDRIXCg9zdGFydGVkX3VuaXhfbXMYBiABKAQSFgoJZXhpdF9jb2RlGAcgASgFSACIAQESGAoLZXhpdF9zaWduYWwYCCABKAlIAYgBARINCgVlcG9jaBgJIAEoBBIxCgl1bmRlcl93YXkYCiABKAsyHi5jb21pY3Jhbi52MS5NaWdyYXRpb25VbmRlcldheRIRCglpbm5lcl9waWQYCyABKA0SEwoLZXhpdF9yZWFzb24YDCABKAkSEAoIcmVzdGFydHMYDSABKA0SDwoHZ2F2ZV91cBgOIAEoCBIOCgZoZWFsdGgYDyABKAkSFgoOaGVhbHRoX3Byb2JsZW0YECABKAkSGgoSbmV4dF9zdGFydF91bml4X21zGBEgASgEEg4KBmd1ZXN0cxgSIAEoDUIMCgpfZXhpdF9jb2RlQg4KDF9leGl0X3NpZ25hbCJtChFNaWdyYXRpb25VbmRlcldheRIMCgRtb2RlGAEgASgJEg0KBXRvX3ZtGAIgASgJEg0KBXBoYXNlGAMgASgJEg0KBWF0X3VzGAQgASgEEh0KA2xhZxgFIAEoCzIQLmNvbWljcmFuLnYxLkxhZyJICgRQb3J0EgwKBHBvcnQYASABKA0SEAoIcHJvdG9jb2wYAiABKAkSDwoHcHVibGlzaBgDIAEoDRIPCgdzZXJ2aWNlGAQgASgNIh4KDkluc3BlY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiYQoPSW5zcGVjdFJlc3BvbnNlEiUKB3NhbmRib3gYASABKAsyFC5jb21pY3Jhbi52MS5TYW5kYm94EhMKC2NvbmZpZ19qc29uGAIgASgJEhIKCnN0YXRlX2pzb24YAyABKAkiOQoLTG9nc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZmb2xsb3cYAiABKAgSDAoEdGFpbBgDIAEoDSJGCgdMb2dMaW5lEg8KB3VuaXhfdXMYASABKAQSDgoGc3RyZWFtGAIgASgJEgwKBHRleHQYAyABKAkSDAoEbW9yZRgEIAEoCCK4AQoOTWlncmF0ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgV0b192bRgCIAEoCRITCgt0b19lbmRwb2ludBgDIAEoCRIMCgRtb2RlGAQgASgJEhMKC2RlYWRsaW5lX21zGAUgASgNEhAKCGZhbGxiYWNrGAYgASgJEhMKC291dHB1dF9ydWxlGAcgASgIEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0SEAoIc25hcHNob3QYCSABKAkizAEKDk1pZ3JhdGlvbkV2ZW50EigKBXBoYXNlGAEgASgLMhcuY29taWNyYW4udjEuUGhhc2VFdmVudEgAEi4KBnJlc3VsdBgCIAEoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlc3VsdEgAEicKB2ZhaWx1cmUYAyABKAsyFC5jb21pY3Jhbi52MS5GYWlsdXJlSAASLgoIZmFsbGJhY2sYBCABKAsyGi5jb21pY3Jhbi52MS5GYWxsYmFja0V2ZW50SABCBwoFZXZlbnQiJgoDTGFnEg4KBmlucHV0cxgBIAEoBBIPCgdvdXRwdXRzGAIgASgEIq4BCgpQaGFzZUV2ZW50Eg0KBXBoYXNlGAEgASgJEg0KBWF0X3VzGAIgASgEEhIKCmRvbmVfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEbm90ZRgFIAEoCRIdCgNsYWcYBiABKAsyEC5jb21pY3Jhbi52MS5MYWcSGgoNbWlzc2luZ19ieXRlcxgHIAEoBEgAiAEBQhAKDl9taXNzaW5nX2J5dGVzImAKDUZhbGxiYWNrRXZlbnQSEQoJZnJvbV9tb2RlGAEgASgJEg8KB3RvX21vZGUYAiABKAkSDAoEY29kZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSDQoFYXRfdXMYBSABKAQiQQoJUGhhc2VUaW1lEg0KBXBoYXNlGAEgASgJEhAKCHN0YXJ0X3VzGAIgASgEEhMKC2R1cmF0aW9uX3VzGAMgASgEIsQGCg9NaWdyYXRpb25SZXN1bHQSDAoEbW9kZRgBIAEoCRIPCgdmcm9tX3ZtGAIgASgJEg0KBXRvX3ZtGAMgASgJEhAKCHRvdGFsX3VzGAQgASgEEg8KB3N0b3BfdXMYBSABKAQSDQoFcGFnZXMYBiABKAQSDQoFYnl0ZXMYByABKAQSGQoRZGF0YWdyYW1zX2NhcnJpZWQYCCABKAQSGQoRZGF0YWdyYW1zX2Ryb3BwZWQYCSABKAQSDQoFZXBvY2gYCiABKAQSJgoGcGhhc2VzGAsgAygLMhYuY29taWNyYW4udjEuUGhhc2VUaW1lEhsKE2RhdGFncmFtc19jb25maXJtZWQYDCABKAgSFgoOcmVxdWVzdGVkX21vZGUYDSABKAkSEwoLcmVhc29uX2NvZGUYDiABKAkSDgoGcmVhc29uGA8gASgJEhYKCWZyZWV6ZV91cxgQIAEoBEgAiAEBEhcKCmN1dG92ZXJfdXMYESABKARIAYgBARIcCg9pbnB1dHNfcmVwbGF5ZWQYEiABKARIAogBARIdChBvdXRwdXRzX2NvbXBhcmVkGBMgASgESAOIAQESHQoQb3V0cHV0c19yZWxlYXNlZBgUIAEoBEgEiAEBEhcKCnN0cmFnZ2xlcnMYFSABKARIBYgBARIYCgtwYWdlX2ZhdWx0cxgWIAEoBEgGiAEBEhMKBnJvdW5kcxgXIAEoBEgHiAEBEhQKB2xhZ19tYXgYGCABKARICIgBARIPCgdhdF9yaXNrGBkgASgEEhAKCHNuYXBzaG90GBogASgJEhQKDHNuYXBzaG90X3doeRgbIAEoCRISCgpmaWxlc19zZW50GBwgASgEEhcKD2ZpbGVfYnl0ZXNfc2VudBgdIAEoBBIZChFmaWxlX2J5dGVzX2NvcGllZBgeIAEoBEIMCgpfZnJlZXplX3VzQg0KC19jdXRvdmVyX3VzQhIKEF9pbnB1dHNfcmVwbGF5ZWRCEwoRX291dHB1dHNfY29tcGFyZWRCEwoRX291dHB1dHNfcmVsZWFzZWRCDQoLX3N0cmFnZ2xlcnNCDgoMX3BhZ2VfZmF1bHRzQgkKB19yb3VuZHNCCgoIX2xhZ19tYXgiVwoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCRIPCgdydW5zX29uGAQgASgJEg4KBmNhdXNlcxgFIAMoCSJoChRQbGFuTWlncmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXRvX3ZtGAIgASgJEhMKC3RvX2VuZHBvaW50GAMgASgJEgwKBG1vZGUYBCABKAkSEAoIc25hcHNob3QYBSABKAkikgEKFVBsYW5NaWdyYXRpb25SZXNwb25zZRInCgVtb2RlcxgBIAMoCzIYLmNvbWljcmFuLnYxLlBsYW5uZWRNb2RlEhQKDG1lbW9yeV9ieXRlcxgCIAEoBBIPCgd0aHJlYWRzGAMgASgNEhMKC2Rlc2NyaXB0b3JzGAQgASgNEhQKDGxvYWRfcGVyX2NwdRgFIAEoASLoAgoLUGxhbm5lZE1vZGUSDAoEbW9kZRgBIAEoCRIQCghwb3NzaWJsZRgCIAEoCBIMCgRjb2RlGAMgASgJEg8KB3doeV9ub3QYBCABKAkSDAoEaGludBgFIAEoCRIWCglmcmVlemVfdXMYBiABKARIAIgBARIUCgdzdG9wX3VzGAcgASgESAGIAQESFQoIdG90YWxfdXMYCCABKARIAogBARIaCg1mcmVlemVfbWF4X3VzGAkgASgESAOIAQESGAoLc3RvcF9tYXhfdXMYCiABKARIBIgBARIZCgx0b3RhbF9tYXhfdXMYCyABKARIBYgBARILCgN3YXkYDCABKAkSDwoHd2h5X3dheRgNIAEoCUIMCgpfZnJlZXplX3VzQgoKCF9zdG9wX3VzQgsKCV90b3RhbF91c0IQCg5fZnJlZXplX21heF91c0IOCgxfc3RvcF9tYXhfdXNCDwoNX3RvdGFsX21heF91cyIlChVBYm9ydE1pZ3JhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCSIYChZBYm9ydE1pZ3JhdGlvblJlc3BvbnNlIiUKFUxpc3RNaWdyYXRpb25zUmVxdWVzdBIMCgRuYW1lGAEgASgJIkoKFkxpc3RNaWdyYXRpb25zUmVzcG9uc2USMAoKbWlncmF0aW9ucxgBIAMoCzIcLmNvbWljcmFuLnYxLk1pZ3JhdGlvblJlY29yZCL0AQoPTWlncmF0aW9uUmVjb3JkEgwKBG5hbWUYASABKAkSDwoHZnJvbV92bRgCIAEoCRINCgV0b192bRgDIAEoCRIWCg5yZXF1ZXN0ZWRfbW9kZRgEIAEoCRIMCgRtb2RlGAUgASgJEhcKD3N0YXJ0ZWRfdW5peF9tcxgGIAEoBBIVCg1lbmRlZF91bml4X21zGAcgASgEEgsKA2VuZBgIIAEoCRIMCgRjb2RlGAkgASgJEg8KB21lc3NhZ2UYCiABKAkSMQoJdW5kZXJfd2F5GAsgASgLMh4uY29taWNyYW4udjEuTWlncmF0aW9uVW5kZXJXYXkiHQoMU3RvcmVSZXF1ZXN0Eg0KBXBydW5lGAEgASgIIqwBCg1TdG9yZVJlc3BvbnNlEg0KBWZpbGVzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg0KBXRyZWVzGAMgASgEEhQKDHRyZWVzX2luX3VzZRgEIAEoBBIUCgx1bnVzZWRfZmlsZXMYBSABKAQSFAoMdW51c2VkX2J5dGVzGAYgASgEEhUKDXJlbW92ZWRfZmlsZXMYByABKAQSFQoNcmVtb3ZlZF9ieXRlcxgIIAEoBCIqChNMYWNraW5nRmlsZXNSZXF1ZXN0EhMKC2NvbmZpZ19qc29uGAEgASgJIj0KFExhY2tpbmdGaWxlc1Jlc3BvbnNlEg8KB2xhY2tpbmcYASADKA0SFAoMY29waWVkX2J5dGVzGAIgASgEIpcBChJQdXRGaWxlUGFydFJlcXVlc3QSDwoHZnJvbV92bRgBIAEoCRIOCgZzaGEyNTYYAiABKAkSDAoEc2l6ZRgDIAEoBBIMCgRtb2RlGAQgASgNEhgKEG1vZGlmaWVkX3VuaXhfbXMYBSABKAQSDgoGb2Zmc2V0GAYgASgEEgwKBHBhcnQYByABKAwSDAoEbGFzdBgIIAEoCCIVChNQdXRGaWxlUGFydFJlc3BvbnNlIvQBChdQcmVwYXJlTWlncmF0aW9uUmVxdWVzdBIUCgxtaWdyYXRpb25faWQYASABKAkSDwoHZnJvbV92bRgCIAEoCRITCgtjb25maWdfanNvbhgDIAEoCRIMCgRtb2RlGAQgASgJEg0KBWVwb2NoGAUgASgEEhQKDG1lbW9yeV9ieXRlcxgGIAEoBBIVCg1wbGF0Zm9ybV9qc29uGAcgASgJEhgKEHVuY29tcGFyZWRfcG9ydHMYCCADKA0SFwoPc3RhcnRlZF91bml4X21zGAkgASgEEg4KBnN0YWdlZBgKIAEoCBIQCghyZXN0YXJ0cxgLIAEoDSJZChhQcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEgsKA2tleRgDIAEoDBIRCgljYW5fc3RhZ2UYBCABKAgiLwoXRGlzY2FyZE1pZ3JhdGlvblJlcXVlc3QSFAoMbWlncmF0aW9uX2lkGAEgASgJIhoKGERpc2NhcmRNaWdyYXRpb25SZXNwb25zZSIrCg5LZWVwTG9nUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2xvZxgCIAEoDCIRCg9LZWVwTG9nUmVzcG9uc2UiWwoITG9jYXRpb24SDwoHc2FuZGJveBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgoKAnZtGAMgASgJEhIKCnZtX2FkZHJlc3MYBCABKAkSDQoFZXBvY2gYBSABKAQimgEKB1NlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCHByb3RvY29sGAMgASgJEg8KB3NhbmRib3gYBCABKAkSFwoPc2FuZGJveF9hZGRyZXNzGAUgASgJEhQKDHNhbmRib3hfcG9ydBgGIAEoDRIPCgdwYWNrZXRzGAcgASgEEg0KBWJ5dGVzGAggASgEInIKDENsYWltUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEg8KB2FkZHJlc3MYAiABKAkSCgoCdm0YAyABKAkSEgoKdm1fYWRkcmVzcxgEIAEoCRIgCgVwb3J0cxgFIAMoCzIRLmNvbWljcmFuLnYxLlBvcnQiYAoNQ2xhaW1SZXNwb25zZRInCghsb2NhdGlvbhgBIAEoCzIVLmNvbWljcmFuLnYxLkxvY2F0aW9uEiYKCHNlcnZpY2VzGAIgAygLMhQuY29taWNyYW4udjEuU2VydmljZSJ/Cg9TZXRPd25lclJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIWCg5leHBlY3RlZF9lcG9jaBgCIAEoBBIKCgJ2bRgDIAEoCRISCgp2bV9hZGRyZXNzGAQgASgJEhQKDG1pZ3JhdGlvbl9pZBgFIAEoCRINCgVieV92bRgGIAEoCSJMChBTZXRPd25lclJlc3BvbnNlEg8KB2NoYW5nZWQYASABKAgSJwoIbG9jYXRpb24YAiABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiKZAQoYQW5ub3VuY2VNaWdyYXRpb25SZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEg8KB2Zyb21fdm0YBCABKAkSDQoFdG9fdm0YBSABKAkSEwoLZGVhZGxpbmVfbXMYBiABKA0SEgoKbGF0ZV9yb3V0ZRgHIAEoCCIbChlBbm5vdW5jZU1pZ3JhdGlvblJlc3BvbnNlIkcKEkxlYWRQYWNrZXRzUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEhQKDG1pZ3JhdGlvbl9pZBgCIAEoCRIKCgJ2bRgDIAEoCSIVChNMZWFkUGFja2V0c1Jlc3BvbnNlIkgKE0VuZE1pZ3JhdGlvblJlcXVlc3QSDwoHc2FuZGJveBgBIAEoCRIUCgxtaWdyYXRpb25faWQYAiABKAkSCgoCdm0YAyABKAkiFgoURW5kTWlncmF0aW9uUmVzcG9uc2UieQoYT3BlblJlY29yZENoYW5uZWxSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkSFAoMbWlncmF0aW9uX2lkGAIgASgJEhYKDmV4cGVjdGVkX2Vwb2NoGAMgASgEEgoKAnZtGAQgASgJEhIKCnZtX2FkZHJlc3MYBSABKAkiNgoZT3BlblJlY29yZENoYW5uZWxSZXNwb25zZRIMCgRwb3J0GAEgASgNEgsKA2tleRgCIAEoDCI8Cg5SZWxlYXNlUmVxdWVzdBIPCgdzYW5kYm94GAEgASgJEgoKAnZtGAIgASgJEg0KBWVwb2NoGAMgASgEIhEKD1JlbGVhc2VSZXNwb25zZSIgCg1Mb2NhdGVSZXF1ZXN0Eg8KB3NhbmRib3gYASABKAkiOQoOTG9jYXRlUmVzcG9uc2USJwoIbG9jYXRpb24YASABKAsyFS5jb21pY3Jhbi52MS5Mb2NhdGlvbiIWChRMaXN0TG9jYXRpb25zUmVxdWVzdCJBChVMaXN0TG9jYXRpb25zUmVzcG9uc2USKAoJbG9jYXRpb25zGAEgAygLMhUuY29taWNyYW4udjEuTG9jYXRpb24iFQoTTGlzdFNlcnZpY2VzUmVxdWVzdCI+ChRMaXN0U2VydmljZXNSZXNwb25zZRImCghzZXJ2aWNlcxgBIAMoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOgoRU2V0U2VydmljZVJlcXVlc3QSJQoHc2VydmljZRgBIAEoCzIULmNvbWljcmFuLnYxLlNlcnZpY2UiOwoSU2V0U2VydmljZVJlc3BvbnNlEiUKB3NlcnZpY2UYASABKAsyFC5jb21pY3Jhbi52MS5TZXJ2aWNlIjUKE1Vuc2V0U2VydmljZVJlcXVlc3QSDAoEcG9ydBgBIAEoDRIQCghwcm90b2NvbBgCIAEoCSIWChRVbnNldFNlcnZpY2VSZXNwb25zZTLfCwoHU2RhZW1vbhI7CgRJbmZvEhguY29taWNyYW4udjEuSW5mb1JlcXVlc3QaGS5jb21pY3Jhbi52MS5JbmZvUmVzcG9uc2USPgoFU3RhcnQSGS5jb21pY3Jhbi52MS5TdGFydFJlcXVlc3QaGi5jb21pY3Jhbi52MS5TdGFydFJlc3BvbnNlEkoKCVRlcm1pbmF0ZRIdLmNvbWljcmFuLnYxLlRlcm1pbmF0ZVJlcXVlc3QaHi5jb21pY3Jhbi52MS5UZXJtaW5hdGVSZXNwb25zZRI7CgRTdG9wEhguY29taWNyYW4udjEuU3RvcFJlcXVlc3QaGS5jb21pY3Jhbi52MS5TdG9wUmVzcG9uc2USQQoGRnJlZXplEhouY29taWNyYW4udjEuRnJlZXplUmVxdWVzdBobLmNvbWljcmFuLnYxLkZyZWV6ZVJlc3BvbnNlEjsKBFRoYXcSGC5jb21pY3Jhbi52MS5UaGF3UmVxdWVzdBoZLmNvbWljcmFuLnYxLlRoYXdSZXNwb25zZRI7CgRFeGVjEhYuY29taWNyYW4udjEuRXhlY0lucHV0GhcuY29taWNyYW4udjEuRXhlY091dHB1dCgBMAESTQoETGlzdBIhLmNvbWljcmFuLnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdFNhbmRib3hlc1Jlc3BvbnNlEkQKB0luc3BlY3QSGy5jb21pY3Jhbi52MS5JbnNwZWN0UmVxdWVzdBocLmNvbWljcmFuLnYxLkluc3BlY3RSZXNwb25zZRI4CgRMb2dzEhguY29taWNyYW4udjEuTG9nc1JlcXVlc3QaFC5jb21pY3Jhbi52MS5Mb2dMaW5lMAESRQoHTWlncmF0ZRIbLmNvbWljcmFuLnYxLk1pZ3JhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTWlncmF0aW9uRXZlbnQwARJWCg1QbGFuTWlncmF0aW9uEiEuY29taWNyYW4udjEuUGxhbk1pZ3JhdGlvblJlcXVlc3QaIi5jb21pY3Jhbi52MS5QbGFuTWlncmF0aW9uUmVzcG9uc2USWQoOQWJvcnRNaWdyYXRpb24SIi5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlcXVlc3QaIy5jb21pY3Jhbi52MS5BYm9ydE1pZ3JhdGlvblJlc3BvbnNlElkKDkxpc3RNaWdyYXRpb25zEiIuY29taWNyYW4udjEuTGlzdE1pZ3JhdGlvbnNSZXF1ZXN0GiMuY29taWNyYW4udjEuTGlzdE1pZ3JhdGlvbnNSZXNwb25zZRI+CgVTdG9yZRIZLmNvbWljcmFuLnYxLlN0b3JlUmVxdWVzdBoaLmNvbWljcmFuLnYxLlN0b3JlUmVzcG9uc2USUwoMTGFja2luZ0ZpbGVzEiAuY29taWNyYW4udjEuTGFja2luZ0ZpbGVzUmVxdWVzdBohLmNvbWljcmFuLnYxLkxhY2tpbmdGaWxlc1Jlc3BvbnNlElAKC1B1dEZpbGVQYXJ0Eh8uY29taWNyYW4udjEuUHV0RmlsZVBhcnRSZXF1ZXN0GiAuY29taWNyYW4udjEuUHV0RmlsZVBhcnRSZXNwb25zZRJfChBQcmVwYXJlTWlncmF0aW9uEiQuY29taWNyYW4udjEuUHJlcGFyZU1pZ3JhdGlvblJlcXVlc3QaJS5jb21pY3Jhbi52MS5QcmVwYXJlTWlncmF0aW9uUmVzcG9uc2USXwoQRGlzY2FyZE1pZ3JhdGlvbhIkLmNvbWljcmFuLnYxLkRpc2NhcmRNaWdyYXRpb25SZXF1ZXN0GiUuY29taWNyYW4udjEuRGlzY2FyZE1pZ3JhdGlvblJlc3BvbnNlEkQKB0tlZXBMb2cSGy5jb21pY3Jhbi52MS5LZWVwTG9nUmVxdWVzdBocLmNvbWljcmFuLnYxLktlZXBMb2dSZXNwb25zZTLXBwoDU2RuEj4KBUNsYWltEhkuY29taWNyYW4udjEuQ2xhaW1SZXF1ZXN0GhouY29taWNyYW4udjEuQ2xhaW1SZXNwb25zZRJHCghTZXRPd25lchIcLmNvbWljcmFuLnYxLlNldE93bmVyUmVxdWVzdBodLmNvbWljcmFuLnYxLlNldE93bmVyUmVzcG9uc2USYgoRQW5ub3VuY2VNaWdyYXRpb24SJS5jb21pY3Jhbi52MS5Bbm5vdW5jZU1pZ3JhdGlvblJlcXVlc3QaJi5jb21pY3Jhbi52MS5Bbm5vdW5jZU1pZ3JhdGlvblJlc3BvbnNlElAKC0xlYWRQYWNrZXRzEh8uY29taWNyYW4udjEuTGVhZFBhY2tldHNSZXF1ZXN0GiAuY29taWNyYW4udjEuTGVhZFBhY2tldHNSZXNwb25zZRJTCgxFbmRNaWdyYXRpb24SIC5jb21pY3Jhbi52MS5FbmRNaWdyYXRpb25SZXF1ZXN0GiEuY29taWNyYW4udjEuRW5kTWlncmF0aW9uUmVzcG9uc2USYgoRT3BlblJlY29yZENoYW5uZWwSJS5jb21pY3Jhbi52MS5PcGVuUmVjb3JkQ2hhbm5lbFJlcXVlc3QaJi5jb21pY3Jhbi52MS5PcGVuUmVjb3JkQ2hhbm5lbFJlc3BvbnNlEkQKB1JlbGVhc2USGy5jb21pY3Jhbi52MS5SZWxlYXNlUmVxdWVzdBocLmNvbWljcmFuLnYxLlJlbGVhc2VSZXNwb25zZRJBCgZMb2NhdGUSGi5jb21pY3Jhbi52MS5Mb2NhdGVSZXF1ZXN0GhsuY29taWNyYW4udjEuTG9jYXRlUmVzcG9uc2USVgoNTGlzdExvY2F0aW9ucxIhLmNvbWljcmFuLnYxLkxpc3RMb2NhdGlvbnNSZXF1ZXN0GiIuY29taWNyYW4udjEuTGlzdExvY2F0aW9uc1Jlc3BvbnNlElMKDExpc3RTZXJ2aWNlcxIgLmNvbWljcmFuLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaIS5jb21pY3Jhbi52MS5MaXN0U2VydmljZXNSZXNwb25zZRJNCgpTZXRTZXJ2aWNlEh4uY29taWNyYW4udjEuU2V0U2VydmljZVJlcXVlc3QaHy5jb21pY3Jhbi52MS5TZXRTZXJ2aWNlUmVzcG9uc2USUwoMVW5zZXRTZXJ2aWNlEiAuY29taWNyYW4udjEuVW5zZXRTZXJ2aWNlUmVxdWVzdBohLmNvbWljcmFuLnYxLlVuc2V0U2VydmljZVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message comicran.v1.InfoRequest
@@ -215,6 +215,272 @@ export const TerminateResponseSchema: GenMessage<TerminateResponse> = /*@__PURE_
   messageDesc(file_comicran, 6);
 
 /**
+ * @generated from message comicran.v1.StopRequest
+ */
+export type StopRequest = Message<"comicran.v1.StopRequest"> & {
+  /**
+   * As in TerminateRequest.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 signal = 2;
+   */
+  signal: number;
+
+  /**
+   * @generated from field: uint32 grace_ms = 3;
+   */
+  graceMs: number;
+};
+
+/**
+ * Describes the message comicran.v1.StopRequest.
+ * Use `create(StopRequestSchema)` to create a new message.
+ */
+export const StopRequestSchema: GenMessage<StopRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 7);
+
+/**
+ * @generated from message comicran.v1.StopResponse
+ */
+export type StopResponse = Message<"comicran.v1.StopResponse"> & {
+  /**
+   * @generated from field: optional int32 exit_code = 1;
+   */
+  exitCode?: number | undefined;
+
+  /**
+   * @generated from field: optional string exit_signal = 2;
+   */
+  exitSignal?: string | undefined;
+};
+
+/**
+ * Describes the message comicran.v1.StopResponse.
+ * Use `create(StopResponseSchema)` to create a new message.
+ */
+export const StopResponseSchema: GenMessage<StopResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 8);
+
+/**
+ * @generated from message comicran.v1.FreezeRequest
+ */
+export type FreezeRequest = Message<"comicran.v1.FreezeRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message comicran.v1.FreezeRequest.
+ * Use `create(FreezeRequestSchema)` to create a new message.
+ */
+export const FreezeRequestSchema: GenMessage<FreezeRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 9);
+
+/**
+ * @generated from message comicran.v1.FreezeResponse
+ */
+export type FreezeResponse = Message<"comicran.v1.FreezeResponse"> & {
+};
+
+/**
+ * Describes the message comicran.v1.FreezeResponse.
+ * Use `create(FreezeResponseSchema)` to create a new message.
+ */
+export const FreezeResponseSchema: GenMessage<FreezeResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 10);
+
+/**
+ * @generated from message comicran.v1.ThawRequest
+ */
+export type ThawRequest = Message<"comicran.v1.ThawRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message comicran.v1.ThawRequest.
+ * Use `create(ThawRequestSchema)` to create a new message.
+ */
+export const ThawRequestSchema: GenMessage<ThawRequest> = /*@__PURE__*/
+  messageDesc(file_comicran, 11);
+
+/**
+ * @generated from message comicran.v1.ThawResponse
+ */
+export type ThawResponse = Message<"comicran.v1.ThawResponse"> & {
+};
+
+/**
+ * Describes the message comicran.v1.ThawResponse.
+ * Use `create(ThawResponseSchema)` to create a new message.
+ */
+export const ThawResponseSchema: GenMessage<ThawResponse> = /*@__PURE__*/
+  messageDesc(file_comicran, 12);
+
+/**
+ * @generated from message comicran.v1.ExecInput
+ */
+export type ExecInput = Message<"comicran.v1.ExecInput"> & {
+  /**
+   * @generated from oneof comicran.v1.ExecInput.input
+   */
+  input: {
+    /**
+     * @generated from field: comicran.v1.ExecCommand command = 1;
+     */
+    value: ExecCommand;
+    case: "command";
+  } | {
+    /**
+     * @generated from field: bytes stdin = 2;
+     */
+    value: Uint8Array;
+    case: "stdin";
+  } | {
+    /**
+     * Nothing more comes on its standard input.
+     *
+     * @generated from field: bool end_of_stdin = 3;
+     */
+    value: boolean;
+    case: "endOfStdin";
+  } | {
+    /**
+     * @generated from field: comicran.v1.TerminalSize size = 4;
+     */
+    value: TerminalSize;
+    case: "size";
+  } | {
+    /**
+     * Number of a signal for it.
+     *
+     * @generated from field: uint32 signal = 5;
+     */
+    value: number;
+    case: "signal";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message comicran.v1.ExecInput.
+ * Use `create(ExecInputSchema)` to create a new message.
+ */
+export const ExecInputSchema: GenMessage<ExecInput> = /*@__PURE__*/
+  messageDesc(file_comicran, 13);
+
+/**
+ * @generated from message comicran.v1.ExecCommand
+ */
+export type ExecCommand = Message<"comicran.v1.ExecCommand"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The program's path inside the sandbox, and its arguments.
+   *
+   * @generated from field: repeated string words = 2;
+   */
+  words: string[];
+
+  /**
+   * With programs of the machine beside the sandbox's files (docs/jailor.md).
+   *
+   * @generated from field: bool host_tools = 3;
+   */
+  hostTools: boolean;
+
+  /**
+   * Absent: its standard streams are pipes.
+   *
+   * @generated from field: comicran.v1.TerminalSize terminal = 4;
+   */
+  terminal?: TerminalSize | undefined;
+};
+
+/**
+ * Describes the message comicran.v1.ExecCommand.
+ * Use `create(ExecCommandSchema)` to create a new message.
+ */
+export const ExecCommandSchema: GenMessage<ExecCommand> = /*@__PURE__*/
+  messageDesc(file_comicran, 14);
+
+/**
+ * @generated from message comicran.v1.TerminalSize
+ */
+export type TerminalSize = Message<"comicran.v1.TerminalSize"> & {
+  /**
+   * @generated from field: uint32 columns = 1;
+   */
+  columns: number;
+
+  /**
+   * @generated from field: uint32 rows = 2;
+   */
+  rows: number;
+
+  /**
+   * TERM, for its environment.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message comicran.v1.TerminalSize.
+ * Use `create(TerminalSizeSchema)` to create a new message.
+ */
+export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
+  messageDesc(file_comicran, 15);
+
+/**
+ * @generated from message comicran.v1.ExecOutput
+ */
+export type ExecOutput = Message<"comicran.v1.ExecOutput"> & {
+  /**
+   * @generated from oneof comicran.v1.ExecOutput.output
+   */
+  output: {
+    /**
+     * @generated from field: bytes stdout = 1;
+     */
+    value: Uint8Array;
+    case: "stdout";
+  } | {
+    /**
+     * @generated from field: bytes stderr = 2;
+     */
+    value: Uint8Array;
+    case: "stderr";
+  } | {
+    /**
+     * As a shell tells it: 128 + n where signal n has ended it.
+     *
+     * @generated from field: uint32 exit_status = 3;
+     */
+    value: number;
+    case: "exitStatus";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message comicran.v1.ExecOutput.
+ * Use `create(ExecOutputSchema)` to create a new message.
+ */
+export const ExecOutputSchema: GenMessage<ExecOutput> = /*@__PURE__*/
+  messageDesc(file_comicran, 16);
+
+/**
  * @generated from message comicran.v1.ListSandboxesRequest
  */
 export type ListSandboxesRequest = Message<"comicran.v1.ListSandboxesRequest"> & {
@@ -225,7 +491,7 @@ export type ListSandboxesRequest = Message<"comicran.v1.ListSandboxesRequest"> &
  * Use `create(ListSandboxesRequestSchema)` to create a new message.
  */
 export const ListSandboxesRequestSchema: GenMessage<ListSandboxesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 7);
+  messageDesc(file_comicran, 17);
 
 /**
  * @generated from message comicran.v1.ListSandboxesResponse
@@ -242,7 +508,7 @@ export type ListSandboxesResponse = Message<"comicran.v1.ListSandboxesResponse">
  * Use `create(ListSandboxesResponseSchema)` to create a new message.
  */
 export const ListSandboxesResponseSchema: GenMessage<ListSandboxesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 8);
+  messageDesc(file_comicran, 18);
 
 /**
  * @generated from message comicran.v1.Sandbox
@@ -254,7 +520,8 @@ export type Sandbox = Message<"comicran.v1.Sandbox"> & {
   name: string;
 
   /**
-   * creating, running, migrating (the source of one, still answering), arriving (the destination, silent), stopped
+   * creating, running, frozen, restarting (its process has ended and is started again soon), migrating (the source of one,
+   * still answering), arriving (the destination, silent), stopped
    *
    * @generated from field: string state = 2;
    */
@@ -312,6 +579,55 @@ export type Sandbox = Message<"comicran.v1.Sandbox"> & {
    * @generated from field: uint32 inner_pid = 11;
    */
   innerPid: number;
+
+  /**
+   * Where it is stopped or restarting: ended, out-of-memory, terminated, unhealthy, jailor-lost.
+   *
+   * @generated from field: string exit_reason = 12;
+   */
+  exitReason: string;
+
+  /**
+   * How often its process was started again by its restart policy, on whichever machines that was.
+   *
+   * @generated from field: uint32 restarts = 13;
+   */
+  restarts: number;
+
+  /**
+   * The policy has given it up.
+   *
+   * @generated from field: bool gave_up = 14;
+   */
+  gaveUp: boolean;
+
+  /**
+   * starting, healthy, unhealthy; empty: its configuration does not say how to find it out.
+   *
+   * @generated from field: string health = 15;
+   */
+  health: string;
+
+  /**
+   * Why the last look at its health has failed; empty: it has not.
+   *
+   * @generated from field: string health_problem = 16;
+   */
+  healthProblem: string;
+
+  /**
+   * Where it is restarting: when it is started again.
+   *
+   * @generated from field: uint64 next_start_unix_ms = 17;
+   */
+  nextStartUnixMs: bigint;
+
+  /**
+   * Programs that somebody has started in it (Exec) and that run.
+   *
+   * @generated from field: uint32 guests = 18;
+   */
+  guests: number;
 };
 
 /**
@@ -319,7 +635,7 @@ export type Sandbox = Message<"comicran.v1.Sandbox"> & {
  * Use `create(SandboxSchema)` to create a new message.
  */
 export const SandboxSchema: GenMessage<Sandbox> = /*@__PURE__*/
-  messageDesc(file_comicran, 9);
+  messageDesc(file_comicran, 19);
 
 /**
  * A migration away from this machine, as far as it has got.
@@ -360,7 +676,7 @@ export type MigrationUnderWay = Message<"comicran.v1.MigrationUnderWay"> & {
  * Use `create(MigrationUnderWaySchema)` to create a new message.
  */
 export const MigrationUnderWaySchema: GenMessage<MigrationUnderWay> = /*@__PURE__*/
-  messageDesc(file_comicran, 10);
+  messageDesc(file_comicran, 20);
 
 /**
  * @generated from message comicran.v1.Port
@@ -396,7 +712,7 @@ export type Port = Message<"comicran.v1.Port"> & {
  * Use `create(PortSchema)` to create a new message.
  */
 export const PortSchema: GenMessage<Port> = /*@__PURE__*/
-  messageDesc(file_comicran, 11);
+  messageDesc(file_comicran, 21);
 
 /**
  * @generated from message comicran.v1.InspectRequest
@@ -413,7 +729,7 @@ export type InspectRequest = Message<"comicran.v1.InspectRequest"> & {
  * Use `create(InspectRequestSchema)` to create a new message.
  */
 export const InspectRequestSchema: GenMessage<InspectRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 12);
+  messageDesc(file_comicran, 22);
 
 /**
  * @generated from message comicran.v1.InspectResponse
@@ -442,7 +758,7 @@ export type InspectResponse = Message<"comicran.v1.InspectResponse"> & {
  * Use `create(InspectResponseSchema)` to create a new message.
  */
 export const InspectResponseSchema: GenMessage<InspectResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 13);
+  messageDesc(file_comicran, 23);
 
 /**
  * @generated from message comicran.v1.LogsRequest
@@ -471,7 +787,7 @@ export type LogsRequest = Message<"comicran.v1.LogsRequest"> & {
  * Use `create(LogsRequestSchema)` to create a new message.
  */
 export const LogsRequestSchema: GenMessage<LogsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 14);
+  messageDesc(file_comicran, 24);
 
 /**
  * @generated from message comicran.v1.LogLine
@@ -493,6 +809,13 @@ export type LogLine = Message<"comicran.v1.LogLine"> & {
    * @generated from field: string text = 3;
    */
   text: string;
+
+  /**
+   * The line was too long: the next one of this stream goes on with it.
+   *
+   * @generated from field: bool more = 4;
+   */
+  more: boolean;
 };
 
 /**
@@ -500,7 +823,7 @@ export type LogLine = Message<"comicran.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_comicran, 15);
+  messageDesc(file_comicran, 25);
 
 /**
  * @generated from message comicran.v1.MigrateRequest
@@ -577,7 +900,7 @@ export type MigrateRequest = Message<"comicran.v1.MigrateRequest"> & {
  * Use `create(MigrateRequestSchema)` to create a new message.
  */
 export const MigrateRequestSchema: GenMessage<MigrateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 16);
+  messageDesc(file_comicran, 26);
 
 /**
  * @generated from message comicran.v1.MigrationEvent
@@ -618,7 +941,7 @@ export type MigrationEvent = Message<"comicran.v1.MigrationEvent"> & {
  * Use `create(MigrationEventSchema)` to create a new message.
  */
 export const MigrationEventSchema: GenMessage<MigrationEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 17);
+  messageDesc(file_comicran, 27);
 
 /**
  * How far the copy of a replicated migration is behind the original, in datagrams. Both 0: it is the same.
@@ -642,7 +965,7 @@ export type Lag = Message<"comicran.v1.Lag"> & {
  * Use `create(LagSchema)` to create a new message.
  */
 export const LagSchema: GenMessage<Lag> = /*@__PURE__*/
-  messageDesc(file_comicran, 18);
+  messageDesc(file_comicran, 28);
 
 /**
  * @generated from message comicran.v1.PhaseEvent
@@ -697,7 +1020,7 @@ export type PhaseEvent = Message<"comicran.v1.PhaseEvent"> & {
  * Use `create(PhaseEventSchema)` to create a new message.
  */
 export const PhaseEventSchema: GenMessage<PhaseEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 19);
+  messageDesc(file_comicran, 29);
 
 /**
  * A mode has been given up before anything outside could notice; the migration goes on in another one, from its start.
@@ -740,7 +1063,7 @@ export type FallbackEvent = Message<"comicran.v1.FallbackEvent"> & {
  * Use `create(FallbackEventSchema)` to create a new message.
  */
 export const FallbackEventSchema: GenMessage<FallbackEvent> = /*@__PURE__*/
-  messageDesc(file_comicran, 20);
+  messageDesc(file_comicran, 30);
 
 /**
  * @generated from message comicran.v1.PhaseTime
@@ -767,7 +1090,7 @@ export type PhaseTime = Message<"comicran.v1.PhaseTime"> & {
  * Use `create(PhaseTimeSchema)` to create a new message.
  */
 export const PhaseTimeSchema: GenMessage<PhaseTime> = /*@__PURE__*/
-  messageDesc(file_comicran, 21);
+  messageDesc(file_comicran, 31);
 
 /**
  * @generated from message comicran.v1.MigrationResult
@@ -965,7 +1288,7 @@ export type MigrationResult = Message<"comicran.v1.MigrationResult"> & {
  * Use `create(MigrationResultSchema)` to create a new message.
  */
 export const MigrationResultSchema: GenMessage<MigrationResult> = /*@__PURE__*/
-  messageDesc(file_comicran, 22);
+  messageDesc(file_comicran, 32);
 
 /**
  * @generated from message comicran.v1.Failure
@@ -1008,7 +1331,7 @@ export type Failure = Message<"comicran.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_comicran, 23);
+  messageDesc(file_comicran, 33);
 
 /**
  * @generated from message comicran.v1.PlanMigrationRequest
@@ -1049,7 +1372,7 @@ export type PlanMigrationRequest = Message<"comicran.v1.PlanMigrationRequest"> &
  * Use `create(PlanMigrationRequestSchema)` to create a new message.
  */
 export const PlanMigrationRequestSchema: GenMessage<PlanMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 24);
+  messageDesc(file_comicran, 34);
 
 /**
  * @generated from message comicran.v1.PlanMigrationResponse
@@ -1092,7 +1415,7 @@ export type PlanMigrationResponse = Message<"comicran.v1.PlanMigrationResponse">
  * Use `create(PlanMigrationResponseSchema)` to create a new message.
  */
 export const PlanMigrationResponseSchema: GenMessage<PlanMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 25);
+  messageDesc(file_comicran, 35);
 
 /**
  * The times are estimates from the sizes: at least so long (on a machine that has nothing else to do), and at most, as busy
@@ -1180,7 +1503,7 @@ export type PlannedMode = Message<"comicran.v1.PlannedMode"> & {
  * Use `create(PlannedModeSchema)` to create a new message.
  */
 export const PlannedModeSchema: GenMessage<PlannedMode> = /*@__PURE__*/
-  messageDesc(file_comicran, 26);
+  messageDesc(file_comicran, 36);
 
 /**
  * @generated from message comicran.v1.AbortMigrationRequest
@@ -1197,7 +1520,7 @@ export type AbortMigrationRequest = Message<"comicran.v1.AbortMigrationRequest">
  * Use `create(AbortMigrationRequestSchema)` to create a new message.
  */
 export const AbortMigrationRequestSchema: GenMessage<AbortMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 27);
+  messageDesc(file_comicran, 37);
 
 /**
  * @generated from message comicran.v1.AbortMigrationResponse
@@ -1210,7 +1533,7 @@ export type AbortMigrationResponse = Message<"comicran.v1.AbortMigrationResponse
  * Use `create(AbortMigrationResponseSchema)` to create a new message.
  */
 export const AbortMigrationResponseSchema: GenMessage<AbortMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 28);
+  messageDesc(file_comicran, 38);
 
 /**
  * @generated from message comicran.v1.ListMigrationsRequest
@@ -1229,7 +1552,7 @@ export type ListMigrationsRequest = Message<"comicran.v1.ListMigrationsRequest">
  * Use `create(ListMigrationsRequestSchema)` to create a new message.
  */
 export const ListMigrationsRequestSchema: GenMessage<ListMigrationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 29);
+  messageDesc(file_comicran, 39);
 
 /**
  * @generated from message comicran.v1.ListMigrationsResponse
@@ -1248,7 +1571,7 @@ export type ListMigrationsResponse = Message<"comicran.v1.ListMigrationsResponse
  * Use `create(ListMigrationsResponseSchema)` to create a new message.
  */
 export const ListMigrationsResponseSchema: GenMessage<ListMigrationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 30);
+  messageDesc(file_comicran, 40);
 
 /**
  * @generated from message comicran.v1.MigrationRecord
@@ -1328,7 +1651,7 @@ export type MigrationRecord = Message<"comicran.v1.MigrationRecord"> & {
  * Use `create(MigrationRecordSchema)` to create a new message.
  */
 export const MigrationRecordSchema: GenMessage<MigrationRecord> = /*@__PURE__*/
-  messageDesc(file_comicran, 31);
+  messageDesc(file_comicran, 41);
 
 /**
  * @generated from message comicran.v1.StoreRequest
@@ -1347,7 +1670,7 @@ export type StoreRequest = Message<"comicran.v1.StoreRequest"> & {
  * Use `create(StoreRequestSchema)` to create a new message.
  */
 export const StoreRequestSchema: GenMessage<StoreRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 32);
+  messageDesc(file_comicran, 42);
 
 /**
  * @generated from message comicran.v1.StoreResponse
@@ -1405,7 +1728,7 @@ export type StoreResponse = Message<"comicran.v1.StoreResponse"> & {
  * Use `create(StoreResponseSchema)` to create a new message.
  */
 export const StoreResponseSchema: GenMessage<StoreResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 33);
+  messageDesc(file_comicran, 43);
 
 /**
  * @generated from message comicran.v1.LackingFilesRequest
@@ -1424,7 +1747,7 @@ export type LackingFilesRequest = Message<"comicran.v1.LackingFilesRequest"> & {
  * Use `create(LackingFilesRequestSchema)` to create a new message.
  */
 export const LackingFilesRequestSchema: GenMessage<LackingFilesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 34);
+  messageDesc(file_comicran, 44);
 
 /**
  * @generated from message comicran.v1.LackingFilesResponse
@@ -1450,7 +1773,7 @@ export type LackingFilesResponse = Message<"comicran.v1.LackingFilesResponse"> &
  * Use `create(LackingFilesResponseSchema)` to create a new message.
  */
 export const LackingFilesResponseSchema: GenMessage<LackingFilesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 35);
+  messageDesc(file_comicran, 45);
 
 /**
  * @generated from message comicran.v1.PutFilePartRequest
@@ -1506,7 +1829,7 @@ export type PutFilePartRequest = Message<"comicran.v1.PutFilePartRequest"> & {
  * Use `create(PutFilePartRequestSchema)` to create a new message.
  */
 export const PutFilePartRequestSchema: GenMessage<PutFilePartRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 36);
+  messageDesc(file_comicran, 46);
 
 /**
  * @generated from message comicran.v1.PutFilePartResponse
@@ -1519,7 +1842,7 @@ export type PutFilePartResponse = Message<"comicran.v1.PutFilePartResponse"> & {
  * Use `create(PutFilePartResponseSchema)` to create a new message.
  */
 export const PutFilePartResponseSchema: GenMessage<PutFilePartResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 37);
+  messageDesc(file_comicran, 47);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationRequest
@@ -1584,6 +1907,13 @@ export type PrepareMigrationRequest = Message<"comicran.v1.PrepareMigrationReque
    * @generated from field: bool staged = 10;
    */
   staged: boolean;
+
+  /**
+   * As in Sandbox.
+   *
+   * @generated from field: uint32 restarts = 11;
+   */
+  restarts: number;
 };
 
 /**
@@ -1591,7 +1921,7 @@ export type PrepareMigrationRequest = Message<"comicran.v1.PrepareMigrationReque
  * Use `create(PrepareMigrationRequestSchema)` to create a new message.
  */
 export const PrepareMigrationRequestSchema: GenMessage<PrepareMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 38);
+  messageDesc(file_comicran, 48);
 
 /**
  * @generated from message comicran.v1.PrepareMigrationResponse
@@ -1627,7 +1957,7 @@ export type PrepareMigrationResponse = Message<"comicran.v1.PrepareMigrationResp
  * Use `create(PrepareMigrationResponseSchema)` to create a new message.
  */
 export const PrepareMigrationResponseSchema: GenMessage<PrepareMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 39);
+  messageDesc(file_comicran, 49);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationRequest
@@ -1644,7 +1974,7 @@ export type DiscardMigrationRequest = Message<"comicran.v1.DiscardMigrationReque
  * Use `create(DiscardMigrationRequestSchema)` to create a new message.
  */
 export const DiscardMigrationRequestSchema: GenMessage<DiscardMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 40);
+  messageDesc(file_comicran, 50);
 
 /**
  * @generated from message comicran.v1.DiscardMigrationResponse
@@ -1657,7 +1987,7 @@ export type DiscardMigrationResponse = Message<"comicran.v1.DiscardMigrationResp
  * Use `create(DiscardMigrationResponseSchema)` to create a new message.
  */
 export const DiscardMigrationResponseSchema: GenMessage<DiscardMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 41);
+  messageDesc(file_comicran, 51);
 
 /**
  * @generated from message comicran.v1.KeepLogRequest
@@ -1681,7 +2011,7 @@ export type KeepLogRequest = Message<"comicran.v1.KeepLogRequest"> & {
  * Use `create(KeepLogRequestSchema)` to create a new message.
  */
 export const KeepLogRequestSchema: GenMessage<KeepLogRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 42);
+  messageDesc(file_comicran, 52);
 
 /**
  * @generated from message comicran.v1.KeepLogResponse
@@ -1694,7 +2024,7 @@ export type KeepLogResponse = Message<"comicran.v1.KeepLogResponse"> & {
  * Use `create(KeepLogResponseSchema)` to create a new message.
  */
 export const KeepLogResponseSchema: GenMessage<KeepLogResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 43);
+  messageDesc(file_comicran, 53);
 
 /**
  * @generated from message comicran.v1.Location
@@ -1733,7 +2063,7 @@ export type Location = Message<"comicran.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_comicran, 44);
+  messageDesc(file_comicran, 54);
 
 /**
  * @generated from message comicran.v1.Service
@@ -1787,7 +2117,7 @@ export type Service = Message<"comicran.v1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_comicran, 45);
+  messageDesc(file_comicran, 55);
 
 /**
  * @generated from message comicran.v1.ClaimRequest
@@ -1824,7 +2154,7 @@ export type ClaimRequest = Message<"comicran.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 46);
+  messageDesc(file_comicran, 56);
 
 /**
  * @generated from message comicran.v1.ClaimResponse
@@ -1846,7 +2176,7 @@ export type ClaimResponse = Message<"comicran.v1.ClaimResponse"> & {
  * Use `create(ClaimResponseSchema)` to create a new message.
  */
 export const ClaimResponseSchema: GenMessage<ClaimResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 47);
+  messageDesc(file_comicran, 57);
 
 /**
  * @generated from message comicran.v1.SetOwnerRequest
@@ -1894,7 +2224,7 @@ export type SetOwnerRequest = Message<"comicran.v1.SetOwnerRequest"> & {
  * Use `create(SetOwnerRequestSchema)` to create a new message.
  */
 export const SetOwnerRequestSchema: GenMessage<SetOwnerRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 48);
+  messageDesc(file_comicran, 58);
 
 /**
  * @generated from message comicran.v1.SetOwnerResponse
@@ -1918,7 +2248,7 @@ export type SetOwnerResponse = Message<"comicran.v1.SetOwnerResponse"> & {
  * Use `create(SetOwnerResponseSchema)` to create a new message.
  */
 export const SetOwnerResponseSchema: GenMessage<SetOwnerResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 49);
+  messageDesc(file_comicran, 59);
 
 /**
  * @generated from message comicran.v1.AnnounceMigrationRequest
@@ -1972,7 +2302,7 @@ export type AnnounceMigrationRequest = Message<"comicran.v1.AnnounceMigrationReq
  * Use `create(AnnounceMigrationRequestSchema)` to create a new message.
  */
 export const AnnounceMigrationRequestSchema: GenMessage<AnnounceMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 50);
+  messageDesc(file_comicran, 60);
 
 /**
  * @generated from message comicran.v1.AnnounceMigrationResponse
@@ -1985,7 +2315,7 @@ export type AnnounceMigrationResponse = Message<"comicran.v1.AnnounceMigrationRe
  * Use `create(AnnounceMigrationResponseSchema)` to create a new message.
  */
 export const AnnounceMigrationResponseSchema: GenMessage<AnnounceMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 51);
+  messageDesc(file_comicran, 61);
 
 /**
  * @generated from message comicran.v1.LeadPacketsRequest
@@ -2014,7 +2344,7 @@ export type LeadPacketsRequest = Message<"comicran.v1.LeadPacketsRequest"> & {
  * Use `create(LeadPacketsRequestSchema)` to create a new message.
  */
 export const LeadPacketsRequestSchema: GenMessage<LeadPacketsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 52);
+  messageDesc(file_comicran, 62);
 
 /**
  * @generated from message comicran.v1.LeadPacketsResponse
@@ -2027,7 +2357,7 @@ export type LeadPacketsResponse = Message<"comicran.v1.LeadPacketsResponse"> & {
  * Use `create(LeadPacketsResponseSchema)` to create a new message.
  */
 export const LeadPacketsResponseSchema: GenMessage<LeadPacketsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 53);
+  messageDesc(file_comicran, 63);
 
 /**
  * @generated from message comicran.v1.EndMigrationRequest
@@ -2056,7 +2386,7 @@ export type EndMigrationRequest = Message<"comicran.v1.EndMigrationRequest"> & {
  * Use `create(EndMigrationRequestSchema)` to create a new message.
  */
 export const EndMigrationRequestSchema: GenMessage<EndMigrationRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 54);
+  messageDesc(file_comicran, 64);
 
 /**
  * @generated from message comicran.v1.EndMigrationResponse
@@ -2069,7 +2399,7 @@ export type EndMigrationResponse = Message<"comicran.v1.EndMigrationResponse"> &
  * Use `create(EndMigrationResponseSchema)` to create a new message.
  */
 export const EndMigrationResponseSchema: GenMessage<EndMigrationResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 55);
+  messageDesc(file_comicran, 65);
 
 /**
  * @generated from message comicran.v1.OpenRecordChannelRequest
@@ -2106,7 +2436,7 @@ export type OpenRecordChannelRequest = Message<"comicran.v1.OpenRecordChannelReq
  * Use `create(OpenRecordChannelRequestSchema)` to create a new message.
  */
 export const OpenRecordChannelRequestSchema: GenMessage<OpenRecordChannelRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 56);
+  messageDesc(file_comicran, 66);
 
 /**
  * @generated from message comicran.v1.OpenRecordChannelResponse
@@ -2130,7 +2460,7 @@ export type OpenRecordChannelResponse = Message<"comicran.v1.OpenRecordChannelRe
  * Use `create(OpenRecordChannelResponseSchema)` to create a new message.
  */
 export const OpenRecordChannelResponseSchema: GenMessage<OpenRecordChannelResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 57);
+  messageDesc(file_comicran, 67);
 
 /**
  * @generated from message comicran.v1.ReleaseRequest
@@ -2157,7 +2487,7 @@ export type ReleaseRequest = Message<"comicran.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 58);
+  messageDesc(file_comicran, 68);
 
 /**
  * @generated from message comicran.v1.ReleaseResponse
@@ -2170,7 +2500,7 @@ export type ReleaseResponse = Message<"comicran.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 59);
+  messageDesc(file_comicran, 69);
 
 /**
  * @generated from message comicran.v1.LocateRequest
@@ -2187,7 +2517,7 @@ export type LocateRequest = Message<"comicran.v1.LocateRequest"> & {
  * Use `create(LocateRequestSchema)` to create a new message.
  */
 export const LocateRequestSchema: GenMessage<LocateRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 60);
+  messageDesc(file_comicran, 70);
 
 /**
  * @generated from message comicran.v1.LocateResponse
@@ -2206,7 +2536,7 @@ export type LocateResponse = Message<"comicran.v1.LocateResponse"> & {
  * Use `create(LocateResponseSchema)` to create a new message.
  */
 export const LocateResponseSchema: GenMessage<LocateResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 61);
+  messageDesc(file_comicran, 71);
 
 /**
  * @generated from message comicran.v1.ListLocationsRequest
@@ -2219,7 +2549,7 @@ export type ListLocationsRequest = Message<"comicran.v1.ListLocationsRequest"> &
  * Use `create(ListLocationsRequestSchema)` to create a new message.
  */
 export const ListLocationsRequestSchema: GenMessage<ListLocationsRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 62);
+  messageDesc(file_comicran, 72);
 
 /**
  * @generated from message comicran.v1.ListLocationsResponse
@@ -2236,7 +2566,7 @@ export type ListLocationsResponse = Message<"comicran.v1.ListLocationsResponse">
  * Use `create(ListLocationsResponseSchema)` to create a new message.
  */
 export const ListLocationsResponseSchema: GenMessage<ListLocationsResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 63);
+  messageDesc(file_comicran, 73);
 
 /**
  * @generated from message comicran.v1.ListServicesRequest
@@ -2249,7 +2579,7 @@ export type ListServicesRequest = Message<"comicran.v1.ListServicesRequest"> & {
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 64);
+  messageDesc(file_comicran, 74);
 
 /**
  * @generated from message comicran.v1.ListServicesResponse
@@ -2266,7 +2596,7 @@ export type ListServicesResponse = Message<"comicran.v1.ListServicesResponse"> &
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 65);
+  messageDesc(file_comicran, 75);
 
 /**
  * @generated from message comicran.v1.SetServiceRequest
@@ -2283,7 +2613,7 @@ export type SetServiceRequest = Message<"comicran.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 66);
+  messageDesc(file_comicran, 76);
 
 /**
  * @generated from message comicran.v1.SetServiceResponse
@@ -2300,7 +2630,7 @@ export type SetServiceResponse = Message<"comicran.v1.SetServiceResponse"> & {
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 67);
+  messageDesc(file_comicran, 77);
 
 /**
  * @generated from message comicran.v1.UnsetServiceRequest
@@ -2322,7 +2652,7 @@ export type UnsetServiceRequest = Message<"comicran.v1.UnsetServiceRequest"> & {
  * Use `create(UnsetServiceRequestSchema)` to create a new message.
  */
 export const UnsetServiceRequestSchema: GenMessage<UnsetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_comicran, 68);
+  messageDesc(file_comicran, 78);
 
 /**
  * @generated from message comicran.v1.UnsetServiceResponse
@@ -2335,7 +2665,7 @@ export type UnsetServiceResponse = Message<"comicran.v1.UnsetServiceResponse"> &
  * Use `create(UnsetServiceResponseSchema)` to create a new message.
  */
 export const UnsetServiceResponseSchema: GenMessage<UnsetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_comicran, 69);
+  messageDesc(file_comicran, 79);
 
 /**
  * The daemon of one virtual machine.
@@ -2368,6 +2698,46 @@ export const Sdaemon: GenService<{
     methodKind: "unary";
     input: typeof TerminateRequestSchema;
     output: typeof TerminateResponseSchema;
+  },
+  /**
+   * As Terminate, but what is left can be looked at: how it ended, and its log. It stays until it is started again or
+   * terminated.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.Stop
+   */
+  stop: {
+    methodKind: "unary";
+    input: typeof StopRequestSchema;
+    output: typeof StopResponseSchema;
+  },
+  /**
+   * Stops every process of a sandbox where it is, until it is thawed. A frozen one is not migrated.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.Freeze
+   */
+  freeze: {
+    methodKind: "unary";
+    input: typeof FreezeRequestSchema;
+    output: typeof FreezeResponseSchema;
+  },
+  /**
+   * @generated from rpc comicran.v1.Sdaemon.Thaw
+   */
+  thaw: {
+    methodKind: "unary";
+    input: typeof ThawRequestSchema;
+    output: typeof ThawResponseSchema;
+  },
+  /**
+   * Runs a program in a sandbox: the first message says which, the last answer how it has ended. A caller that hangs up
+   * ends it.
+   *
+   * @generated from rpc comicran.v1.Sdaemon.Exec
+   */
+  exec: {
+    methodKind: "bidi_streaming";
+    input: typeof ExecInputSchema;
+    output: typeof ExecOutputSchema;
   },
   /**
    * @generated from rpc comicran.v1.Sdaemon.List

@@ -5,6 +5,7 @@ import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
 import type { PlanOptions } from '../../jailor/plan.ts';
 import type { RunOptions } from '../../jailor/run.ts';
 import { needRoot } from '../root.ts';
+import { registerLifecycle } from './jailor-lifecycle.ts';
 
 const DEFAULT_HATCHERY_PID = 32_000;
 
@@ -154,4 +155,5 @@ export function register(command: Command): void {
     .option('--json', 'print what was removed as JSON')
     .addHelpText('after', '\nSandboxes that run are not touched.\n\nExample:\n  comicran jailor clean --store\n')
     .action(clean);
+  registerLifecycle(command);
 }

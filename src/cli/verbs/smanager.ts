@@ -62,7 +62,14 @@ export function register(command: Command): void {
       return controller.signal;
     },
   };
-  addCommands(command, context);
+  const { stdin, stdout, stderr } = process;
+  const exec = {
+    streams: { stdin, stdout, stderr, terminalType: process.env['TERM'] ?? 'xterm' },
+    exitWith: (status: number) => {
+      process.exitCode = status;
+    },
+  };
+  addCommands(command, { ...context, exec });
   command.hook('postAction', fleet.close);
   command.argument('[command]').action(async (word: string | undefined) => {
     if (word !== undefined) {

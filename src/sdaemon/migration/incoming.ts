@@ -75,7 +75,10 @@ export class Incoming {
     cleanup.defer(`forget ${id}`, () => registry.remove(id));
     try {
       if (previous !== undefined) await jailors.forget(id);
-      const jail = await jailors.start(config, 'skeleton', Number(request.startedUnixMs) || undefined);
+      const jail = await jailors.start(config, 'skeleton', {
+        startedAtMs: Number(request.startedUnixMs) || undefined,
+        restarts: request.restarts,
+      });
       cleanup.defer(`take the skeleton of ${id} down`, () => this.#remove(id, jail));
       registry.set(id, { state: 'arriving', config, jail, epoch });
       const channel = await this.#wait(migration, config, jail, request.uncomparedPorts);

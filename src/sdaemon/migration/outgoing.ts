@@ -14,7 +14,7 @@ import {
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { formatBytes } from '../../base/units.ts';
-import { sandboxPaths } from '../../jailor/index.ts';
+import { type SandboxState, sandboxPaths } from '../../jailor/index.ts';
 import { isAlive } from '../../linux/process-identity.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
@@ -139,18 +139,23 @@ export class Outgoing {
     const { history, registry, vm } = this.#world;
     const { name, toVm } = request;
     // What is refused here has not begun.
-    registry.expect(name, 'running');
+    const { jail } = registry.expect(name, 'running');
     if (toVm === vm) {
       throw new ComicranError('migration.refused', `'${name}' runs on ${vm} already`, {
         hint: 'Name another machine with --to.',
       });
     }
+    await jail.setMoving(true);
+    // Another one may have begun meanwhile, and it is that one's then.
+    registry.expect(name, 'running');
     const known = history.begin(request);
     try {
       const moved = await this.#migrateOr(fallback, mode, request, listener);
       history.end(known, endingOf(moved));
       return moved;
     } catch (thrown) {
+      // One that stands still until an operator looks is left to the operator.
+      if (isUnharmed(thrown)) await jail.setMoving(false).catch(() => undefined);
       const why = thrown instanceof MigrationFailure ? thrown.cause : thrown;
       history.end(known, failedEnding(why, isUnharmed(thrown)));
       throw thrown;
@@ -279,8 +284,7 @@ export class Outgoing {
     const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS * this.#world.patience;
     const { outputRule } = request;
     await announceMigration(this.#world, migration, deadlineMs);
-    const { startedAtMs } = jail.state();
-    const { channel, canStage } = await this.#prepare(destination, migration, config, looked, request, startedAtMs);
+    const { channel, canStage } = await this.#prepare(destination, migration, config, looked, request, jail.state());
     const snapshot: SnapshotChoice =
       looked.snapshot.way === 'tracked' && !canStage
         ? { way: 'fork', why: `${request.toVm} has no room for its memory twice` }
@@ -319,7 +323,7 @@ export class Outgoing {
     config: FullConfig,
     looked: Inspection,
     { uncomparedPorts }: MigrateRequest,
-    startedAtMs: number,
+    { startedAtMs, restarts }: SandboxState,
   ): Promise<{ readonly channel: ChannelAddress; readonly canStage: boolean }> {
     const { address, port, key, canStage } = await destination.prepareMigration({
       migrationId: migration.id,
@@ -331,6 +335,7 @@ export class Outgoing {
       platformJson: JSON.stringify(looked.platform),
       uncomparedPorts: [...uncomparedPorts],
       startedUnixMs: BigInt(Math.round(startedAtMs)),
+      restarts: restarts.count,
       staged: migration.mode === 'replicated' && looked.snapshot.way === 'tracked',
     });
     return { channel: { address, port, key }, canStage };

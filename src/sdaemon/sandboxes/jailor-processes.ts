@@ -18,7 +18,7 @@ import {
   startSandbox,
 } from '../../jailor/index.ts';
 import type { Log } from '../log.ts';
-import type { Jail, Jailors } from './jailors.ts';
+import type { EarlierLife, Jail, Jailors } from './jailors.ts';
 
 const LOST: Exit = { reason: 'jailor-lost', code: null, signal: null };
 
@@ -36,9 +36,11 @@ export class JailorProcesses implements Jailors {
     this.#log = log;
   }
 
-  async start(config: FullConfig, kind: 'process' | 'skeleton', startedAtMs?: number): Promise<Jail> {
+  async start(config: FullConfig, kind: 'process' | 'skeleton', earlier?: EarlierLife): Promise<Jail> {
     const skeleton = kind === 'skeleton' ? { skeleton: { hatcheryPid: DEFAULT_HATCHERY_PID } } : {};
-    const control = await startSandbox({ stateDirectory: this.#stateDirectory, config, ...skeleton });
+    const restartCount = earlier?.restarts ?? 0;
+    const control = await startSandbox({ stateDirectory: this.#stateDirectory, config, restartCount, ...skeleton });
+    const startedAtMs = earlier?.startedAtMs;
     writeFileSync(sandboxPaths(this.#stateDirectory, config.id).config, JSON.stringify(config), { mode: 0o600 });
     if (startedAtMs !== undefined) writeFileSync(this.#startedFile(config.id), String(startedAtMs), { mode: 0o600 });
     return this.#jail(control);
@@ -47,10 +49,18 @@ export class JailorProcesses implements Jailors {
   /** Beside jailor's own state, which knows only when it was itself started: a process that has moved here is older. */
   readonly #startedFile = (id: string): string => join(sandboxPaths(this.#stateDirectory, id).directory, 'started');
 
-  #since(state: SandboxState): SandboxState {
-    const path = this.#startedFile(state.id);
+  /** Of one that has come from another machine. */
+  #cameAt(id: string): number | undefined {
+    const path = this.#startedFile(id);
     const startedAtMs = existsSync(path) ? Number(readFileSync(path, 'utf8')) : Number.NaN;
-    return startedAtMs > 0 ? { ...state, startedAtMs } : state;
+    return startedAtMs > 0 ? startedAtMs : undefined;
+  }
+
+  #since(state: SandboxState, cameAtMs = this.#cameAt(state.id)): SandboxState {
+    // Started again here: what came was the process before.
+    const again = state.restarts.startedAtMs;
+    if (again !== null) return { ...state, startedAtMs: again };
+    return cameAtMs !== undefined && cameAtMs > 0 ? { ...state, startedAtMs: cameAtMs } : state;
   }
 
   async findAll(): Promise<{ living: Jail[]; ended: SandboxState[] }> {
@@ -89,12 +99,22 @@ export class JailorProcesses implements Jailors {
 
   #jail(control: ControlClient): Jail {
     const exited = this.#exited(control);
-    const { startedAtMs } = this.#since(control.state);
+    // Once, not at every look: it does not change.
+    const cameAtMs = this.#cameAt(control.id) ?? Number.NaN;
     return {
       id: control.id,
-      state: () => ({ ...control.state, startedAtMs }),
+      state: () => this.#since(control.state, cameAtMs),
       async terminate(signal, graceMs) {
         return (await control.terminate({ signal: signalName(signal), graceMs })).exit ?? LOST;
+      },
+      async freeze() {
+        await control.freeze();
+      },
+      async thaw() {
+        await control.thaw();
+      },
+      async setMoving(moving) {
+        await control.setMoving(moving);
       },
       async adopt(hostPid) {
         await control.adopt(hostPid);

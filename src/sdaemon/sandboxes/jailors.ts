@@ -9,6 +9,14 @@ export interface Jail {
   state(): SandboxState;
   /** Asks the root process to end, with SIGKILL after the grace; resolves when the sandbox is taken down. */
   terminate(signal: number, graceMs: number): Promise<Exit>;
+  /** Stops all its processes. @throws ComicranError sandbox.not-running, migration.busy, deadline */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  /**
+   * A migration begins, or has left it here: in between jailor neither restarts nor freezes it, nor is anything started in it.
+   * @throws ComicranError migration.refused: why it cannot be moved now
+   */
+  setMoving(moving: boolean): Promise<void>;
   /** Skeleton: the process `hostPid`, a child of jailor, is the root process from now on. */
   adopt(hostPid: number): Promise<void>;
   /** The process runs somewhere else: ends what is left of it here and takes the sandbox down. */
@@ -21,13 +29,21 @@ export interface Jail {
   readonly exited: Promise<Exit>;
 }
 
+/** What a process has behind it that comes from another machine. */
+export type EarlierLife = {
+  /** Unix time; undefined: not known. */
+  readonly startedAtMs: number | undefined;
+  /** How often it was started again. */
+  readonly restarts: number;
+};
+
 export interface Jailors {
   /**
    * Resolves when the root process runs, or the skeleton waits.
-   * @param startedAtMs of the process that is to come (Unix time); absent: it is started now
+   * @param earlier of the process that is to come; absent: it is started now
    * @throws ComicranError; nothing is left then
    */
-  start(config: FullConfig, kind: 'process' | 'skeleton', startedAtMs?: number): Promise<Jail>;
+  start(config: FullConfig, kind: 'process' | 'skeleton', earlier?: EarlierLife): Promise<Jail>;
   /**
    * What this state directory has from before this daemon: sandboxes with a living jailor, and those that have ended
    * (a jailor that was killed has its remains taken away first).

@@ -49,6 +49,9 @@ function machine(
       exit.resolve({ reason: 'terminated', code: 0, signal: null });
       return exit.promise;
     },
+    freeze: async () => undefined,
+    thaw: async () => undefined,
+    setMoving: async () => undefined,
     adopt: async () => void did.push('adopt'),
     release: async () => void did.push('take down'),
     keep: async () => undefined,

@@ -106,6 +106,24 @@ export class Lifecycle {
     }
   }
 
+  /** @returns how it ended. It stays to be looked at, its log too. */
+  async stop(id: string, signal: number, graceMs: number): Promise<Exit> {
+    const { registry } = this.#world;
+    const entry = registry.get(id);
+    if (entry.state === 'stopped') return entry.exit;
+    const { config, jail, epoch } = registry.expect(id, 'running');
+    registry.set(id, { state: 'ending', config, jail, epoch });
+    try {
+      const exit = await jail.terminate(signal, graceMs);
+      registry.set(id, { state: 'stopped', config, last: jail.state(), exit });
+      await this.#ended(id, epoch);
+      return exit;
+    } catch (thrown) {
+      registry.set(id, { state: 'running', config, jail, epoch });
+      throw thrown;
+    }
+  }
+
   /** A record in this machine's name of a sandbox that it does not have: what is left of a start that broke off. */
   async #releaseOrphan(id: string): Promise<boolean> {
     const { sdn, vm, log } = this.#world;
@@ -249,6 +267,8 @@ export class Lifecycle {
     registry.set(jail.id, { state: 'running', config, jail, epoch: location.epoch });
     void this.watch(jail.id, jail);
     log(`${jail.id}: found again, process ${jail.state().process?.pid ?? '?'}, epoch ${location.epoch}`);
+    // A migration of the run before may have left it so; there is none now.
+    await jail.setMoving(false).catch((thrown: unknown) => log(`${jail.id}: ${messageOf(thrown)}`));
     await publisher.publish(jail.id, config.network);
   }
 }

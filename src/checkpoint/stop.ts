@@ -2,8 +2,8 @@
  * A stop that outlives this program: SIGSTOP, confirmed for every thread, and behind it the freezer of the sandbox's
  * control group, so that nobody's SIGCONT lifts it.
  *
- *     prepare ──► stop ──► resume   it runs on and has noticed nothing
- *                     └──► kill     it is gone
+ *     prepare ──► (hasten) ──► stop ──► resume   it runs on and has noticed nothing
+ *                                  └──► kill     it is gone
  */
 import { ComicranError } from '../base/errors.ts';
 import type { Cgroup } from '../linux/cgroup.ts';
@@ -59,41 +59,48 @@ export class SignalStop {
   stop(): void {
     this.begin();
     this.confirm();
-    this.secure();
+    this.#freezer?.freeze();
+  }
+
+  /** Until {@link begin} or an end of the stop the calling thread goes before others of the machine. */
+  hasten(): void {
+    this.#place.take();
   }
 
   /**
-   * Sends the signal: nobody can keep the process from stopping now, but it may run for some microseconds yet. From here to
-   * {@link secure} or the end of the stop the calling thread goes before others of the machine.
+   * Sends the signal: nobody can keep the process from stopping now, but it may run for some microseconds yet. The calling
+   * thread goes before others no longer.
    */
   begin(): void {
     this.#sent = true;
-    this.#place.take();
     try {
       signalProcess(this.#pidfd, SIGNAL.STOP);
     } catch (cause) {
       throw gone(this.#pid, cause);
+    } finally {
+      this.#place.leave();
     }
   }
 
   /** Behind {@link begin}: when it has returned no thread runs any more. */
   confirm(): void {
-    this.#confirm();
-  }
-
-  /** Behind {@link confirm}: from now on nobody's SIGCONT lifts it. The kernel takes its time for it. */
-  secure(): void {
-    this.#place.leave();
-    this.#freezer?.freeze();
+    const deadline = nowMicros() + DEADLINE_MICROS;
+    for (let pause = FIRST_PAUSE_MICROS; !this.#states.areAll('T'); pause = Math.min(2 * pause, LONGEST_PAUSE_MICROS)) {
+      if (nowMicros() > deadline)
+        throw new ComicranError('deadline', `process ${this.#pid} did not stop in time`, {
+          hint: 'A thread waits in the kernel for something that cannot be interrupted, a disk for example. Try again.',
+        });
+      sleepMicros(pause);
+    }
   }
 
   /** Lets the process run on: no SIGCONT comes to it, and no call that it waited in ends. Does nothing where it runs. */
   resume(): void {
-    if (!this.#sent) return;
     this.#place.leave();
+    if (!this.#sent) return;
     this.#freezer?.thaw();
     // A stop that is still on its way could not be taken back quietly.
-    this.#confirm();
+    this.confirm();
     this.#sent = false;
     resumeStopped(this.#pid);
   }
@@ -115,17 +122,6 @@ export class SignalStop {
     this.#place.leave();
     this.#states.close();
     this.#freezer?.close();
-  }
-
-  #confirm(): void {
-    const deadline = nowMicros() + DEADLINE_MICROS;
-    for (let pause = FIRST_PAUSE_MICROS; !this.#states.areAll('T'); pause = Math.min(2 * pause, LONGEST_PAUSE_MICROS)) {
-      if (nowMicros() > deadline)
-        throw new ComicranError('deadline', `process ${this.#pid} did not stop in time`, {
-          hint: 'A thread waits in the kernel for something that cannot be interrupted, a disk for example. Try again.',
-        });
-      sleepMicros(pause);
-    }
   }
 }
 

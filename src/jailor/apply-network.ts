@@ -1,6 +1,7 @@
 /** The network of a sandbox under construction. jailor's thread is in the VM's network namespace. */
 import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
+import { addOpenHold } from '../linux/egress-hold.ts';
 import { EEXIST, ENODEV, ENOENT, KernelError } from '../linux/errno.ts';
 import { switchOffloadsOff } from '../linux/ethtool.ts';
 import { inNetns, setNetSysctl } from '../linux/netns.ts';
@@ -27,6 +28,7 @@ type NetworkOperation = Extract<
       | 'set-sysctl'
       | 'switch-offloads-off'
       | 'receive-on-one-cpu'
+      | 'add-hold'
       | 'set-up'
       | 'add-address'
       | 'add-neighbour'
@@ -47,6 +49,9 @@ export function applyNetworkOperation(construction: Construction, operation: Net
       break;
     case 'receive-on-one-cpu':
       on(construction, operation.side, () => steer(operation.link, operation.seed));
+      break;
+    case 'add-hold':
+      addHold(construction.socket(operation.side), operation.link);
       break;
     case 'set-up':
       construction.socket(operation.side).apply(setLink(operation.link, { up: true }));
@@ -101,6 +106,15 @@ function steer(link: string, seed: number): void {
     receiveOnOneCpu(link, seed);
   } catch (thrown) {
     // A kernel that cannot steer runs sandboxes all the same; to replicate one is refused there.
+    if (!(thrown instanceof KernelError) || thrown.errno !== ENOENT) throw thrown;
+  }
+}
+
+function addHold(socket: RouteSocket, link: string): void {
+  try {
+    addOpenHold(socket, getLink(socket, link).index);
+  } catch (thrown) {
+    // A kernel without token buckets runs sandboxes all the same; to replicate one is refused there.
     if (!(thrown instanceof KernelError) || thrown.errno !== ENOENT) throw thrown;
   }
 }

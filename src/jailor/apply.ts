@@ -121,6 +121,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
     case 'make-link':
     case 'set-sysctl':
     case 'switch-offloads-off':
+    case 'add-hold':
     case 'receive-on-one-cpu':
     case 'set-up':
     case 'add-address':

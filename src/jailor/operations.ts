@@ -57,6 +57,7 @@ export type Operation =
   | { readonly kind: 'set-sysctl'; readonly side: Side; readonly key: string; readonly value: string }
   | { readonly kind: 'switch-offloads-off'; readonly side: Side; readonly link: string }
   /** `seed` picks the CPU. */
+  | { readonly kind: 'add-hold'; readonly side: Side; readonly link: string }
   | { readonly kind: 'receive-on-one-cpu'; readonly side: Side; readonly link: string; readonly seed: number }
   | { readonly kind: 'set-up'; readonly side: Side; readonly link: string }
   | { readonly kind: 'add-address'; readonly side: Side; readonly link: string; readonly address: string }
@@ -166,6 +167,8 @@ export function describe(operation: Operation): string {
       return `switch the offloads of ${operation.link} off ${of(operation.side)}`;
     case 'receive-on-one-cpu':
       return `have one CPU receive for ${operation.link} ${of(operation.side)} (number ${operation.seed} in turn)`;
+    case 'add-hold':
+      return `put an open hold before ${operation.link} ${of(operation.side)}`;
     case 'set-up':
       return `set link ${operation.link} up ${of(operation.side)}`;
     case 'add-address':

@@ -88,6 +88,8 @@ function planNetwork(address: string, tag: string, routed: boolean): Operation[]
     inOrder('sandbox', 'lo'),
     { kind: 'add-address', side: 'sandbox', link: INSIDE_LINK, address },
     { kind: 'set-up', side: 'sandbox', link: 'lo' },
+    // Before the link is up: later it would drop what it is given in that moment.
+    { kind: 'add-hold', side: 'sandbox', link: INSIDE_LINK },
     { kind: 'set-up', side: 'sandbox', link: INSIDE_LINK },
     { kind: 'set-up', side: 'vm', link: outside },
     { kind: 'add-neighbour', side: 'sandbox', link: INSIDE_LINK, address: GATEWAY.address, mac: GATEWAY.mac },

@@ -104,6 +104,7 @@ const WIRE: readonly (readonly [Message, string])[] = [
     '4a 01000000 02000000 03000000 04000000 05000000',
   ],
   [{ type: 'LED' }, '4b'],
+  [{ type: 'TAKEN' }, '4c'],
   [{ type: 'HANDED_OVER', injected: 4, held: 5 }, '44 04000000 05000000'],
   [{ type: 'FAILED', ...failure }, `45 ${failureHex}`],
   [{ type: 'RECEIVED', epoch: 8n, datagrams: 3 }, '46 0800000000000000 03000000'],

@@ -105,6 +105,8 @@ function encodeParts(message: Message): Uint8Array[] {
       return [out.u8(DESTINATION_TAGS.HANDED_OVER).u32(message.injected).u32(message.held).finish()];
     case 'LED':
       return [out.u8(DESTINATION_TAGS.LED).finish()];
+    case 'TAKEN':
+      return [out.u8(DESTINATION_TAGS.TAKEN).finish()];
     case 'FAILED':
       return [writeFailure(out.u8(DESTINATION_TAGS.FAILED), message).finish()];
     case 'RECEIVED':
@@ -220,6 +222,7 @@ function readDestinationMessage(type: DestinationMessage['type'], input: ByteRea
     case 'HANDED_OVER':
       return { type, injected: input.u32(), held: input.u32() };
     case 'LED':
+    case 'TAKEN':
       return { type };
     case 'FAILED':
       return { type, ...readFailure(input) };

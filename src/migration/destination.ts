@@ -55,7 +55,9 @@ export async function runDestination(
 type Offered = DestinationPrepared & { readonly line: DestinationLine; readonly entry: DestinationEntry };
 
 /** How the end of the log was heard, where there is one. */
-type Concluded = { readonly kind: 'whole' } | { readonly kind: 'broken'; readonly error: unknown };
+type Concluded =
+  | { readonly kind: 'whole'; readonly heardMicros: number }
+  | { readonly kind: 'broken'; readonly error: unknown };
 
 class DestinationRole {
   readonly #context: DestinationContext;
@@ -126,7 +128,8 @@ class DestinationRole {
     const { ports, migration, deadlines, phases } = this.#context;
     phases.enter('take');
     const tookMicros = ports.clock.nowMicros();
-    const concluding = conclude(offered).finally(() => phases.mark('reproduced'));
+    let isTaken = false;
+    const concluding = conclude(offered, () => isTaken).finally(() => phases.mark('reproduced'));
     const { action, record } = await settle(
       this.#world,
       migration.epoch,
@@ -141,8 +144,11 @@ class DestinationRole {
     const epoch = migration.epoch + 1n;
     const ownedMicros = ports.clock.nowMicros();
     phases.mark('recorded');
-    const concluded = await concluding;
     const { line } = offered;
+    isTaken = true;
+    // Where it does not arrive, the end of the log does not come.
+    if (offered.conclude !== undefined) line.send({ type: 'TAKEN' }, deadlines.ownedMs).catch(() => {});
+    const concluded = await concluding;
     if (concluded.kind === 'broken') {
       const returned = await this.#sourceBack(line, concluded.error);
       if (returned !== undefined) return this.#giveBack(returned, epoch, concluded.error);
@@ -162,7 +168,8 @@ class DestinationRole {
     // Only now: a copy that had to be given back instead has had no packets that nobody else has.
     const leading = leadsLate(migration.mode) ? lead(this.#world, this.#leftovers) : undefined;
     const takeMicros = Math.round(ownedMicros - tookMicros);
-    const runMicros = Math.round(ports.clock.nowMicros() - ownedMicros);
+    const heardMicros = concluded.kind === 'whole' ? concluded.heardMicros : 0;
+    const runMicros = Math.round(ports.clock.nowMicros() - Math.max(ownedMicros, heardMicros));
     // Where it does not arrive, the source asks the record and comes back.
     const telling = line
       .send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs)
@@ -280,10 +287,9 @@ class DestinationRole {
 }
 
 /** Does not reject: it may be over before anybody looks. */
-async function conclude({ conclude: hear }: Offered): Promise<Concluded> {
+async function conclude({ conclude: hear }: Offered, isTaken: () => boolean): Promise<Concluded> {
   try {
-    await hear?.();
-    return { kind: 'whole' };
+    return { kind: 'whole', heardMicros: (await hear?.(isTaken)) ?? 0 };
   } catch (error) {
     return { kind: 'broken', error };
   }

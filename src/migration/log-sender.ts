@@ -30,24 +30,29 @@ export class LogSender {
     return `${this.#inputs - (report?.injected ?? 0)} datagrams in and ${this.#outputs - (report?.compared ?? 0)} out`;
   }
 
-  /**
-   * Sends all that there is to read.
-   * @param end how much the whole log holds: no less must have been sent then.
-   * @throws ComicranError replication.overrun
-   */
-  async pump(end?: LogCount): Promise<void> {
-    const wanted = end === undefined ? MAX_LOG_ENTRIES : end.inputs + end.outputs - this.#inputs - this.#outputs;
-    for (let left = wanted; left > 0; ) {
+  /** Sends all that there is to read, up to a number. @throws ComicranError replication.overrun */
+  async pump(atMost = MAX_LOG_ENTRIES): Promise<void> {
+    for (let left = atMost; left > 0; ) {
       const entries = this.#traffic.read(Math.min(left, MAX_LOG_ENTRIES));
       if (entries.length === 0) break;
       left -= entries.length;
       await this.#send(entries);
     }
-    if (end !== undefined && (this.#inputs !== end.inputs || this.#outputs !== end.outputs))
+  }
+
+  /**
+   * Sends the rest, and that it was the rest.
+   * @param end how much the whole log holds
+   * @throws ComicranError replication.overrun: there is not so much
+   */
+  async end(end: LogCount): Promise<void> {
+    await this.pump(end.inputs + end.outputs - this.#inputs - this.#outputs);
+    if (this.#inputs !== end.inputs || this.#outputs !== end.outputs)
       throw new ComicranError(
         'replication.overrun',
         `the log has ${this.#inputs} datagrams in and ${this.#outputs} out, where it should have ${end.inputs} and ${end.outputs}`,
       );
+    await this.#line.send({ type: 'LOG_END', ...end }, this.#timeoutMs);
   }
 
   /** In as many messages as their bytes need; the entries are not looked at any more when it has answered. */

@@ -35,9 +35,10 @@
  *       │ ── LOG × n     what went in and came out ─────────────► │  (also between PAGES)
  *       │ ◄───────────────────────────────────────────── READY ── │  the copy runs, silent, and is fed from the log
  *       │ ◄───────────────────────────────────────── REPORT × n ── │  how far it has got
- *     stops its process, when little is left                      │
+ *     when little is left                                         │
  *       │ ── TAKE ──────────────────────────────────────────────► │  compare-and-set
- *     cuts it off, reads the rest                                 │
+ *       │ ◄───────────────────────────────────────────── TAKEN ── │
+ *     cuts its process off, reads the rest                        │
  *       │ ── LOG × n, LOG_END ──────────────────────────────────► │  reproduces the rest, compares; lets its own out
  *       │ ◄───────────────────────────────────────────── OWNED ── │
  *       │ ── DATAGRAMS × n, DRAINED   what came behind LOG_END ──► │
@@ -77,7 +78,7 @@ import type { ModeName } from './modes.ts';
 import type { CarriedDatagram, PageRange, PageServer } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 /** Page size of x86-64: pages are moved in whole ones. */
 export const PAGE_BYTES = 4096;
@@ -132,6 +133,7 @@ export const DESTINATION_TAGS = {
   FILLING: 73,
   FILLED: 74,
   LED: 75,
+  TAKEN: 76,
 } as const satisfies Record<DestinationMessage['type'], number>;
 
 export type HelloMessage = {
@@ -196,13 +198,15 @@ export type OwnedMessage = {
   readonly epoch: bigint;
   /** From TAKE to the record's answer. */
   readonly takeMicros: number;
-  /** From there until it could answer. */
+  /** Until it could answer: from there, or, replicated, from the end of the log where that came later. */
   readonly runMicros: number;
   /** Replicated: inputs that the copy was given, outputs that were compared, and those that left when it came to own. */
   readonly replayed: number;
   readonly compared: number;
   readonly released: number;
 };
+/** Replicated: the record names the destination. The source answers on, until it has cut its process off. */
+export type TakenMessage = { readonly type: 'TAKEN' };
 /** How far the silent copy has got. */
 export type ReportMessage = {
   readonly type: 'REPORT';
@@ -265,6 +269,7 @@ export type DestinationMessage =
   | ReportMessage
   | FillingMessage
   | FilledMessage
-  | LedMessage;
+  | LedMessage
+  | TakenMessage;
 
 export type Message = SourceMessage | DestinationMessage;

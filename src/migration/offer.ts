@@ -5,7 +5,7 @@
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { Migration, SourceEntry } from './journal.ts';
 import { Line } from './line.ts';
-import { type OwnedMessage, PROTOCOL_VERSION } from './messages.ts';
+import { type DestinationMessage, type OwnedMessage, PROTOCOL_VERSION } from './messages.ts';
 import { contradiction, decideSource, type Knowledge } from './ownership.ts';
 import type { SourceAfter, SourceLine } from './roles.ts';
 import { settle } from './settle.ts';
@@ -26,25 +26,26 @@ export type Verdict =
   | { readonly kind: 'halted'; readonly reason: ComicranError };
 
 /**
- * Says TAKE and finds out what has come of it. The process's stop is held, and the journal says `offered`.
- * Returns only when it is certain: it waits for the sdn as long as that takes.
+ * Says TAKE and finds out what has come of it. The journal says `offered`, and the process's stop is held, or, where there
+ * is still something to be told, will be by `conclude`. Returns only when it is certain: it waits for the sdn as long as that
+ * takes.
  *
- * @param conclude says what is still to be said behind TAKE
+ * @param conclude as {@link SourcePrepared.conclude}
  */
 export async function offer(
   context: SourceAfter,
   entry: SourceEntry,
   line: SourceLine,
-  conclude: (() => Promise<void>) | undefined,
+  conclude: () => Promise<DestinationMessage | undefined>,
 ): Promise<Verdict> {
   const { migration, deadlines } = context;
   let reason: unknown;
   try {
     await line.send({ type: 'TAKE', expectedEpoch: migration.epoch }, deadlines.ownedMs);
-    await conclude?.();
-    let answer = await line.receive(deadlines.ownedMs, 'OWNED');
-    // They were on their way when TAKE went out.
-    while (answer.type === 'REPORT') answer = await line.receive(deadlines.ownedMs, 'OWNED');
+    let answer = await conclude();
+    // Reports were on their way.
+    while (answer === undefined || answer.type === 'REPORT' || answer.type === 'TAKEN')
+      answer = await line.receive(deadlines.ownedMs, 'OWNED');
     if (answer.type === 'OWNED' && answer.epoch === migration.epoch + 1n)
       return { kind: 'given', epoch: answer.epoch, line, first: 0, owned: answer };
     reason = line.unexpected(answer, `OWNED at epoch ${migration.epoch + 1n}`);

@@ -45,14 +45,17 @@ export interface SourceProcess {
    */
   snapshot(): Promise<Snapshot>;
   /**
-   * Begins to stop every thread, in a way that outlives this program and cannot be kept from happening. A call that fails
-   * may have begun it all the same: {@link StoppedProcess.resume} takes that back.
+   * The moment comes in which nobody answers: what this program does for it goes before others of the machine, until
+   * {@link stop} or one of the ends of {@link StoppedProcess}. @throws ComicranError process.gone
+   */
+  hasten(): void | Promise<void>;
+  /**
+   * Begins to stop every thread, in a way that outlives this program. A call that fails may have begun it all the same:
+   * {@link StoppedProcess.resume} takes that back.
    */
   stop(): void | Promise<void>;
-  /** When it has answered, no thread runs any more. Behind {@link stop}. */
+  /** Behind {@link stop}: when it has answered, no thread runs any more. Where the process has ended, none does. */
   confirmStop(): void | Promise<void>;
-  /** From now on nobody else can lift the stop. Behind {@link confirmStop}; it may take longer. */
-  secureStop(): void | Promise<void>;
   /** There is no process any more: it has ended by itself, or somebody has ended it. */
   hasEnded(): boolean;
   /** Of a process that was stopped by {@link stop}, or is about to be. */
@@ -170,10 +173,19 @@ export interface SourceTraffic {
   read(maxEntries: number): readonly LogEntry[];
   /** Resolves when there may be something to read, or the time is over. */
   wait(timeoutMs: number): Promise<void>;
-  /** The process has been stopped: nothing of it leaves its machine any more, from before {@link SourceTraffic} looks. */
+  /** Makes {@link cut} quick. Not behind it. */
+  prepareCut(): void | Promise<void>;
+  /**
+   * From now on nothing of the process leaves its machine, from before {@link SourceTraffic} looks, and also when this
+   * program has ended. What it sends waits; it notices nothing, and runs on.
+   */
   cut(): void | Promise<void>;
-  /** Takes the cut back. Does nothing where there is none. */
+  /** Takes the cut back: what waited leaves, in order. Does nothing where there is none. */
   uncut(): void | Promise<void>;
+  /** Behind the cut: whether an output of several packets has left in part. It has to leave whole before {@link finish}. */
+  isHalfOut(): boolean | Promise<boolean>;
+  /** Of a process that has been stopped and cut off: what waits leaves, and nothing behind it. */
+  letOut(): void | Promise<void>;
   /**
    * Behind the cut: nothing will come out any more. What came in so far is the end of the log; what comes in later is
    * {@link SourcePackets.drain}ed.

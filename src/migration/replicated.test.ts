@@ -69,12 +69,38 @@ test('an sdn that ends before it leads the requests elsewhere: the source goes o
   assert.throws(() => checkNothingLost(impatient), 'it is only its patience that keeps them');
 });
 
+test('an sdn that thinks about it for long: the source answers meanwhile', async () => {
+  for (const how of ['refused', 'lost', 'late'] as const) {
+    const report = await run({ requests: 5_000, outages: [{ from: 0, to: 600_000, how }] });
+    checkNothingLost(report);
+    const { stopMicros, replication, totalMicros } = moved(report);
+    assert.ok(totalMicros > 550_000, how);
+    assert.ok(stopMicros < 20_000, `${how}: it did not answer for ${stopMicros} µs`);
+    assert.ok((replication?.cutoverMicros ?? 0) < 20_000);
+  }
+});
+
 test('the phases stand in the order of the protocol', async () => {
   const behind = ['watch', 'capture', 'image', 'pages', 'restore', 'follow', 'commit', 'hand-over', 'end'];
   for (const way of WAYS) {
     const before = way.snapshot === 'tracked' ? ['connect', 'copy'] : ['connect'];
     assert.deepEqual(phaseNames(await way.run()), [...before, ...behind]);
   }
+});
+
+test('a cut between two packets of an answer: the process is stopped, the rest of it leaves, and nothing else', async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const report = await run({ seed, halfOut: true, requests: 100 });
+    checkNothingLost(report);
+    moved(report);
+  }
+  const behind = placesOf(['stop', 'confirmStop', 'letOut', 'finish'], []);
+  await failEach(
+    (options) => run({ ...options, halfOut: true }),
+    behind,
+    4,
+    ({ source }) => assert.equal(source?.outcome, 'stayed'),
+  );
 });
 
 test('a copy that answers differently is found out before the cutover: nobody notices anything', async () => {
@@ -103,11 +129,11 @@ for (const way of WAYS)
   test(`each port that fails: one instance, no request lost, and the source answers on where it failed before TAKE (${way.snapshot})`, async () => {
     const tracked = way.snapshot === 'tracked' ? ['check', 'rounds'] : [];
     const before = placesOf(
-      [...tracked, 'start', 'snapshot', 'readPages', 'journal offered', 'stop'],
+      [...tracked, 'start', 'snapshot', 'readPages', 'prepareCut', 'journal offered'],
       ['hold', 'begin', 'writePages', 'finish', 'shut', 'rehearse'],
     );
     await failEach(way.run, before, 4, assertNobodyFenced);
-    const behind = placesOf(['confirmStop', 'cut', 'finish'], ['release gate', 'journal taking']);
+    const behind = placesOf(['hasten', 'cut', 'isHalfOut', 'finish'], ['release gate', 'journal taking']);
     await failEach(way.run, behind, 4, ({ world }, place) => {
       const { epoch } = world.record;
       assert.ok(epoch === 8n || epoch === 9n, `${place}: epoch ${epoch}`);
@@ -223,8 +249,8 @@ for (const { snapshot, small } of WAYS) {
       });
 
   test(`a daemon that dies before TAKE costs no request (${snapshot})`, async () => {
-    const stop = good.calls.source.indexOf('process.stop');
-    const take = good.calls.source.indexOf('channel.send', stop) + 1;
+    const cut = good.calls.source.indexOf('traffic.cut');
+    const take = good.calls.source.indexOf('channel.send', cut) + 1;
     const owned = good.calls.destination.indexOf('ownership.take') + 1;
     const thin = snapshot === 'fork' ? 1 : 3;
     const ends = { source: take, destination: owned + 1 };

@@ -1,4 +1,4 @@
-/** What a destination says while it is being sent to: READY, how far its copy has got, or why it gives up. */
+/** What a destination says while it is being sent to: READY, how far its copy has got, that it has taken, or why it gives up. */
 import { ComicranError } from '../base/errors.ts';
 import type { DestinationMessage, ReadyMessage, ReportMessage } from './messages.ts';
 import type { Clock } from './ports.ts';
@@ -28,10 +28,17 @@ export class Replies {
   report: ReportMessage | undefined;
   /** How many have come. */
   reports = 0;
+  /** It has taken. */
+  taken = false;
+  /** What it says of the end, where it has come to one. */
+  answer: DestinationMessage | undefined;
 
-  constructor(line: SourceLine, options: RepliesOptions) {
+  /** @param former whom it takes over from */
+  constructor(line: SourceLine, options: RepliesOptions, former?: Replies) {
     this.#line = line;
     this.#options = options;
+    this.ready = former?.ready;
+    this.report = former?.report;
     this.#listening = this.#listen();
   }
 
@@ -51,6 +58,12 @@ export class Replies {
     return this.ready;
   }
 
+  /** Listens on behind TAKE, when aborts count no more. This one is over. @param timeoutMs for each message */
+  behindTake(timeoutMs: number): Replies {
+    this.stop();
+    return new Replies(this.#line, { timeoutMs, follow: true }, this);
+  }
+
   /** What comes from now on is for whoever receives on the line next, also where this one waits for it already. */
   stop(): void {
     this.#stopped = true;
@@ -66,7 +79,7 @@ export class Replies {
   async #listen(): Promise<void> {
     const { timeoutMs, follow } = this.#options;
     try {
-      while (!this.#stopped) {
+      while (!this.#stopped && this.answer === undefined) {
         const awaited = this.ready === undefined ? 'READY' : 'REPORT';
         const message = await this.#line.receiveUnless(() => this.#stopped, timeoutMs, awaited);
         if (message === undefined) return;
@@ -81,8 +94,10 @@ export class Replies {
   }
 
   #take(message: DestinationMessage, awaited: 'READY' | 'REPORT'): void {
-    if (message.type !== awaited) throw this.#line.unexpected(message, awaited);
-    if (message.type === 'READY') this.ready = message;
+    if (this.ready !== undefined && message.type === 'TAKEN') this.taken = true;
+    else if (this.taken && message.type === 'GIVEN_BACK') this.answer = message;
+    else if (message.type !== awaited) throw this.#line.unexpected(message, awaited);
+    else if (message.type === 'READY') this.ready = message;
     else {
       this.report = message;
       this.reports++;

@@ -68,6 +68,8 @@ export type SourceBefore = SourceContext & {
   readonly snapshot: SnapshotChoice;
   /** Stops the process. The role lets it run on should anything fail. */
   readonly freeze: () => Promise<FrozenProcess>;
+  /** The process is stopped, or is not heard any more, from now on. */
+  readonly noteStop: () => void;
   /** Done when the migration has ended here, however it has. */
   readonly onEnd: (what: string, step: () => void | Promise<void>) => void;
 };
@@ -87,14 +89,17 @@ export type SourcePrepared = {
   readonly snapshot:
     | { readonly freezeMicros: number; readonly lagMax: number; readonly choice: SnapshotChoice }
     | undefined;
-  /** Of the process once {@link stop} has begun. */
+  /** Of the process, from {@link stop} or {@link conclude} on. */
   readonly process: StoppedProcess;
-  /** Makes sure that the process is stopped, in a way that outlives this program. */
-  readonly stop: () => void | Promise<void>;
+  /** Before TAKE: makes sure that the process is stopped, in a way that outlives this program. Absent: it goes on. */
+  readonly stop?: () => void | Promise<void>;
   /** Where its memory was sent while it ran: how often. */
   readonly rounds?: number;
-  /** What the destination is still to be told behind TAKE. */
-  readonly conclude?: () => Promise<void>;
+  /**
+   * Behind TAKE: stops it, when the record names the destination, and tells the destination what is still to be told.
+   * @returns what the destination has answered already instead of waiting for that
+   */
+  readonly conclude?: () => Promise<DestinationMessage | undefined>;
 };
 
 /** The source's half of a mode. */
@@ -113,9 +118,11 @@ export type DestinationPrepared = {
   /**
    * What is still to be heard behind TAKE, while the record is being changed. Until it has resolved the process cannot
    * be let out.
-   * @throws ComicranError what does not fit; peer.died, deadline: the end of the log is not known
+   * @param isTaken whether the source has been told that it may end its log
+   * @returns when the end of the log came. @throws ComicranError what does not fit; peer.died, deadline: the end of the log
+   * is not known
    */
-  readonly conclude?: () => Promise<void>;
+  readonly conclude?: (isTaken: () => boolean) => Promise<number>;
   /** The process answers from here on. */
   readonly open: () => Opened | Promise<Opened>;
   /** What can wait until the source has heard that it does. May be repeated where it has failed. */

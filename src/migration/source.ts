@@ -67,7 +67,8 @@ class SourceRole {
   /** Kept also where nobody waits for it any more: what comes of it must be let run on. */
   #stopped: Promise<StoppedProcess> | undefined;
   #stopBeganMicros: number | undefined;
-  #takeMicros = 0;
+  /** When the destination was told the last that it needed. */
+  #toldMicros = 0;
   readonly #endSteps: EndStep[] = [];
 
   constructor(context: SourceContext, options: RoleOptions<SourcePhase>) {
@@ -83,8 +84,15 @@ class SourceRole {
     } catch (error) {
       return this.#giveUp(error);
     }
-    this.#takeMicros = this.#context.ports.clock.nowMicros();
-    const verdict = await offer(this.#context, offered.entry, offered.line, offered.conclude);
+    const { clock } = this.#context.ports;
+    this.#toldMicros = clock.nowMicros();
+    const { conclude } = offered;
+    const concluding = async (): ReturnType<NonNullable<typeof conclude>> => {
+      const answer = await conclude?.();
+      if (conclude !== undefined) this.#toldMicros = clock.nowMicros();
+      return answer;
+    };
+    const verdict = await offer(this.#context, offered.entry, offered.line, concluding);
     switch (verdict.kind) {
       case 'given':
         return this.#finish(offered, verdict);
@@ -109,8 +117,11 @@ class SourceRole {
       throw new ComicranError('peer.protocol', `${migration.destination} speaks version ${version} of the protocol`);
     const freeze = (): Promise<FrozenProcess> => this.#freeze();
     const onEnd = (what: string, step: () => void | Promise<void>): void => void this.#endSteps.push({ what, step });
+    const noteStop = (): void => {
+      this.#stopBeganMicros ??= ports.clock.nowMicros();
+    };
     const { chunkBytes = CHUNK_BYTES, outputRule = false, snapshot = FORK } = this.#options;
-    const before = { ...this.#context, line, budget, chunkBytes, outputRule, snapshot, freeze, onEnd };
+    const before = { ...this.#context, line, budget, chunkBytes, outputRule, snapshot, freeze, noteStop, onEnd };
     const prepared = await SOURCE_MODES[migration.mode].prepare(before);
     if (budget.over) throw new ComicranError('deadline', `it took longer than ${deadlines.totalMs} ms`);
     // Written before the stop is held: a held stop without this entry would last for ever if this program ended now.
@@ -118,9 +129,10 @@ class SourceRole {
     await this.#step('writing the journal', ports.journal.write(entry));
     phases.enter('commit');
     this.#stopped = Promise.resolve(prepared.process);
-    this.#stopBeganMicros ??= ports.clock.nowMicros();
-    await this.#step('holding the stop', prepared.stop());
-    phases.mark('signalled');
+    if (prepared.stop !== undefined) {
+      noteStop();
+      await this.#step('holding the stop', prepared.stop());
+    }
     // The last moment: from the next step on the destination may own.
     if (signal?.aborted) throw abortedError();
     line.ignoreAbort();
@@ -196,7 +208,7 @@ class SourceRole {
     phases.mark('owned');
     const { marks } = phases;
     const { owned } = verdict;
-    const cutoverMicros = owned === undefined ? undefined : this.#cutoverMicros(owned);
+    const cutoverMicros = owned === undefined ? undefined : this.#cutoverMicros(offered, owned);
     const { entry, process, snapshot, pageBytes, imageBytes, ready } = offered;
     const { datagrams, filled, halted } = await endGiven(this.#context, entry, verdict, process, this.#leftovers);
     // Where the destination still needs the process, all that it needs stays.
@@ -223,14 +235,14 @@ class SourceRole {
   }
 
   /**
-   * From the first stop of the process to its first own answer at the destination, by two clocks: what passed here before
-   * TAKE was sent, what passed there behind it, and half of the rest for TAKE's way.
+   * From the stop of the process to its first own answer at the destination, by two clocks: what passed here before the last
+   * word was sent (TAKE, or the end of the log), what passed there behind it, and half of the rest for its way.
    */
-  #cutoverMicros({ takeMicros, runMicros }: OwnedMessage): number {
+  #cutoverMicros({ conclude }: Offered, { takeMicros, runMicros }: OwnedMessage): number {
     const now = this.#context.ports.clock.nowMicros();
-    const there = takeMicros + runMicros;
-    const ways = Math.max(0, now - this.#takeMicros - there);
-    return this.#takeMicros - (this.#stopBeganMicros ?? this.#takeMicros) + there + ways / 2;
+    const there = conclude === undefined ? takeMicros + runMicros : runMicros;
+    const ways = Math.max(0, now - this.#toldMicros - there);
+    return this.#toldMicros - (this.#stopBeganMicros ?? this.#toldMicros) + there + ways / 2;
   }
 
   /** What the mode has left to be done, the last first. */

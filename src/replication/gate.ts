@@ -21,6 +21,7 @@
 
 import { ComicranError } from '../base/errors.ts';
 import { ETHER_TYPE, encodeFrame } from '../base/packets/ethernet.ts';
+import { EgressHold, openHoldLeftBehind } from '../linux/egress-hold.ts';
 import { EINVAL, ENOENT, KernelError } from '../linux/errno.ts';
 import { closeFd, inNetns, openNetns, setNetSysctl } from '../linux/netns.ts';
 import { FrameSender } from '../linux/packet-socket.ts';
@@ -41,7 +42,6 @@ import {
 import { LinkCounter } from '../linux/sysfs.ts';
 import { TunDevice } from '../linux/tun.ts';
 import { isIpv4, PROTOCOL_UDP } from './datagrams.ts';
-import { EgressHold } from './egress-hold.ts';
 import { sendInOrder } from './sending.ts';
 
 const DEVICE = 'cr-gate';
@@ -220,9 +220,8 @@ export class OutputGate {
       inNetns(netns, () => {
         using routes = new RouteSocket();
         const link = getLink(routes, options.linkName);
-        using queued = new FrameSender(link.index, { bypass: false });
         removeRedirection(routes, link.index);
-        new EgressHold(routes, link, queued).openPresent();
+        openHoldLeftBehind(options.linkName);
       });
     } finally {
       closeFd(netns);

@@ -1,10 +1,10 @@
 /** What a sandbox's own end of its link must be like, for its input to have one order and its outputs to be seen. */
 import { ComicranError } from '../base/errors.ts';
+import { isOpenHold } from '../linux/egress-hold.ts';
 import { readOffloads } from '../linux/ethtool.ts';
 import { type ReceiveSteering, receiveSteering } from '../linux/receive-cpu.ts';
 import { findDiscipline, getLink, listNeighbours, listRoutes, type RouteSocket } from '../linux/rtnetlink/index.ts';
 import { singleCpu } from '../linux/scheduling.ts';
-import { isOpenHold } from './egress-hold.ts';
 
 export type LinkFacts = {
   readonly steering: ReceiveSteering;

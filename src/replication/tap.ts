@@ -1,7 +1,7 @@
 /**
  * The source's side of a replicated migration: watches the sandbox's end of its link, and makes the log.
  *
- *     open ── mark ── read, read, … ── (process stopped, egress cut) finish ── read, read, … ── close
+ *     open ── mark ── read, read, … ── (egress cut) finish ── read, read, … ── close
  *
  * - after `mark` the log begins; the process was stopped, so its queues and the tap's count say exactly where;
  * - after `finish` no output is missing from the log, and the kernel's own count confirms it; what comes in later are
@@ -15,7 +15,6 @@ import { closeFd, inNetns, openNetns } from '../linux/netns.ts';
 import { PacketTap } from '../linux/packet-tap.ts';
 import { getLink, RouteSocket } from '../linux/rtnetlink/index.ts';
 import { getAffinity, setAffinity, singleCpu } from '../linux/scheduling.ts';
-import { waitingBefore } from './egress-hold.ts';
 import { SocketMarks, type WatchedSocket } from './marks.ts';
 import { Sequencer } from './sequencer.ts';
 import { checkLink } from './suitable-link.ts';
@@ -40,8 +39,6 @@ type TrafficTapOptions = {
 };
 
 export class TrafficTap {
-  readonly #routes: RouteSocket;
-  readonly #link: number;
   readonly #tap: PacketTap;
   readonly #cpu: number;
   readonly #marks: SocketMarks;
@@ -55,9 +52,7 @@ export class TrafficTap {
   #finished = false;
   #outputsAtFinish = 0;
 
-  private constructor(routes: RouteSocket, link: number, tap: PacketTap, cpu: number, options: TrafficTapOptions) {
-    this.#routes = routes;
-    this.#link = link;
+  private constructor(tap: PacketTap, cpu: number, options: TrafficTapOptions) {
     this.#tap = tap;
     this.#cpu = cpu;
     this.#sequencer = new Sequencer(ipv4Bytes(options.address).readUInt32BE(0));
@@ -72,16 +67,14 @@ export class TrafficTap {
     const netns = openNetns({ pid: options.pid });
     try {
       const tap = inNetns(netns, () => {
-        const routes = new RouteSocket();
-        let packets: PacketTap | undefined;
+        using routes = new RouteSocket();
+        const cpu = checkLink(routes, options.linkName, getAffinity(0));
+        const { index, mtu } = getLink(routes, options.linkName);
+        const packets = new PacketTap(index, { mtu, bufferBytes: options.bufferBytes ?? BUFFER_BYTES });
         try {
-          const cpu = checkLink(routes, options.linkName, getAffinity(0));
-          const { index, mtu } = getLink(routes, options.linkName);
-          packets = new PacketTap(index, { mtu, bufferBytes: options.bufferBytes ?? BUFFER_BYTES });
-          return new TrafficTap(routes, index, packets, cpu, options);
+          return new TrafficTap(packets, cpu, options);
         } catch (thrown) {
-          packets?.close();
-          routes.close();
+          packets.close();
           throw thrown;
         }
       });
@@ -102,7 +95,6 @@ export class TrafficTap {
     this.#marks.warm(() => void this.#tap.count());
     setAffinity(0, singleCpu(this.#cpu));
     setAffinity(0, affinity);
-    waitingBefore(this.#routes, this.#link);
   }
 
   /**
@@ -181,8 +173,8 @@ export class TrafficTap {
   }
 
   /**
-   * Ends the outputs of the log. To be called when the process has been stopped for good, and its egress cut; or when it
-   * has ended, and its link may be gone.
+   * Ends the outputs of the log. To be called when its egress has been cut, and what had left before has been seen
+   * ({@link EgressCut.settle}); or when it has ended, and its link may be gone.
    * @returns how many entries of each kind there are; {@link read} gives those that it has not given yet.
    * @throws ComicranError replication.overrun
    */
@@ -202,9 +194,16 @@ export class TrafficTap {
     return { inputs: this.#sequencer.inputs, outputs: this.#sequencer.outputs };
   }
 
+  /**
+   * Whether an answer in fragments has left in part. Behind the cut: the others wait there, and only when they have
+   * followed can the log be ended.
+   */
+  get isHalfOut(): boolean {
+    while (this.#readBatch() > 0);
+    return this.#sequencer.unfinishedOutputs > 0;
+  }
+
   #drain(): void {
-    // A packet may have got as far as a queue before the link when the cut came.
-    for (let looks = 0; looks < MAX_LOOKS && waitingBefore(this.#routes, this.#link) > 0; looks++);
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
       while (this.#readBatch() > 0);
       const { queued, dropped } = this.#tap.count();
@@ -219,7 +218,7 @@ export class TrafficTap {
     throw new ComicranError('replication.overrun', 'the frames that were read are not those that the kernel counted');
   }
 
-  /** Outputs that came after {@link finish}: more than none means that the process was not stopped, or not cut. */
+  /** Outputs that came after {@link finish}: more than none means that it was not cut off. */
   get outputsAfterFinish(): number {
     return this.#finished ? this.#sequencer.outputs - this.#outputsAtFinish : 0;
   }
@@ -241,7 +240,6 @@ export class TrafficTap {
   close(): void {
     this.#tap.close();
     this.#marks.close();
-    this.#routes.close();
   }
 
   [Symbol.dispose](): void {

@@ -20,9 +20,10 @@ const MARGIN_MS = 400;
 const POINTS: readonly (readonly [FaultPoint, 'vm1' | 'vm2'])[] = [
   ['source.traffic.start:after', 'vm1'],
   ['source.process.snapshot:after', 'vm1'],
-  ['source.process.stop:before', 'vm1'],
-  ['source.process.stop:after', 'vm1'],
+  ['source.traffic.prepareCut:before', 'vm1'],
+  ['source.traffic.cut:before', 'vm1'],
   ['source.traffic.cut:after', 'vm1'],
+  ['source.process.stop:after', 'vm2'],
   ['source.packets.drain:before', 'vm2'],
   ['source.stopped.kill:before', 'vm2'],
   ['destination.restoring.rehearse:after', 'vm1'],
@@ -81,7 +82,7 @@ test('in a lab', { skip }, async (t) => {
     await start('square.yaml', 'vm1');
   });
 
-  for (const point of ['source.process.stop:after', 'source.traffic.cut:before'] as const)
+  for (const point of ['source.traffic.prepareCut:after', 'source.traffic.cut:before'] as const)
     await t.test(`${point}=end: the process ends in the cutover, and its copy goes on`, async () => {
       faults.arm(point, 'end');
       const { duplicated, wrong } = await underLoad(() => move());

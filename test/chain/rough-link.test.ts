@@ -26,7 +26,7 @@ const CUT_MS = 2_000;
 /** When the link of vm1 is cut, and which way the sandbox is moving then. */
 const CUTS: readonly (readonly [string, FaultPoint, 'vm1' | 'vm2'])[] = [
   ['before READY', 'destination.restoring.rehearse:before', 'vm2'],
-  ['in the log phase', 'source.process.stop:before', 'vm2'],
+  ['in the log phase', 'source.traffic.prepareCut:before', 'vm2'],
   ['at TAKE, at the source', 'destination.ownership.take:before', 'vm2'],
   ['at TAKE, at the destination', 'destination.ownership.take:before', 'vm1'],
 ];

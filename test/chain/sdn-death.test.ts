@@ -22,7 +22,7 @@ const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => 
 const POINTS: readonly (readonly [string, FaultPoint])[] = [
   ['before the snapshot', 'destination.packets.hold:after'],
   ['in the copy', 'destination.restoring.writePages:after'],
-  ['in the log phase', 'source.process.stop:before'],
+  ['in the log phase', 'source.traffic.prepareCut:before'],
 ];
 /** The route has not followed yet: what comes to the source is carried over until it has. */
 const LATE_POINTS: readonly (readonly [string, FaultPoint])[] = [
@@ -100,7 +100,7 @@ test('in a lab', { skip }, async (t) => {
             assert.rejects(runComicran(['smanager', 'migrate', 'square', to]), /'square' is in a migration/),
         ],
         [
-          'source.process.stop:before',
+          'source.traffic.prepareCut:before',
           async (from, to) => assert.equal(await refusalOfMigrate(to, 'square', from), 'migration.busy'),
         ],
       ];

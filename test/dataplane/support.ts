@@ -3,6 +3,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { addOpenHold } from '../../src/linux/egress-hold.ts';
 import { switchOffloadsOff } from '../../src/linux/ethtool.ts';
 import { closeFd, createNetns, inNetns, setNetSysctl } from '../../src/linux/netns.ts';
 import { receiveOnOneCpu } from '../../src/linux/receive-cpu.ts';
@@ -57,6 +58,7 @@ export function makeVm(undo: Undo, { routed }: { readonly routed: boolean }): Vm
   inNetns(inside.netns, () => {
     for (const link of ['eth0', 'lo']) receiveOnOneCpu(link, 0);
   });
+  addOpenHold(inside.routes, getLink(inside.routes, 'eth0').index);
   inside.routes.apply(setLink('eth0', { up: true }));
   routes.apply(setLink(LINK_NAME, { up: true }));
   const near = getLink(routes, LINK_NAME).index;

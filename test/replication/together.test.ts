@@ -47,12 +47,20 @@ describe('replication', { skip: needs('root') }, () => {
     readonly cut: EgressCut;
   };
 
-  /** S is stopped, its egress cut, its log ended; and the copy has reproduced all of it. */
+  /** S is cut off, its log ended; and the copy has reproduced all of it. */
   async function cutOver({ original, tap, replay, pump, cut }: Source) {
     await pump.stop();
-    await stop(original);
     cut.cut();
+    cut.settle();
+    if (tap.isHalfOut) {
+      await stop(original);
+      cut.restore();
+      await until('what waited has left', () => cut.isEmpty);
+      cut.cut();
+      cut.settle();
+    }
     const end = tap.finish();
+    await stop(original);
     await until('the log is reproduced', () => {
       pump.turn();
       const { expected, compared, silenced } = replay.status();
@@ -67,6 +75,7 @@ describe('replication', { skip: needs('root') }, () => {
       const { original, copy } = await twoServers(world, PORT);
       const { tap, replay, sockets } = replicate(world, original, copy);
       using cut = new EgressCut({ pid: original.pid }, 'eth0');
+      cut.prepare();
       // Some requests wait when the log begins.
       await stop(original);
       const client = await start(undo, world.client.netns, 'client', [SANDBOX_ADDRESS, PORT, 2000, 8000, bytes, 500]);
@@ -95,6 +104,7 @@ describe('replication', { skip: needs('root') }, () => {
     const { original, copy } = await twoServers(world, ...ports);
     const { tap, replay, sockets } = replicate(world, original, copy);
     using cut = new EgressCut({ pid: original.pid }, 'eth0');
+    cut.prepare();
     await stop(original);
     const clients = await Promise.all(
       ports.map((port) => start(undo, world.client.netns, 'client', [SANDBOX_ADDRESS, port, 700, 2000, 32, 500])),

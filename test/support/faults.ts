@@ -18,7 +18,7 @@ function isStopped(pid: number): boolean {
   return /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
 
-/** `source.process.stop:before` and the like: src/sdaemon/migration/faults.ts. */
+/** `source.traffic.cut:before` and the like: src/sdaemon/migration/faults.ts. */
 export type FaultPoint = `${'source' | 'destination'}.${string}:${'before' | 'after'}`;
 
 export class Faults {

@@ -142,6 +142,16 @@ export function findDiscipline(socket: RouteSocket, link: number): Discipline | 
   return root === undefined ? undefined : parseDiscipline(root);
 }
 
+/**
+ * The discipline of that number at the root of a device: quicker than {@link findDiscipline}.
+ * @throws KernelError ENOENT: it has another one
+ */
+export function getDiscipline(socket: RouteSocket, link: number, major: number): Discipline {
+  const which = tcmsg(link, handleOf(major), TC_H_ROOT);
+  // Without ECHO nobody is answered.
+  return parseDiscipline(socket.get('get queueing discipline', RTM_GETQDISC, which, NLM_F.ECHO));
+}
+
 function parseDiscipline(message: Message): Discipline {
   const attributes = parseAttributes(message.body.subarray(TCMSG_BYTES));
   const kind = attributes.get(TCA.KIND)?.toString('utf8').replace(/\0+$/, '') ?? '';

@@ -110,10 +110,10 @@ export class NetlinkSocket {
     }
   }
 
-  /** Asks for one object. The body of the answer is the caller's own copy. */
-  get(what: string, type: number, body: Buffer): Message {
+  /** Asks for one object. The body of the answer is the caller's own copy. @param flags in addition to REQUEST */
+  get(what: string, type: number, body: Buffer, flags = 0): Message {
     const sequence = ++this.#sequence;
-    this.#send(encodeMessage(type, NLM_F.REQUEST, sequence, body));
+    this.#send(encodeMessage(type, NLM_F.REQUEST | flags, sequence, body));
     for (;;) {
       for (const message of this.#receive()) {
         if (message.sequence !== sequence) continue;

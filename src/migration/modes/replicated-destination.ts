@@ -23,11 +23,11 @@ export const receiveReplicated: DestinationMode['receive'] = async (before) => {
   await step(before, 'letting the copy run', process.rehearse());
   await line.send(ready, deadlines.stepMs);
   const copy = new Copy(before);
-  const message = await copy.followUntil('TAKE', deadlines.stepMs);
+  const message = await copy.followUntil('TAKE', deadlines.stepMs, () => false);
   const take = checkTake(message, migration.epoch);
   return {
     ...{ process, take, passDirectly: true },
-    conclude: () => copy.conclude(),
+    conclude: (isTaken) => copy.conclude(isTaken),
     async open() {
       const released = await replay.release();
       await process.run();
@@ -53,20 +53,23 @@ class Copy {
 
   /**
    * Plays what comes, and reports how far the copy has got, until a message of this type comes.
+   * @param isDue whether it must come in `silenceMs` now
    * @throws ComicranError replication.diverged, replication.overrun; peer.died, deadline
    */
   async followUntil<Type extends 'TAKE' | 'LOG_END'>(
     type: Type,
     silenceMs: number,
+    isDue: () => boolean,
   ): Promise<Extract<SourceMessage, { readonly type: Type }>> {
     const { ports } = this.#before;
     let heardMicros = ports.clock.nowMicros();
     for (;;) {
       this.#step();
-      if (type === 'TAKE') this.#report();
+      this.#report();
       const message = await this.#next();
       if (message === undefined) {
-        if (ports.clock.nowMicros() - heardMicros > silenceMs * 1000 && type === 'LOG_END')
+        if (!isDue()) heardMicros = ports.clock.nowMicros();
+        if (ports.clock.nowMicros() - heardMicros > silenceMs * 1000)
           throw new ComicranError('deadline', `the end of the log has not come in ${silenceMs} ms`);
         continue;
       }
@@ -82,16 +85,18 @@ class Copy {
     }
   }
 
-  /** Behind TAKE: until the copy has had all that the process had, and has answered as it did. */
-  async conclude(): Promise<void> {
+  /** Behind TAKE: until the copy has had all that the process had, and has answered as it did. @returns as {@link DestinationPrepared.conclude} */
+  async conclude(isTaken: () => boolean): Promise<number> {
     const { ports, deadlines } = this.#before;
-    const end = this.#end ?? (await this.followUntil('LOG_END', deadlines.ownedMs));
+    const end = this.#end ?? (await this.followUntil('LOG_END', deadlines.ownedMs, isTaken));
+    const heardMicros = ports.clock.nowMicros();
     const untilMicros = ports.clock.nowMicros() + deadlines.ownedMs * 1000;
     for (this.#step(); !reached(this.status, end); this.#step()) {
       const leftMs = (untilMicros - ports.clock.nowMicros()) / 1000;
       if (leftMs <= 0) throw behind(this.status, end);
       await ports.replay.wait(Math.min(LOOK_MS, leftMs));
     }
+    return heardMicros;
   }
 
   #step(): void {

@@ -23,7 +23,7 @@ import type {
 import type { Life } from './life.ts';
 import { FakeFill, PAGE_SERVER, type Served } from './paging.ts';
 import { answer, bootMemory, FAKE_PAGES, type Memory, newMemory, PAGE, pageFor } from './server.ts';
-import { FakeGate, FakeTap } from './traffic.ts';
+import { FakeGate, FakeTap, type Output } from './traffic.ts';
 import type { World } from './world.ts';
 
 /**
@@ -65,6 +65,10 @@ export class Machine {
   /** Numbers of pages written since the last round, where somebody takes note. */
   #written: Set<number> | undefined;
   readonly #waiting: (() => void)[] = [];
+  /** What a process sends that has been cut off. The kernel's: it outlives daemons. */
+  #waitingOutputs: Output[] | undefined;
+  /** Of an answer in several packets some have left when it is cut off. */
+  isHalfOut = false;
   journalMicros = 0;
   serviceMicros = 150;
   /** From this request on its answers are not what another one's would be. */
@@ -83,8 +87,9 @@ export class Machine {
     this.#world.noteRunning();
   }
 
+  /** Its answers leave. */
   get runs(): boolean {
-    return this.#process?.state === 'running';
+    return this.#process?.state === 'running' && this.#waitingOutputs === undefined;
   }
 
   get hasProcess(): boolean {
@@ -179,11 +184,14 @@ export class Machine {
         const { image, pages, ownPages, readPages } = this.#frozen(copy);
         return { image, pages, ownPages, readPages, freezeMicros: 500, close: () => undefined };
       },
+      hasten: () => {
+        this.#mayFail('hasten');
+        if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
+      },
       stop: () => {
         this.#mayFail('stop');
         // A signal is sent, whoever waits for its effect.
         const process = this.#process;
-        if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
         if (process?.state === 'running' && !life.dead)
           this.#world.clock.after(this.#world.random.between(1, 200), () => {
             if (this.#process === process && process.state === 'running' && this.#stopping) this.#setState('held');
@@ -194,15 +202,12 @@ export class Machine {
         this.#mayFail('confirmStop');
         await this.#world.clock.pause(201);
       },
-      secureStop: async () => {
-        await this.#world.work();
-      },
       hasEnded: () => this.#process === undefined,
       stopped: this.stoppedProcess(),
     };
   }
 
-  sourceTraffic(): SourceTraffic {
+  sourceTraffic(life: Life): SourceTraffic {
     const tap = (): FakeTap => {
       if (this.#tap === undefined) throw new ComicranError('replication.overrun', 'nobody watches');
       return this.#tap;
@@ -219,8 +224,22 @@ export class Machine {
         return tap().read(maxEntries);
       },
       wait: (timeoutMs) => (this.#tap?.waiting ? this.#world.clock.pause(10) : this.#change(timeoutMs)),
-      cut: () => this.#mayFail('cut'),
-      uncut: () => undefined,
+      prepareCut: () => this.#mayFail('prepareCut'),
+      cut: () => {
+        this.#mayFail('cut');
+        if (!life.dead) this.#waitingOutputs ??= [];
+      },
+      uncut: () => this.#uncut(),
+      isHalfOut: () => {
+        this.#mayFail('isHalfOut');
+        return this.isHalfOut;
+      },
+      letOut: () => {
+        this.#mayFail('letOut');
+        if (this.runs) this.#world.violation('what waits is let out, and more may follow');
+        this.#uncut();
+        this.#waitingOutputs = [];
+      },
       finish: async () => {
         this.#mayFail('finish');
         await this.#world.work();
@@ -343,6 +362,7 @@ export class Machine {
     return {
       resume: async () => {
         this.#stopping = false;
+        this.#uncut();
         if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
         if (this.#process?.state === 'traced' || this.#process?.state === 'held') this.#setState('running');
         await this.#world.work();
@@ -542,7 +562,15 @@ export class Machine {
     this.#serve();
   }
 
+  #uncut(): void {
+    const outputs = this.#waitingOutputs ?? [];
+    this.#waitingOutputs = undefined;
+    for (const output of outputs) this.#leave(output);
+    this.#world.noteRunning();
+  }
+
   #remove(): void {
+    this.#waitingOutputs = undefined;
     for (const request of this.#process?.queue ?? []) this.#world.lose(request);
     this.#process = undefined;
   }
@@ -565,8 +593,13 @@ export class Machine {
       this.#gate?.sent({ request, digest });
       return;
     }
-    this.#tap?.went({ request, digest });
-    this.#world.answered.push(request);
+    if (this.#waitingOutputs === undefined) this.#leave({ request, digest });
+    else this.#waitingOutputs.push({ request, digest });
+  }
+
+  #leave(output: Output): void {
+    this.#tap?.went(output);
+    this.#world.answered.push(output.request);
   }
 
   /** One request after another, each taking its time, so that some wait when the process is stopped. */

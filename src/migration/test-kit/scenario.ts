@@ -36,6 +36,8 @@ export type ScenarioOptions = Omit<WorldOptions, 'mode'> & {
   readonly requests?: number;
   /** Replicated: from this request on the copy answers differently. */
   readonly differsFrom?: number;
+  /** The cut falls between two packets of one answer. */
+  readonly halfOut?: boolean;
   /** How long the copy takes for a request, where that is another time than the process takes. */
   readonly copyMicros?: number;
   readonly onProgress?: (side: Side, progress: Progress<string>) => void;
@@ -78,6 +80,7 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
     const [side, ...port] = name.split(' ');
     (side === 'source' ? world.source : world.destination).failing.set(port.join(' '), times);
   }
+  world.source.isHalfOut = options.halfOut ?? false;
   if (options.differsFrom !== undefined) world.destination.differsFrom = options.differsFrom;
   world.destination.serviceMicros = options.copyMicros ?? world.serviceMicros;
   const load = sendRequests(world, options.requests ?? 60);
@@ -172,7 +175,7 @@ export function sourcePorts(world: World, life: Life): SourcePorts {
   return {
     process: life.wrap('process', world.source.sourceProcess(life)),
     packets: life.wrap('packets', world.source.sourcePackets(life)),
-    traffic: life.wrap('traffic', world.source.sourceTraffic()),
+    traffic: life.wrap('traffic', world.source.sourceTraffic(life)),
     copying: life.wrap('copying', world.source.sourceCopying()),
     paging: life.wrap('paging', world.source.sourcePaging()),
     connect,

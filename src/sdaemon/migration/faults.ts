@@ -3,7 +3,7 @@
  *
  *     source.process.freeze:after=kill        the daemon ends as by kill -9 when the process has been frozen
  *     destination.ownership.take:before=fail  the call fails instead
- *     source.process.stop:before=stop         the daemon stands still (SIGSTOP) until somebody lets it go on
+ *     source.traffic.cut:before=stop          the daemon stands still (SIGSTOP) until somebody lets it go on
  *     source.process.stop:after=end           the process that is moved ends as by kill -9, and the migration goes on
  *
  * A daemon has at most one, from the environment variable COMICRAN_FAULT, and it strikes once. In production there is none.

@@ -61,10 +61,7 @@ function uncutFirst(hostPid: number | undefined, process: StoppedProcess): Stopp
   return {
     kill: () => process.kill(),
     async resume() {
-      if (hostPid !== undefined) {
-        using cut = new EgressCut({ pid: hostPid }, INSIDE_LINK);
-        cut.restore();
-      }
+      if (hostPid !== undefined) EgressCut.restoreAbandoned({ pid: hostPid }, INSIDE_LINK);
       await process.resume();
     },
   };

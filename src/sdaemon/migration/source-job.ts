@@ -48,26 +48,21 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           source.prepareStop();
           return snapshot;
         },
-        stop() {
-          // A signal is taken for one that has ended and that nobody has looked at yet.
+        hasten() {
           if (hasEnded()) throw new ComicranError('process.gone', `process ${hostPid} has ended`);
+          source.stopped.hasten();
+        },
+        stop() {
           source.stopped.begin();
+          // A signal is taken for one that has ended and that nobody has looked at yet.
+          if (hasEnded())
+            world.post({ type: 'note', text: `process ${hostPid} has ended in the cutover; its copy goes on` });
         },
         async confirmStop() {
           try {
             source.stopped.confirm();
           } catch (thrown) {
-            // One that has ended does not run either: its copy has all that it has had.
             if (!(await endedSoon(hasEnded))) throw thrown;
-            world.post({ type: 'note', text: `process ${hostPid} has ended in the cutover; its copy goes on` });
-          }
-        },
-        secureStop() {
-          try {
-            source.stopped.secure();
-          } catch (thrown) {
-            // Its control group may have gone with it.
-            if (!hasEnded()) throw thrown;
           }
         },
         hasEnded,

@@ -61,6 +61,7 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
     raiseReceiveBuffers(pid);
     this.#sockets = openUdpSockets(pid);
     this.#cut = new EgressCut({ pid }, INSIDE_LINK);
+    this.#cut.prepare();
     this.#tap = TrafficTap.open({ pid, linkName: INSIDE_LINK, address, sockets: this.#sockets });
     await this.#turnOver();
   }
@@ -94,17 +95,41 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
     await this.#readiness.wait(this.#tap.descriptor, POLL.IN, timeoutMs);
   }
 
+  prepareCut(): void {
+    this.#cut?.calibrate();
+  }
+
   cut(): void {
-    try {
-      this.#cut?.cut();
-    } catch (thrown) {
-      // Its link may have gone with it; there is nothing to be cut.
-      if (!this.#sandbox.hasEnded()) throw thrown;
-    }
+    this.#unlessEnded((cut) => cut.cut());
   }
 
   uncut(): void {
     this.#cut?.restore();
+  }
+
+  isHalfOut(): boolean {
+    this.#settle();
+    return this.#opened.isHalfOut;
+  }
+
+  async letOut(): Promise<void> {
+    this.#cut?.restore();
+    while (this.#cut?.isEmpty === false) await this.#readiness.turn();
+    this.#cut?.cut();
+    this.#settle();
+  }
+
+  #settle(): void {
+    this.#unlessEnded((cut) => cut.settle());
+  }
+
+  /** Of a process that has ended the link may have gone, too: nothing leaves it. */
+  #unlessEnded(act: (cut: EgressCut) => void): void {
+    try {
+      if (this.#cut !== undefined) act(this.#cut);
+    } catch (thrown) {
+      if (!this.#sandbox.hasEnded()) throw thrown;
+    }
   }
 
   finish(): LogCount {

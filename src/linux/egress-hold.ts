@@ -1,20 +1,22 @@
 /**
- * Holding in the kernel what a sandbox sends, for the moment in which the gate is taken away: a token bucket before the
- * sandbox's own end of the link. Closed, it keeps packets in order; opened, it passes them at once, and stays behind,
- * because a device drops what it is given while its discipline is replaced.
+ * Holding in the kernel what a sandbox sends: a token bucket before the sandbox's own end of the link. Closed, it keeps
+ * packets in order; opened, it passes them at once. It is there, open, from the beginning of the link, because a device
+ * drops what it is given while its discipline is replaced; the sender notices nothing of it in any case.
  */
 import { ComicranError } from '../base/errors.ts';
 import { ETHER_TYPE, ETHERNET_HEADER_BYTES, encodeFrame, MAC_BYTES } from '../base/packets/ethernet.ts';
-import type { FrameSender } from '../linux/packet-socket.ts';
+import { FrameSender } from './packet-socket.ts';
 import {
   addTokenBucket,
   changeTokenBucket,
   type Discipline,
   findDiscipline,
+  getDiscipline,
+  getLink,
   type Link,
-  type RouteSocket,
+  RouteSocket,
   type TokenBucket,
-} from '../linux/rtnetlink/index.ts';
+} from './rtnetlink/index.ts';
 
 /** Number of the discipline: how it is known to be this one's. */
 const MAJOR = 0xc0d8;
@@ -49,14 +51,36 @@ const OPEN: TokenBucket = {
   limitPackets: LIMIT_PACKETS,
 };
 
+/** How many packets have left the hold of a link, as 32 bits. @throws KernelError ENOENT: the link has none */
+export function leftHold(routes: RouteSocket, link: number): number {
+  return getDiscipline(routes, link, MAJOR).sentPackets;
+}
+
+/** Open and closed alike. */
+export function isHold({ major }: Discipline): boolean {
+  return major === MAJOR;
+}
+
 /** A hold that passes everything, and in which nothing waits. */
 export function isOpenHold({ major, rate, waitingPackets }: Discipline): boolean {
   return major === MAJOR && rate === OPEN_RATE && waitingPackets === 0;
 }
 
-/** What still waits before a link. */
-export function waitingBefore(routes: RouteSocket, link: number): number {
-  return findDiscipline(routes, link)?.waitingPackets ?? 0;
+/** Puts an open hold before a link that has none. @throws KernelError ENOENT: this kernel has no token buckets */
+export function addOpenHold(routes: RouteSocket, link: number): void {
+  routes.applyAll(addTokenBucket(link, MAJOR, OPEN));
+}
+
+/**
+ * Opens what a program that has died has left closed; where there is no hold, or an open one, nothing changes. In the network
+ * namespace of the calling thread.
+ */
+export function openHoldLeftBehind(linkName: string): void {
+  using routes = new RouteSocket();
+  const link = getLink(routes, linkName);
+  using queued = new FrameSender(link.index, { bypass: false });
+  const present = findDiscipline(routes, link.index);
+  if (present !== undefined && isHold(present)) new EgressHold(routes, link, queued).open();
 }
 
 export class EgressHold {
@@ -78,7 +102,7 @@ export class EgressHold {
   prepare(): void {
     const present = findDiscipline(this.#routes, this.#link.index);
     try {
-      if (present?.major !== MAJOR) this.#routes.applyAll(addTokenBucket(this.#link.index, MAJOR, OPEN));
+      if (present?.major !== MAJOR) addOpenHold(this.#routes, this.#link.index);
       // Goes through what has to be quick later: a hold that is open is opened again.
       if (present?.major !== MAJOR || isOpenHold(present))
         for (let round = 0; round < WARM_ROUNDS; round++) this.open();
@@ -101,11 +125,6 @@ export class EgressHold {
     this.#routes.apply(changeTokenBucket(this.#link.index, MAJOR, OPEN));
     // A queue is looked at when a packet comes.
     this.#sendOwnFrame(0);
-  }
-
-  /** Opens it where there is one. */
-  openPresent(): void {
-    if (findDiscipline(this.#routes, this.#link.index)?.major === MAJOR) this.open();
   }
 
   /** A frame that no host takes for its own. */

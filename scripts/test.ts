@@ -4,7 +4,8 @@
  * `npm test -- unit` runs the unit tests alone (no root, seconds); any other argument picks test files whose path
  * contains it.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from 'node:test';
@@ -17,10 +18,16 @@ const wanted = words.filter((word) => word !== 'unit');
 
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 
-function check(what: string, command: string, args: readonly string[]): boolean {
-  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
-  if (done.status === 0) return true;
-  process.stdout.write(`${what} failed:\n${done.stdout}${done.stderr}\n`);
+async function check(what: string, command: string, args: readonly string[]): Promise<boolean> {
+  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (piece: string) => {
+      said += piece;
+    });
+  const [status] = (await once(child, 'close')) as [number | null];
+  if (status === 0) return true;
+  process.stdout.write(`${what} failed:\n${said}\n`);
   return false;
 }
 
@@ -38,8 +45,11 @@ process.env['PATH'] = env.PATH;
 
 let styleFailures = 0;
 if (wanted.length === 0) {
-  if (!check('type check', bin('tsc'), ['-p', '.'])) styleFailures++;
-  if (!check('format and lint', bin('biome'), ['ci', '.'])) styleFailures++;
+  const checks = await Promise.all([
+    check('type check', bin('tsc'), ['-p', '.']),
+    check('format and lint', bin('biome'), ['ci', '.']),
+  ]);
+  styleFailures = checks.filter((good) => !good).length;
 }
 
 const totals = { passed: 0, failed: styleFailures, skipped: 0 };

@@ -36,7 +36,7 @@ test('in a lab', { skip }, async (t) => {
 
     await t.test(`${mode}, 64 MB that are written all the time: every page arrives as it was`, async () => {
       const id = `write-${mode}`;
-      const options = ['--memory', '64M', '--touch', '20M/s'];
+      const options = ['--memory', '64M', '--touch', '40M/s'];
       await startServer({ id, options, address: `10.88.0.${84 + index}`, service: 5084 + index }, 'vm1');
       await underLoad(id, RATE, async () => {
         for (const to of ['vm2', 'vm1']) {
@@ -44,7 +44,7 @@ test('in a lab', { skip }, async (t) => {
           assert.equal(moved.to, to);
         }
         // Long enough for every page to be looked at.
-        await new Promise((resolve) => setTimeout(resolve, 4000));
+        await new Promise((resolve) => setTimeout(resolve, 2200));
       });
       await runComicran(['smanager', 'terminate', id]);
     });

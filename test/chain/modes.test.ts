@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { PlanFigures } from '../../src/lab/demo/figures.ts';
-import { Load } from '../../src/lab/demo/load.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
 import { find, start } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
 import { startServer } from '../support/server-config.ts';
+import { underLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
 const RATE = 1000;
@@ -29,28 +29,10 @@ test('in a lab', { skip }, async (t) => {
     return parseJsonOutput(await runComicran(['smanager', 'migrate', name, to, '--dry-run', '--json'])) as PlanFigures;
   }
 
-  /** Every request of a load that lasts as long as `use` is answered once and processed once. */
-  async function underLoad<T>(name: string, use: (service: string) => Promise<T>): Promise<T> {
-    const service = (await find(name))?.service;
-    assert.ok(service);
-    const load = new Load({ service, rate: RATE, seconds: 120 });
-    let result: T;
-    try {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-      result = await use(service);
-    } catch (thrown) {
-      await load.end().catch(() => undefined);
-      throw thrown;
-    }
-    const { lost, duplicated, wrong, exactlyOnce } = await load.end();
-    assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
-    return result;
-  }
-
   await t.test('a deterministic server is replicated, and the result says what that rests on', async () => {
     await startServer({ id: 'steady', options: [], address: '10.88.0.70', service: 5070 }, 'vm1');
     assert.equal((await plan('steady', 'vm2')).wouldUse, 'replicated');
-    const moved = await underLoad('steady', () => manager.migrate('steady', 'vm2'));
+    const moved = await underLoad('steady', RATE, () => manager.migrate('steady', 'vm2'));
     assert.deepEqual([moved.mode, moved.reason, moved.atRisk], ['replicated', null, 0]);
     assert.ok((moved.inputsReplayed ?? 0) > 0 && (moved.outputsCompared ?? 0) > 0, JSON.stringify(moved));
     assert.ok((moved.freezeUs ?? 0) > 0 && (moved.cutoverUs ?? 0) > 0);
@@ -62,7 +44,7 @@ test('in a lab', { skip }, async (t) => {
   for (const [name, startIt] of Object.entries(fickle)) {
     await t.test(`answers that depend on ${name}: noticed, nobody outside has, then the fallback`, async () => {
       await startIt();
-      await underLoad(name, async () => {
+      await underLoad(name, RATE, async () => {
         const refused = manager.migrate(name, 'vm2', { mode: 'replicated', fallback: 'none' });
         await assert.rejects(refused, (thrown) => thrown instanceof NotMoved && thrown.code === 'replication.diverged');
         assert.equal((await find(name))?.vm, 'vm1');
@@ -77,7 +59,7 @@ test('in a lab', { skip }, async (t) => {
   await t.test('what a server sends by timer: a divergence, unless it is declared', async () => {
     const options = ['--heartbeat', `${PEER}/5`];
     await startServer({ id: 'beating', options, address: '10.88.0.72', service: 5072 }, 'vm1');
-    await underLoad('beating', async () => {
+    await underLoad('beating', RATE, async () => {
       const moved = await manager.migrate('beating', 'vm2', { fallback: 'none', more: ['--uncompared', '7000'] });
       assert.equal(moved.mode, 'replicated');
     });
@@ -85,13 +67,13 @@ test('in a lab', { skip }, async (t) => {
   });
 
   await t.test('memory that changes while it is copied arrives whole', async () => {
-    const options = ['--memory', '64M', '--touch', '20M/s'];
+    const options = ['--memory', '64M', '--touch', '40M/s'];
     await startServer({ id: 'writing', options, address: '10.88.0.73', service: 5073 }, 'vm1');
-    await underLoad('writing', async () => {
+    await underLoad('writing', RATE, async () => {
       assert.equal((await manager.migrate('writing', 'vm2')).to, 'vm2');
       assert.equal((await manager.migrate('writing', 'vm1')).to, 'vm1');
       // Long enough for every page to be looked at.
-      await new Promise((resolve) => setTimeout(resolve, 5000));
+      await new Promise((resolve) => setTimeout(resolve, 2200));
     });
     await runComicran(['smanager', 'terminate', 'writing']);
   });

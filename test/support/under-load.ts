@@ -8,18 +8,23 @@ import { find } from './lab.ts';
 const SECONDS = 240;
 const BEFORE_MS = 1000;
 
-/** @throws where a request of a load that lasts as long as `use` is lost, answered twice or wrongly, or processed twice */
-export async function underLoad(name: string, rate: number, use: () => Promise<void>): Promise<void> {
+/**
+ * @returns what `use` does.
+ * @throws where a request of a load that lasts as long as `use` is lost, answered twice or wrongly, or processed twice
+ */
+export async function underLoad<T>(name: string, rate: number, use: () => Promise<T>): Promise<T> {
   const service = (await find(name))?.service;
   assert.ok(service, `'${name}' has no service`);
   const load = new Load({ service, rate, seconds: SECONDS });
+  let result: T;
   try {
     await pause(BEFORE_MS);
-    await use();
+    result = await use();
   } catch (thrown) {
     await load.end().catch(() => undefined);
     throw thrown;
   }
   const { lost, duplicated, wrong, exactlyOnce } = await load.end();
   assert.deepEqual({ lost, duplicated, wrong, exactlyOnce }, { lost: 0, duplicated: 0, wrong: 0, exactlyOnce: true });
+  return result;
 }

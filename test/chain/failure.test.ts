@@ -52,7 +52,7 @@ test('failures in a lab', { skip }, async (t) => {
     }
   });
 
-  await t.test('a root file that the destination does not have', async () => {
+  await t.test('a root file that is gone where it came from moves all the same: the machine has its own', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'comicran-test-'));
     try {
       const file = join(directory, 'greeting');
@@ -65,8 +65,7 @@ test('failures in a lab', { skip }, async (t) => {
       );
       await start(base, 'vm1');
       rmSync(file);
-      await assert.rejects(migrate('reader', 'vm2'), /greeting/);
-      assert.equal((await find('reader'))?.vm, 'vm1');
+      assert.equal((await migrate('reader', 'vm2')).to, 'vm2');
     } finally {
       await runComicran(['smanager', 'terminate', 'reader']);
       rmSync(directory, { recursive: true });

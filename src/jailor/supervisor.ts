@@ -2,32 +2,32 @@
  * One sandbox from beginning to end. The transitions are drawn in state.ts; each is written to the state file before
  * anybody is told.
  */
-import { closeSync, existsSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
-import type { FullConfig, ProcessSpec } from '../base/sandbox-config.ts';
+import type { FullConfig } from '../base/sandbox-config.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
 import { freezeCgroup } from '../linux/cgroup-frozen.ts';
 import { outOfMemoryKills } from '../linux/cgroup-limits.ts';
 import { closeDescriptor } from '../linux/pidfd.ts';
-import { identifyProcess, parentPid } from '../linux/process-identity.ts';
+import { identifyProcess } from '../linux/process-identity.ts';
+import { checkAdoptable } from './adoptable.ts';
 import { applyPlan } from './apply.ts';
 import { adoptedChild, type Child, type Ending, killed, reapStrangers } from './child.ts';
 import type { Construction, World } from './construction.ts';
 import { HealthWatch } from './health.ts';
-import { lookOf, type Program } from './health-looks.ts';
+import { lookOf } from './health-looks.ts';
 import { idMapsOf } from './ids.ts';
 import { copyDescriptor, withoutKept } from './kept-descriptors.ts';
 import { endOthers } from './leftover-processes.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
 import { linkName, type SandboxPaths, sandboxPaths, storeDirectory, tagOf } from './naming.ts';
+import { Newcomers } from './newcomers.ts';
 import type { Operation } from './operations.ts';
-import { privilegesOf } from './privileges.ts';
+import { checkHospitable, checkMovable, checkNotMoving, notRunning } from './permission.ts';
 import { processState } from './process-state.ts';
-import type { StdioFds } from './programs.ts';
 import { type NextStart, nextStart } from './restart-policy.ts';
-import { type StartedInside, startInside } from './start-inside.ts';
 import { type Exit, type ExitReason, exitOf, NO_RESTARTS, type SandboxState, writeState, writeWhole } from './state.ts';
 
 const FREEZE_TIMEOUT_MS = 5_000;
@@ -64,14 +64,12 @@ export class Supervisor {
   #requested: ExitReason | undefined;
   #finishing = false;
   readonly #health: HealthWatch | undefined;
-  /** Children of jailor beside those of the construction, while they live. */
-  readonly #others = new Set<number>();
+  readonly #newcomers: Newcomers;
   /** Where the phase is `restarting`: what waits for its time, and what has begun. */
   #nextStart: NodeJS.Timeout | undefined;
   #starting: Promise<void> | undefined;
   /** It is being ended because of its health. */
   #isIll = false;
-  #nullFd: number | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -108,9 +106,10 @@ export class Supervisor {
       guests: 0,
       kept: [],
     };
+    this.#newcomers = new Newcomers(options.config, options.logFds);
     const { health } = options.config;
     if (health !== undefined) {
-      const look = lookOf(health, network.address, (program) => this.#startProbe(program));
+      const look = lookOf(health, network.address, (program) => this.#newcomers.startProbe(this.#state, program));
       this.#health = new HealthWatch(health, look, (found) => this.#foundHealth(found));
     }
   }
@@ -191,7 +190,7 @@ export class Supervisor {
     const { process: root, hatchery, cgroup } = construction;
     const stopReaping = reapStrangers(
       (pid) =>
-        this.#others.has(pid) ||
+        this.#newcomers.pids.has(pid) ||
         [construction.zygote, construction.init, construction.hatchery, construction.process].some(
           (child) => child?.hostPid === pid,
         ),
@@ -250,7 +249,7 @@ export class Supervisor {
   async #restart(before: Exit): Promise<void> {
     const { cgroup, init } = this.#state;
     try {
-      await endOthers(defined(cgroup, 'the cgroup'), new Set([defined(init, 'the init').pid, ...this.#others]));
+      await endOthers(defined(cgroup, 'the cgroup'), new Set([defined(init, 'the init').pid, ...this.#newcomers.pids]));
       await this.#becomeRunning();
     } catch (thrown) {
       process.stderr.write(`comicran jailor: it could not be started again: ${messageOf(thrown)}\n`);
@@ -263,7 +262,7 @@ export class Supervisor {
 
   /** The root process in a sandbox that is there: the first of a created one, or one more. */
   async #becomeRunning(): Promise<void> {
-    const { child: root, state } = await this.#startInside(this.#options.config.process, this.#stdio());
+    const { child: root, state } = await this.#newcomers.startRoot(this.#state);
     const construction = defined(this.#construction, 'a sandbox that is there');
     construction.process = root;
     const isFirst = this.#state.phase === 'created';
@@ -300,25 +299,8 @@ export class Supervisor {
     return this.#state;
   }
 
-  #stdio(): StdioFds {
-    const { logFds } = this.#options;
-    return logFds === undefined ? [0, 1, 2] : [this.#null(), logFds.stdout, logFds.stderr];
-  }
-
-  async #startInside(program: ProcessSpec, stdio: StdioFds): Promise<StartedInside> {
-    const { cgroup, init, ids } = this.#state;
-    const place = { initPid: defined(init, 'the init').pid, cgroup: defined(cgroup, 'the cgroup'), ids, stdio };
-    return startInside({ ...place, known: (child) => this.#know(child) }, program, privilegesOf(this.#options.config));
-  }
-
-  async #startProbe(program: Program): Promise<Child> {
-    const nothing = this.#null();
-    const { process: spec } = this.#options.config;
-    return (await this.#startInside({ ...spec, ...program }, [nothing, nothing, nothing])).child;
-  }
-
   #foundHealth(health: SandboxState['health']): void {
-    if (this.#root() === undefined) return;
+    if (this.#root() === undefined || this.#finishing) return;
     this.#become({ health });
     const { config } = this.#options;
     if (health?.status !== 'unhealthy' || config.health?.restart !== true || this.#state.moving) return;
@@ -357,7 +339,7 @@ export class Supervisor {
     for (const failure of failures) process.stderr.write(`comicran jailor: ${messageOf(failure)}\n`);
     await this.#options.onTakenDown?.();
     this.#closeKept();
-    if (this.#nullFd !== undefined) closeSync(this.#nullFd);
+    this.#newcomers.close();
     const gone = { kept: [], root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
     const still = { frozen: false, moving: false, health: null, guests: 0 };
     const restarts = { ...this.#state.restarts, nextAtMs: null };
@@ -430,8 +412,9 @@ export class Supervisor {
   async freeze(): Promise<SandboxState> {
     if (this.#state.frozen) return this.#state;
     const { cgroup, id } = this.#state;
+    this.#checkNotEnding('frozen');
     if (this.#root() === undefined || cgroup === null) throw this.#notRunning('frozen');
-    this.#checkNotMoving();
+    checkNotMoving(this.#state);
     // At once: a migration that is asked for meanwhile finds it so.
     this.#become({ frozen: true });
     await this.#health?.pause();
@@ -468,33 +451,11 @@ export class Supervisor {
       }
       return this.#state;
     }
-    this.#checkMovable();
+    this.#checkNotEnding('moved');
+    checkMovable(this.#state, Date.now());
     this.#become({ moving });
     await this.#health?.pause();
     return this.#state;
-  }
-
-  #checkMovable(): void {
-    const { id, phase, frozen, guests, restarts } = this.#state;
-    const refused = (why: string, hint: string): ComicranError =>
-      new ComicranError('migration.refused', `the sandbox ${id} ${why}`, { hint });
-    if (frozen) throw refused('is frozen', `Let it run first: 'comicran smanager thaw ${id}'.`);
-    if (phase === 'restarting') {
-      const inMs = Math.max(0, (restarts.nextAtMs ?? 0) - Date.now());
-      const why = `has no process now: it is started again in ${Math.ceil(inMs / 1000)} s (restart ${restarts.count + 1})`;
-      throw refused(why, 'Try again when it runs.');
-    }
-    if (this.#root() === undefined) throw this.#notRunning('moved');
-    if (guests > 0) {
-      const programs = guests === 1 ? 'a program' : `${guests} programs`;
-      throw refused(`has ${programs} in it that an operator has started (exec)`, 'They do not move: end them first.');
-    }
-  }
-
-  #checkNotMoving(): void {
-    const { id, moving } = this.#state;
-    if (!moving) return;
-    throw new ComicranError('migration.busy', `the sandbox ${id} is in a migration`, { hint: 'Wait for its end.' });
   }
 
   /**
@@ -503,28 +464,12 @@ export class Supervisor {
    * @throws ComicranError sandbox.not-running, migration.busy
    */
   admitGuest(): () => void {
-    if (this.#root() === undefined) throw this.#notRunning('looked into');
-    this.#checkNotMoving();
-    if (this.#state.frozen) {
-      throw new ComicranError('sandbox.not-running', `the sandbox ${this.#state.id} is frozen: nothing runs in it`, {
-        hint: `Let it run first: 'comicran smanager thaw ${this.#state.id}'.`,
-      });
-    }
+    this.#checkNotEnding('looked into');
+    checkHospitable(this.#state);
     this.#become({ guests: this.#state.guests + 1 });
     return () => {
       if (!this.#finishing) this.#become({ guests: this.#state.guests - 1 });
     };
-  }
-
-  #know(child: Child): void {
-    this.#others.add(child.hostPid);
-    void child.ended.then(() => this.#others.delete(child.hostPid));
-  }
-
-  /** Stays open as long as the sandbox. */
-  #null(): number {
-    this.#nullFd ??= openSync('/dev/null', 'r+');
-    return this.#nullFd;
   }
 
   /**
@@ -538,7 +483,7 @@ export class Supervisor {
     if (this.#state.phase !== 'ready' || construction === undefined || this.#finishing) {
       throw this.#notRunning('given a process');
     }
-    this.#checkAdoptable(hostPid);
+    checkAdoptable(hostPid, defined(this.#state.init, 'the init').pid);
     const child = adoptedChild(hostPid);
     construction.process = child;
     construction.cleanup.defer('end the root process', () => killed(child));
@@ -546,19 +491,6 @@ export class Supervisor {
     construction.hatchery?.kill('SIGKILL');
     this.#watch(child);
     return this.#state;
-  }
-
-  #checkAdoptable(hostPid: number): void {
-    const init = defined(this.#state.init, 'the init');
-    const problem = ((): string | undefined => {
-      const parent = parentPid(hostPid);
-      if (parent === undefined) return 'there is no such process';
-      if (parent !== process.pid) return `its parent is ${parent}, not jailor (${process.pid})`;
-      const same = readlinkSync(`/proc/${hostPid}/ns/pid`) === readlinkSync(`/proc/${init.pid}/ns/pid`);
-      return same ? undefined : 'it is not in the sandbox';
-    })();
-    if (problem === undefined) return;
-    throw new ComicranError('process.gone', `process ${hostPid} cannot become the root process: ${problem}`);
   }
 
   /**
@@ -586,10 +518,13 @@ export class Supervisor {
   }
 
   #notRunning(what: string): ComicranError {
-    return new ComicranError(
-      'sandbox.not-running',
-      `the sandbox ${this.#state.id} is ${this.#state.phase} and cannot be ${what}`,
-    );
+    return notRunning(this.#state, what);
+  }
+
+  #checkNotEnding(what: string): void {
+    const { id } = this.#state;
+    if (!this.#finishing) return;
+    throw new ComicranError('sandbox.not-running', `the sandbox ${id} is ending and cannot be ${what}`);
   }
 
   #forget(): void {

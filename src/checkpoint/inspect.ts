@@ -19,6 +19,7 @@ export type Inspection = {
   readonly files: FileLooks;
   readonly mappedFiles: MappedFiles;
   readonly inherited: readonly InheritedPipe[];
+  readonly written: readonly string[];
   /** A process whose namespaces are those of the sandbox; null: not compared. */
   readonly sandboxInit: number | null;
   readonly faults: Faults<CaptureFault>;
@@ -26,7 +27,7 @@ export type Inspection = {
 
 /** @throws ComicranError process.unsupported, naming everything that cannot be moved; process.gone. */
 export function inspectProcess(inspection: Inspection): void {
-  const { pid, pidfd, mappedFiles, inherited, faults } = inspection;
+  const { pid, pidfd, mappedFiles, inherited, written, faults } = inspection;
   const problems = [
     ...findProcessProblems(pid),
     ...findChildren(pid),
@@ -41,7 +42,7 @@ export function inspectProcess(inspection: Inspection): void {
   faults.reach('inspect.process');
   for (let look = 1; ; look++) {
     try {
-      inspectDescriptors({ pid, pidfd, threads: listThreads(pid), inherited });
+      inspectDescriptors({ pid, pidfd, threads: listThreads(pid), inherited, written });
       break;
     } catch (error) {
       // A thread has ended while it was looked at.

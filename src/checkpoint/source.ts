@@ -42,6 +42,8 @@ export type SourceOptions = {
   readonly facts: KernelFacts;
   /** Pipes of the process whose other ends belong to whoever started it: they are given to it anew at the destination. */
   readonly inherited?: readonly InheritedPipe[];
+  /** Paths of the sandbox's own file systems in memory: what the process has written there travels. */
+  readonly written?: readonly string[];
   /** PID 1 of the sandbox, as this program sees it: a process that has left the sandbox's namespaces is refused. */
   readonly sandboxInit?: number;
   /** The control group of the sandbox: its freezer makes a stop by signal last, and its limit of processes is raised for a clone. */
@@ -71,6 +73,7 @@ export type SourceTools = {
   /** The status files of the threads. */
   readonly statuses: ThreadFiles;
   readonly inherited: readonly InheritedPipe[];
+  readonly written: readonly string[];
   /** Of the sandbox: they never change. */
   readonly ids: IdMaps;
   readonly faults: Faults<CaptureFault>;
@@ -103,7 +106,7 @@ export class Source {
     const faults = options.faults ?? NO_FAULTS;
     const files = options.files ?? new FileLooks();
     const mappedFiles = new MappedFiles(pid, files);
-    const inherited = options.inherited ?? [];
+    const { inherited = [], written = [] } = options;
     const pidfd = openPidfd(pid);
     try {
       inspectProcess({
@@ -112,6 +115,7 @@ export class Source {
         files,
         mappedFiles,
         inherited,
+        written,
         sandboxInit: options.sandboxInit ?? null,
         faults,
       });
@@ -126,6 +130,7 @@ export class Source {
         statuses: new ThreadFiles(pid, 'status'),
         restarted: new RestartedCalls(pid),
         inherited,
+        written,
         ids: readIdMaps(pid),
         faults,
       };
@@ -215,10 +220,10 @@ export class Source {
 
   /** Whatever can be looked at before the stop. */
   #prepare(copied?: CopiedMemory): PreparedDescriptors {
-    const { pid, pidfd, inherited, ids, surveyor, restarted, statuses, facts, faults } = this.#tools;
+    const { pid, pidfd, inherited, written, ids, surveyor, restarted, statuses, facts, faults } = this.#tools;
     restarted.prepare();
     statuses.prepare();
-    const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited, ids });
+    const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited, written, ids });
     try {
       surveyor.prepare(copied !== undefined);
       prepared.rehearse();

@@ -73,6 +73,10 @@ const TERMINAL_INJECTION = [0x5412, 0x541c];
 /** PER_LINUX, UNAME26, PER_LINUX32 and both; and the question which one it is. */
 const PERSONALITIES = [0x0, 0x20000, 0x8, 0x20008, 0xffffffff];
 
+/** What every sandbox may call in some way, by name. */
+export const defaultSystemCalls = (): string[] =>
+  [...defaultRules([])].filter(([, rule]) => rule === 'allow' || 'argument' in rule).map(([name]) => name);
+
 function defaultRules(capabilities: readonly string[]): Map<SystemCall, CallRule> {
   const rules = new Map<SystemCall, CallRule>();
   for (const names of [FILES, NETWORK_AND_PIPES, WAITING, MEMORY, PROCESSES])

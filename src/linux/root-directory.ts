@@ -50,6 +50,16 @@ export class RootDirectory {
     closeDescriptor(this.#directory(posix.dirname(path)));
   }
 
+  /** One that is there already is replaced. */
+  makeSymlink(path: string, target: Uint8Array, { uid, gid }: Owner): void {
+    this.#inParent(path, (parent, name) => {
+      trySyscall(SYS.unlinkat, parent, name, 0);
+      const text = Buffer.concat([target, Buffer.alloc(1)]);
+      syscall(`make the symbolic link ${path}`, SYS.symlinkat, text, parent, name);
+      syscall(`give ${path} to user ${uid}`, SYS.fchownat, parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+    });
+  }
+
   /** A FIFO that is there already will do. */
   makeFifo(path: string): void {
     this.#inParent(path, (parent, name) => {

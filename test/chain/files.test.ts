@@ -41,6 +41,7 @@ test('in a lab', { skip: needs('root') }, async (t) => {
     const fd = openSync(large(), 'w');
     for (let at = 0; at < LARGE_MIB; at++) writeSync(fd, Buffer.alloc(MIB, `${at} ${process.pid}`));
     closeSync(fd);
+    writeFileSync(join(directory, 'package.json'), JSON.stringify({ type: 'module', version: '0.0.0' }));
     const base = {
       id: 'files',
       process: {
@@ -51,7 +52,7 @@ test('in a lab', { skip: needs('root') }, async (t) => {
       network: { address: '10.88.0.76', ports: [{ port: 5006, protocol: 'udp', service: 5076 }] },
       files: [
         { source: join(HOME, 'dist/traffic/server'), path: '/srv/traffic/server' },
-        { source: join(HOME, 'package.json'), path: '/srv/package.json' },
+        { source: join(directory, 'package.json'), path: '/srv/package.json' },
         { source: large(), path: '/srv/large' },
       ],
     };

@@ -72,8 +72,19 @@ export function captureTable(context: CaptureContext): TableCapture {
       else if (!isGone(context, thrown)) throw thrown;
     }
   }
+  attempt(refusals, () => capture.carryWritten());
   refusals.sort((a, b) => (a.number ?? -1) - (b.number ?? -1));
   return { refusals, table: capture.table(found, descriptions) };
+}
+
+/** A refusal is kept, anything else is thrown. */
+export function attempt(refusals: Refusal[], run: () => void): void {
+  try {
+    run();
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal)) throw thrown;
+    refusals.push(thrown);
+  }
 }
 
 /** Threads that do not share the table of the process. */
@@ -173,6 +184,11 @@ export class DescriptionCapture {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Behind the last descriptor. @throws Refusal */
+  carryWritten(): void {
+    this.#files.carryWritten();
   }
 
   table(found: readonly Found[], captured: ReadonlyMap<Found, DescriptionImage>): DescriptorTableImage {

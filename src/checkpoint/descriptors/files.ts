@@ -21,6 +21,7 @@ import { type MountInfo, readMounts } from '../../linux/mountinfo.ts';
 import { O } from '../../linux/open-flags.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { type DescriptorSource, type Found, Refusal } from './source.ts';
+import { readWritten } from './written.ts';
 
 const DELETED = ' (deleted)';
 
@@ -75,6 +76,15 @@ export class FileCapture {
   /** Whether a path inside the sandbox leads to the file of this number. */
   isAt(path: string, inode: bigint): boolean {
     return statAt(null, cString(`/proc/${this.#source.pid}/root${path}`), false)?.inode === inode;
+  }
+
+  /** What nobody has open and no other machine has. @throws Refusal */
+  carryWritten(): void {
+    readWritten(
+      this.#source,
+      ({ device, inode }) => this.#carriedByInode.has(`${device}:${inode}`),
+      (file) => this.carriedFiles.push(file),
+    );
   }
 
   #device(found: Found, { major, minor }: FileStatus): DeviceImage {

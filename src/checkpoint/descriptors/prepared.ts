@@ -9,7 +9,7 @@ import { isEpollTarget, isSameDescription } from '../../linux/kcmp.ts';
 import { O } from '../../linux/open-flags.ts';
 import { SYS } from '../../linux/syscall-numbers.ts';
 import type { Question } from '../question.ts';
-import { captureDescriptors, DescriptionCapture, isTimer, loners, refusalError } from './capture.ts';
+import { attempt, captureDescriptors, DescriptionCapture, isTimer, loners, refusalError } from './capture.ts';
 import { GroupLook, InetLook } from './inet-look.ts';
 import { readTable } from './sharing.ts';
 import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
@@ -131,6 +131,7 @@ export class PreparedDescriptors {
     }
     // Timers last: see captureTimerfd.
     for (const found of current) if (isTimer(found)) attempt(refusals, () => images.set(found, capture.capture(found)));
+    attempt(refusals, () => capture.carryWritten());
     if (refusals.length > 0) throw refusalError(context.pid, refusals);
     return capture.table(current, images);
   }
@@ -240,14 +241,5 @@ function needsText({ kind }: DescriptionImage, copy: number): boolean {
       return isReadable(copy);
     default:
       return false;
-  }
-}
-
-function attempt(refusals: Refusal[], run: () => void): void {
-  try {
-    run();
-  } catch (thrown) {
-    if (!(thrown instanceof Refusal)) throw thrown;
-    refusals.push(thrown);
   }
 }

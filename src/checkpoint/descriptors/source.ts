@@ -20,6 +20,8 @@ export type CaptureContext = {
   /** Every thread of the process, itself included. */
   readonly threads: readonly number[];
   readonly inherited: readonly InheritedPipe[];
+  /** Where the sandbox has file systems of its own in memory: all that is in them travels. Absent: only what is open. */
+  readonly written?: readonly string[];
   /** Of its user namespace. Absent: to be read. */
   readonly ids?: IdMaps;
   /**

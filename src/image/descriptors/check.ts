@@ -1,6 +1,11 @@
 import { unreachable } from '../../base/assert.ts';
 import type { DescriptionImage, DescriptorTableImage } from './types.ts';
 
+/** Of a mode, from sys/stat.h: which bits are the type, and the types that a carried file has; a regular one has none. */
+const S_IFMT = 0o170000;
+const [S_IFIFO, S_IFDIR, S_IFLNK] = [0o010000, 0o040000, 0o120000];
+const CARRIED_TYPES: readonly number[] = [0, S_IFDIR, S_IFLNK, S_IFIFO];
+
 const O_ACCMODE = 3;
 
 /** The first rule of types.ts that a table breaks, as a phrase; null when it holds. */
@@ -20,7 +25,9 @@ export function checkTable(table: DescriptorTableImage): string | null {
   }
   for (const file of table.carriedFiles) {
     if (!isAbsolute(file.path)) return `carried file ${file.path}`;
-    if (file.mode > 0o7777) return `carried file of mode ${file.mode}`;
+    if (!CARRIED_TYPES.includes(file.mode & S_IFMT)) return `carried file of mode ${file.mode}`;
+    if (file.unlinked && (file.mode & S_IFMT) !== 0)
+      return `carried file ${file.path}, unlinked and of mode ${file.mode}`;
   }
   for (const pipe of table.pipes) {
     if (pipe.path !== null && !isAbsolute(pipe.path)) return `FIFO ${pipe.path}`;
@@ -40,7 +47,7 @@ function checkDescription(table: DescriptorTableImage, index: number, image: Des
       if (!isAbsolute(image.path)) return `path ${image.path}`;
       if (image.carried === null) return null;
       const file = table.carriedFiles[image.carried];
-      if (file === undefined) return `carried file ${image.carried}`;
+      if (file === undefined || (file.mode & S_IFMT) !== 0) return `carried file ${image.carried}`;
       if (image.fileType !== 'regular') return 'a directory with contents';
       return null;
     }

@@ -331,7 +331,20 @@ test('errors name what was found and what is known', () => {
   };
   // magic, version, two empty lists, the length of the third, kind, version of the kind
   assert.throws(() => decodeDescriptorTable(changed(0, 0)), /magic/);
-  assert.throws(() => decodeDescriptorTable(changed(4, 9)), /version 9; this program knows 1/);
+  assert.throws(() => decodeDescriptorTable(changed(4, 9)), /version 9; this program knows 2/);
   assert.throws(() => decodeDescriptorTable(changed(18, 200)), /descriptor kind 200, which this program does not know/);
   assert.throws(() => decodeDescriptorTable(changed(19, 7)), /version 7 of descriptor kind 5; this program knows 1/);
+});
+
+test('what nobody has open may be a directory, a symbolic link or a FIFO, and nothing else', () => {
+  const table = (mode: number, unlinked = false) => ({
+    ...{ descriptors: [], descriptions: [], pipes: [] },
+    carriedFiles: [{ path: '/tmp/x', unlinked, mode, uid: 0, gid: 0, contents: Buffer.from('x') }],
+  });
+  for (const mode of [0o644, 0o040755, 0o120777, 0o010600]) {
+    assert.deepEqual(decodeDescriptorTable(encodeDescriptorTable(table(mode))), table(mode));
+  }
+  for (const bad of [table(0o140755), table(0o060644), table(0o100644), table(0o040755, true)]) {
+    assert.throws(() => decodeDescriptorTable(encodeDescriptorTable(bad)), { code: 'image.invalid' });
+  }
 });

@@ -13,7 +13,7 @@ import type { CarriedFileImage, DescriptionImage, DescriptorImage, DescriptorTab
  *     list of descriptors: u32 number, u32 description, bool close-on-exec
  */
 const MAGIC = 0x7464_5243;
-const VERSION = 1;
+const VERSION = 2;
 
 /** What decoding needs of a kind, whichever it is. */
 type AnyCodec = {

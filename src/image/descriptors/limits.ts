@@ -6,6 +6,8 @@ export const MAX_DESCRIPTOR_NUMBER = (1 << 20) - 1;
 export const MAX_PATH_BYTES = 4096;
 /** Bytes of the contents of one file that is carried with the image. */
 export const MAX_CARRIED_BYTES = 16 << 20;
+/** Bytes of all files of the sandbox's own file systems that nobody has open. */
+export const MAX_WRITTEN_BYTES = 64 << 20;
 /** Bytes: pipes can be made larger only by a privileged process that changes fs.pipe-max-size. */
 export const MAX_PIPE_BYTES = 64 << 20;
 /** Longest value of a socket option, in bytes. */

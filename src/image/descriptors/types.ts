@@ -60,12 +60,15 @@ export type FileImage = Description<'file'> & {
   readonly locks: readonly LockImage[];
 };
 
-/** A file whose contents are in the image: one on a file system of the sandbox's own, or one that was unlinked. */
+/**
+ * A file whose contents are in the image: one on a file system of the sandbox's own, or one that was unlinked. Those that no
+ * description refers to are put there all the same, parents first.
+ */
 export type CarriedFileImage = {
   /** For an unlinked file the path that it had. */
   readonly path: string;
   readonly unlinked: boolean;
-  /** Permission bits. */
+  /** Permission bits; with S_IFDIR, S_IFLNK (the contents are its target) or S_IFIFO where it is no regular file. */
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;

@@ -5,6 +5,8 @@ import { lockFile } from '../../linux/advisory-locks.ts';
 import {
   fileStatus,
   S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
   S_IFMT,
   S_IFREG,
   seekTo,
@@ -35,9 +37,41 @@ export function placeCarriedFile(root: RootDirectory, file: CarriedFileImage, in
   return { path, temporary: file.unlinked };
 }
 
+/** What nobody has open: parents come before what lies in them. */
+export function placeWritten(root: RootDirectory, file: CarriedFileImage, index: number, ids: IdMaps): void {
+  switch (file.mode & S_IFMT) {
+    case S_IFDIR: {
+      root.makeParents(posix.join(file.path, 'any'));
+      const directory = root.open(file.path, O.RDONLY | O.DIRECTORY);
+      try {
+        setOwner(directory, file, ids);
+      } finally {
+        closeDescriptor(directory);
+      }
+      break;
+    }
+    case S_IFLNK:
+      root.makeSymlink(file.path, file.contents, ownerOutside(ids, file.uid, file.gid));
+      break;
+    case S_IFIFO: {
+      root.makeFifo(file.path);
+      // Opened for both, so that nobody has to be at the other end.
+      const fifo = root.open(file.path, O.RDWR | O.NONBLOCK);
+      try {
+        setOwner(fifo, file, ids);
+      } finally {
+        closeDescriptor(fifo);
+      }
+      break;
+    }
+    default:
+      placeCarriedFile(root, file, index, ids);
+  }
+}
+
 function setOwner(descriptor: number, file: CarriedFileImage, ids: IdMaps): void {
   const { uid, gid } = ownerOutside(ids, file.uid, file.gid);
-  setOwnerAndMode(descriptor, uid, gid, file.mode);
+  setOwnerAndMode(descriptor, uid, gid, file.mode & ~S_IFMT);
 }
 
 /** Flags for open(2): what makes a file or cuts it has had its effect at the source. */

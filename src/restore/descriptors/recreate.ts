@@ -13,6 +13,7 @@
  */
 import { posix } from 'node:path';
 import { assert, defined } from '../../base/assert.ts';
+import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { DescriptorTableImage } from '../../image/descriptors/types.ts';
 import { encodeLock, F_SETLK } from '../../linux/advisory-locks.ts';
 import { DescriptorDirectory } from '../../linux/descriptor-directory.ts';
@@ -25,7 +26,7 @@ import { configureDescriptions } from './configuration.ts';
 import { Copies, type RecreateContext, restoreError, type Subject, step } from './context.ts';
 import { type Created, createDescriptions } from './creation.ts';
 import { EpollAssembly, planEpoll } from './epoll.ts';
-import { isOfProcess, namelessFiles, type PlacedFile, placeCarriedFile } from './files.ts';
+import { isOfProcess, namelessFiles, type PlacedFile, placeCarriedFile, placeWritten } from './files.ts';
 import { OWN } from './owners.ts';
 import { endsOf, prepareFifo } from './pipes.ts';
 import { rangesToClose, waitingNumbers } from './placement.ts';
@@ -72,8 +73,22 @@ class PlacedFiles {
     this.#ids = ids;
   }
 
+  #placeWritten({ descriptions, carriedFiles }: DescriptorTableImage): void {
+    const open = new Set(descriptions.map((image) => (image.kind === 'file' ? image.carried : null)));
+    for (const [index, file] of carriedFiles.entries()) {
+      if (open.has(index)) continue;
+      try {
+        placeWritten(this.#root, file, index, this.#ids);
+      } catch (cause) {
+        const why = `what the process has written at ${file.path} cannot be put there: ${messageOf(cause)}`;
+        throw new ComicranError('process.unsupported', why, { cause });
+      }
+    }
+  }
+
   place(table: DescriptorTableImage, subjects: readonly Subject[]): void {
     const nameless = namelessFiles(table);
+    this.#placeWritten(table);
     for (const [index, image] of table.descriptions.entries()) {
       if (image.kind !== 'file' || image.carried === null) continue;
       const { carried } = image;

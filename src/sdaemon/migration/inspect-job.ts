@@ -12,7 +12,7 @@ import { smallPageBytes } from './snapshot-choice.ts';
 export async function runInspectJob(job: InspectJob): Promise<JobOutcome> {
   try {
     const facts = probeKernel();
-    using _source = openSource(job.hostPid, { facts, inherited: job.inherited });
+    using _source = openSource(job.hostPid, { facts, inherited: job.inherited, written: job.written });
     const residentKib = Number.parseInt(new StatusFile(readProc(job.hostPid, 'status')).text('VmRSS'), 10);
     const smallPages = smallPageBytes(job.hostPid);
     const snapshot = chooseWay(smallPages, facts, job.snapshot);

@@ -24,6 +24,7 @@ export type SourceJob = {
   /** Of the sandbox on this machine: taken away once the other one owns. */
   readonly route: { readonly address: string; readonly linkName: string };
   readonly inherited: readonly InheritedPipe[];
+  readonly written: readonly string[];
   /** Of the sandbox. */
   readonly cgroup: Cgroup | null;
   readonly channel: ChannelAddress;
@@ -60,6 +61,8 @@ export type InspectJob = {
   readonly side: 'inspect';
   readonly hostPid: number;
   readonly inherited: readonly InheritedPipe[];
+  /** Where the sandbox has file systems of its own in memory. */
+  readonly written: readonly string[];
   /** The way of taking a snapshot that an operator has asked for. */
   readonly snapshot: SnapshotWay | undefined;
 };

@@ -32,6 +32,7 @@ import { planMigration } from './plan.ts';
 import { announceMigration, endMigration, openRecordChannel, ownershipOver } from './record.ts';
 import { checkSnapshot } from './snapshot-choice.ts';
 import type { MigrationWorld } from './world.ts';
+import { writtenPaths } from './written-paths.ts';
 
 /** Of the whole migration, where the request names none. */
 const DEFAULT_DEADLINE_MS = 60_000;
@@ -272,12 +273,13 @@ export class Outgoing {
       throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
     checkKernel(migration.mode);
     const inherited = inheritedPipes(jail);
+    const written = writtenPaths(config);
     const route = { address: config.network.address, linkName: jail.state().link };
     const destination = peer(request.toVm, request.toEndpoint);
 
     const asked = checkSnapshot(request.snapshot);
     const looked = await engine.run(
-      { side: 'inspect', hostPid, inherited, stateDirectory, snapshot: asked },
+      { side: 'inspect', hostPid, inherited, written, stateDirectory, snapshot: asked },
       { signal },
     );
     if (looked.outcome !== 'inspected') throw failureOf(looked);
@@ -301,7 +303,7 @@ export class Outgoing {
     const record = await openRecordChannel(this.#world, migration);
     const outcome = await engine.run(
       {
-        ...{ side: 'source', migration, hostPid, route, inherited, channel, address, stateDirectory, record },
+        ...{ side: 'source', migration, hostPid, route, inherited, written, channel, address, stateDirectory, record },
         ...{ deadlineMs, outputRule, snapshot, cgroup: jail.state().cgroup },
       },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },

@@ -20,6 +20,7 @@ import type { Inspection } from './job.ts';
 import { checkKernel } from './mode-needs.ts';
 import type { OutgoingWorld } from './outgoing.ts';
 import { checkSnapshot } from './snapshot-choice.ts';
+import { writtenPaths } from './written-paths.ts';
 
 type Refusal = Pick<MessageInitShape<typeof PlannedModeSchema>, 'code' | 'whyNot' | 'hint'>;
 
@@ -57,7 +58,7 @@ export async function planMigration(
   if (hostPid === undefined) throw new ComicranError('process.gone', `'${name}' has no process any more`);
   let refusal: Refusal | undefined;
   const loadPerCpu = loadavg()[0]! / availableParallelism();
-  const asked = { inherited: inheritedPipes(jail), snapshot: checkSnapshot(snapshot) };
+  const asked = { inherited: inheritedPipes(jail), written: writtenPaths(config), snapshot: checkSnapshot(snapshot) };
   const looked = await engine.run({ side: 'inspect', hostPid, stateDirectory, ...asked }, {});
   const size = sizeOf(hostPid, looked.outcome === 'inspected' ? looked : {});
   if ('error' in looked) refusal = refusalOf(uncarry(looked.error));

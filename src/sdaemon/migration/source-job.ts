@@ -20,13 +20,14 @@ import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
 export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
-  const { migration, hostPid, route, inherited, channel } = job;
+  const { migration, hostPid, route, inherited, written, channel } = job;
   const isPaged = migration.mode === 'postcopy';
   const paged = new PagingFiles(job.stateDirectory, migration.id);
   try {
     const group = job.cgroup === null ? {} : { cgroup: job.cgroup };
     using tracing = new DisposableStack();
-    const source = tracing.use(openSource(hostPid, { facts: world.facts, files: world.files, inherited, ...group }));
+    const { facts, files } = world;
+    const source = tracing.use(openSource(hostPid, { facts, files, inherited, written, ...group }));
     const { readiness } = world;
     const identity = identifyProcess(hostPid);
     const hasEnded = (): boolean => identity === undefined || !hasThreads(identity);

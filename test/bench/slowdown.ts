@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { summarise } from '../../src/base/stats.ts';
 import type { MigrationFigures } from '../../src/lab/demo/figures.ts';
-import { parseJsonOutput, startComicran } from '../../src/lab/demo/program.ts';
+import { parseJsonOutput, runComicran, startComicran } from '../../src/lab/demo/program.ts';
 import { find } from '../support/lab.ts';
 import { type Manager, NotMoved } from '../support/manager.ts';
 import { startServer } from '../support/server-config.ts';
@@ -27,13 +27,13 @@ type Measured = { readonly control: Span; readonly copying: Span };
 const nowUnixUs = (): number => (performance.timeOrigin + performance.now()) * 1000;
 
 /** While the source was copied; where it was given up because the copy did not catch up, the whole attempt. */
-async function copy(manager: Manager, mode: string): Promise<Span> {
-  const at = (await find('busy'))?.vm;
+async function copy(manager: Manager, id: string, mode: string): Promise<Span> {
+  const at = (await find(id))?.vm;
   const fromUnixUs = nowUnixUs();
   try {
     const more = mode === 'replicated' ? { fallback: 'none' } : {};
     const words = { mode, ...more, more: ['--deadline', '8'] };
-    const moved: MigrationFigures = await manager.migrate('busy', at === 'vm1' ? 'vm2' : 'vm1', words);
+    const moved: MigrationFigures = await manager.migrate(id, at === 'vm1' ? 'vm2' : 'vm1', words);
     const stopping = moved.phases.find(({ phase }) => phase === STOPPING_PHASE[mode]);
     const length = stopping?.startUs ?? moved.totalMs * 1000;
     return { fromUnixUs: moved.beganUnixUs, toUnixUs: moved.beganUnixUs + length };
@@ -52,50 +52,66 @@ function rateIn({ startUnixUs, bucketMs, answers }: Saturation, { fromUnixUs, to
   return to > from ? (sum * 1000) / ((to - from) * bucketMs) : Number.NaN;
 }
 
+/**
+ * Without a share server, copy, both daemons and who asks take the same CPUs from one another, which virtual machines do not;
+ * with one the server is at its own limit, and what it loses is lost by being copied.
+ */
+const SHARES = [
+  { id: 'busy', limits: {}, words: '' },
+  { id: 'busy-share', limits: { limits: { cpuPercent: 20 } }, words: ', with a fifth of a CPU' },
+] as const;
+type Share = (typeof SHARES)[number];
+
 export async function slowdownFigures({ count = ROUNDS }: BenchOptions): Promise<Figure[]> {
   return await inLab(async (manager) => {
-    const options = ['--memory', MEMORY, '--touch', '1'];
-    await startServer({ id: 'busy', options, address: '10.88.0.61', service: 5061 }, 'vm1');
-    const [host = '', port = ''] = (await serviceOf('busy')).split(':');
-    const modes = (await offeredModes('busy')).filter((mode) => mode in STOPPING_PHASE);
-    if (modes.length === 0)
-      process.stderr.write('  no mode is offered in which the source answers while it is copied\n');
     const figures: Figure[] = [];
-    for (const mode of modes) {
-      const script = [process.execPath, join(import.meta.dirname, 'saturate.ts'), host, port, `${OUTSTANDING}`];
-      const asking = startComicran(['lab', 'exec', 'ue', '--', ...script]);
-      asking.finished.catch(() => undefined);
-      const measured: Measured[] = [];
-      try {
-        await sleep(1000);
-        for (let round = 0; round < Math.min(count, ROUNDS); round++) {
-          const fromUnixUs = nowUnixUs();
-          await sleep(CONTROL_MS);
-          const control = { fromUnixUs, toUnixUs: nowUnixUs() };
-          measured.push({ control, copying: await copy(manager, mode) });
-          await sleep(300);
-        }
-      } finally {
-        asking.stop();
-      }
-      const saturation = parseJsonOutput(await asking.finished) as Saturation;
-      const rates = (pick: (each: Measured) => Span): number[] =>
-        measured.map((each) => rateIn(saturation, pick(each))).filter((rate) => !Number.isNaN(rate));
-      const percent = measured
-        .map(({ control, copying }) => (100 * rateIn(saturation, copying)) / rateIn(saturation, control))
-        .filter((value) => !Number.isNaN(value));
-      figures.push(
-        {
-          name: `answers at saturation, control of ${mode}`,
-          unit: '/s',
-          summary: summarise(rates((each) => each.control)),
-        },
-        {
-          ...{ name: `answers at saturation while copied in ${mode}, of the control`, unit: '%' },
-          ...{ summary: summarise(percent), medianFloor: FLOOR_PERCENT, aim: '95' },
-        },
-      );
+    for (const [index, share] of SHARES.entries()) {
+      const options = ['--memory', MEMORY, '--touch', '1'];
+      const place = { address: `10.88.0.${61 + index}`, service: 5061 + index };
+      await startServer({ id: share.id, options, ...place, more: share.limits }, 'vm1');
+      const modes = (await offeredModes(share.id)).filter((mode) => mode in STOPPING_PHASE);
+      if (modes.length === 0)
+        process.stderr.write('  no mode is offered in which the source answers while it is copied\n');
+      for (const mode of modes) figures.push(...(await slowdownOf(share, mode, manager, Math.min(count, ROUNDS))));
+      await runComicran(['smanager', 'terminate', share.id]);
     }
     return figures;
   });
+}
+
+async function slowdownOf({ id, words }: Share, mode: string, manager: Manager, rounds: number): Promise<Figure[]> {
+  const [host = '', port = ''] = (await serviceOf(id)).split(':');
+  const script = [process.execPath, join(import.meta.dirname, 'saturate.ts'), host, port, `${OUTSTANDING}`];
+  const asking = startComicran(['lab', 'exec', 'ue', '--', ...script]);
+  asking.finished.catch(() => undefined);
+  const measured: Measured[] = [];
+  try {
+    await sleep(1000);
+    for (let round = 0; round < rounds; round++) {
+      const fromUnixUs = nowUnixUs();
+      await sleep(CONTROL_MS);
+      const control = { fromUnixUs, toUnixUs: nowUnixUs() };
+      measured.push({ control, copying: await copy(manager, id, mode) });
+      await sleep(300);
+    }
+  } finally {
+    asking.stop();
+  }
+  const saturation = parseJsonOutput(await asking.finished) as Saturation;
+  const rates = (pick: (each: Measured) => Span): number[] =>
+    measured.map((each) => rateIn(saturation, pick(each))).filter((rate) => !Number.isNaN(rate));
+  const percent = measured
+    .map(({ control, copying }) => (100 * rateIn(saturation, copying)) / rateIn(saturation, control))
+    .filter((value) => !Number.isNaN(value));
+  return [
+    {
+      name: `answers at saturation${words}, control of ${mode}`,
+      unit: '/s',
+      summary: summarise(rates((each) => each.control)),
+    },
+    {
+      ...{ name: `answers at saturation${words}, while copied in ${mode}, of the control`, unit: '%' },
+      ...{ summary: summarise(percent), medianFloor: FLOOR_PERCENT, aim: '95' },
+    },
+  ];
 }

@@ -28,7 +28,8 @@ async function startSquare(vm: string): Promise<void> {
 }
 
 test('two virtual machines', { skip }, async (t) => {
-  before(() => runComicran(['lab', 'up', '--vms']));
+  // As machines have it: clocks that do not agree.
+  before(() => runComicran(['lab', 'up', '--vms', '--clock', 'vm2=600']));
   after(() => runComicran(['lab', 'down']));
 
   await t.test('a server is started, and answers', async () => {
@@ -99,4 +100,20 @@ test('two virtual machines', { skip }, async (t) => {
       assert.ok(found === undefined || ['lost', 'stopped', 'running'].includes(found.state), found?.state);
     },
   );
+});
+
+test('two virtual machines with different CPUs', { skip }, async (t) => {
+  before(() => runComicran(['lab', 'up', '--vms', '--cpu', 'vm2=Nehalem']));
+  after(() => runComicran(['lab', 'down']));
+
+  await t.test('a server that may use what the other CPU has not is refused, by name, and runs on', async () => {
+    await startSquare('vm1');
+    const figures = await askedDuring('square', async () => {
+      const { moved, why } = await migrateWith('square', 'stopcopy');
+      assert.equal(moved, undefined);
+      assert.match(why, /the CPU of the destination lacks .*avx/);
+    });
+    assert.deepEqual(figures, NOTHING);
+    assert.equal(await whereIs('square'), 'vm1');
+  });
 });

@@ -45,6 +45,12 @@ export const DEFAULT_DEADLINES: Deadlines = {
   retryMs: 1_000,
 };
 
+/** Of machines that need so many times as long as usual for everything: both of a migration's. */
+export function patientDeadlines(patience: number): Deadlines {
+  const scaled = Object.entries(DEFAULT_DEADLINES).map(([name, milliseconds]) => [name, milliseconds * patience]);
+  return { ...DEFAULT_DEADLINES, ...Object.fromEntries(scaled) };
+}
+
 export type WaitOptions<T> = {
   readonly signal?: AbortSignal | undefined;
   /** Called with the result where it comes after this has given up: whoever waits for a thing owns it. */

@@ -3,6 +3,7 @@ import { defined } from '../../base/assert.ts';
 import { identifyProcess } from '../../linux/process-identity.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { BeginOptions, DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
+import { patientDeadlines } from '../../migration/waiting.ts';
 import { beginRestore, type RestoringProcess as Restoring } from '../../restore/restoring.ts';
 import { SilentCopy } from '../replication/silent-copy.ts';
 import { carry } from './carried-error.ts';
@@ -88,7 +89,7 @@ export async function runDestinationJob(
     // What follows may take long: the memory of the one, a source that has to be started again of the other.
     const isLong = isPaged || migration.mode === 'replicated';
     const outcome = await runDestination(withFaults(ports, 'destination', world.faults), migration, {
-      deadlines: { totalMs: job.deadlineMs },
+      deadlines: { ...patientDeadlines(job.patience), totalMs: job.deadlineMs },
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),
       ...(isLong ? { onRunning: (epoch) => world.post({ type: 'running', hostPid, epoch }) } : {}),

@@ -163,6 +163,7 @@ export class Incoming {
     const job = engine.run(
       {
         ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS * this.#world.patience },
+        patience: this.#world.patience,
         hatcheryPid: hatchery.pid,
         skeleton: { initPid: init.pid, link, tag, address: config.network.address },
         listen: { address, key },

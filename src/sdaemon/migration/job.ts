@@ -31,6 +31,8 @@ export type SourceJob = {
   /** Of this machine, for others. */
   readonly address: string;
   readonly deadlineMs: number;
+  /** sdaemon's `--patience`. */
+  readonly patience: number;
   /** As of a role. */
   readonly outputRule: boolean;
   readonly snapshot: SnapshotChoice;
@@ -54,6 +56,8 @@ export type DestinationJob = {
   /** Local ports whose answers are not compared. */
   readonly uncomparedPorts: readonly number[];
   readonly deadlineMs: number;
+  /** sdaemon's `--patience`. */
+  readonly patience: number;
 };
 
 /** A look at a process that is to move: can it, and what would move? Changes nothing. */

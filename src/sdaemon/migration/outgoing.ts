@@ -304,7 +304,7 @@ export class Outgoing {
     const outcome = await engine.run(
       {
         ...{ side: 'source', migration, hostPid, route, inherited, written, channel, address, stateDirectory, record },
-        ...{ deadlineMs, outputRule, snapshot, cgroup: jail.state().cgroup },
+        ...{ deadlineMs, patience: this.#world.patience, outputRule, snapshot, cgroup: jail.state().cgroup },
       },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );

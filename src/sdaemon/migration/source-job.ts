@@ -4,6 +4,7 @@ import { openSource } from '../../checkpoint/source.ts';
 import { hasThreads, identifyProcess } from '../../linux/process-identity.ts';
 import type { SourcePorts } from '../../migration/ports.ts';
 import { runSource } from '../../migration/source.ts';
+import { patientDeadlines } from '../../migration/waiting.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
 import { RECEIVE_LIMIT_BYTES } from '../dataplane/receive-buffers.ts';
 import { WatchedTraffic } from '../replication/watched-traffic.ts';
@@ -84,7 +85,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     };
     world.faults.aimAt(hostPid);
     const outcome = await runSource(withFaults(ports, 'source', world.faults), migration, {
-      deadlines: { totalMs: job.deadlineMs },
+      deadlines: { ...patientDeadlines(job.patience), totalMs: job.deadlineMs },
       outputRule: job.outputRule,
       snapshot: job.snapshot,
       signal: world.signal,

@@ -48,14 +48,14 @@ const DEVICE_LINKS = [
 ] as const;
 
 /** What the kernel shows of the whole machine, as container runtimes hide it (maskedPaths of the OCI specification). */
-const MASKED = [
+export const MASKED = [
   ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
   ...['/proc/timer_list', '/proc/timer_stats', '/proc/sched_debug', '/proc/scsi', '/proc/kallsyms', '/proc/kpagecount'],
   ...['/proc/kpageflags', '/proc/kpagecgroup', '/proc/kmsg', '/proc/config.gz', '/proc/vmallocinfo', '/proc/slabinfo'],
   ...['/proc/modules', '/proc/iomem', '/proc/ioports', '/proc/key-users'],
 ];
 /** What in procfs acts on the whole machine (readonlyPaths). */
-const PROTECTED = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
+export const PROTECTED = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
 
 /** With one of these it could make a read-only mount writable, or write to a disk by its number. */
 const REMOUNTING: readonly string[] = ['SYS_ADMIN', 'SYS_RAWIO', 'MKNOD'];

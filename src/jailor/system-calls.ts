@@ -116,13 +116,9 @@ export function checkSystemCalls({ systemCalls, onlySystemCalls = [] }: Narrowed
   if (unknown !== undefined) throw refused('onlySystemCalls', unknown, NO_SUCH_CALL);
 }
 
-export type DefaultCall = 'allowed' | 'on-condition' | 'refused';
-
-/** What the default profile says of a call. */
-export function defaultOf(name: string, capabilities: readonly string[]): DefaultCall {
-  const rule = isSystemCall(name) ? defaultRules(capabilities).get(name) : undefined;
-  if (rule === 'allow') return 'allowed';
-  return rule !== undefined && 'test' in rule ? 'on-condition' : 'refused';
+/** The default profile, for who compares another one with it. A call that is not in it fails. */
+export function defaultProfile(capabilities: readonly string[]): ReadonlyMap<SystemCall, CallRule> {
+  return defaultRules(capabilities);
 }
 
 /** The seccomp program of a sandbox whose names have been checked. Making it takes some milliseconds the first time. */

@@ -74,5 +74,22 @@ export function register(command: Command): void {
     .action(async (file: string, options: { time: number }) =>
       (await import('./configer/trace.ts')).trace(file, options),
     );
+  const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+  command
+    .command('oci')
+    .description('write the full configuration of an OCI bundle: a config.json with a root file system')
+    .argument('<bundle>', 'directory of the bundle')
+    .option('--id <id>', "name of the sandbox (default: the annotation org.comicran.id, or the directory's name)")
+    .option('--address <address>', "the sandbox's own IPv4 address (default: the annotation org.comicran.address)")
+    .option('--port <port>', 'such as 5006/udp,service=5006,publish=5006 (default: org.comicran.ports)', several)
+    .option('--writable <directory>', 'an empty tmpfs there', several)
+    .option('--ignore <key>', 'do without a key of the bundle that is not supported, such as hooks', several)
+    .option('-o, --output <file>', 'write the full configuration there (JSON; YAML if it ends in .yaml)')
+    .option('-q, --quiet', 'do not tell what is different in a sandbox and harmless')
+    .addHelpText(
+      'after',
+      '\nExample:\n  comicran configer oci bundle --address 10.88.0.5 --port 7/udp,service=7 -o full.json\n',
+    )
+    .action(async (directory: string, options: object) => (await import('./configer/oci.ts')).oci(directory, options));
   command.addHelpText('after', HELP);
 }

@@ -13,7 +13,7 @@ import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
 import type { PreparedDescriptors } from './descriptors/prepared.ts';
-import { chooseDoorbell } from './doorbell.ts';
+import { areFaultsFree, chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
 import type { PageRange } from './frozen.ts';
 import { findChildren } from './inspect.ts';
@@ -85,6 +85,7 @@ export function readStopped<T>(
   refuseAreas(pid, survey);
   process.syscallSite = survey.syscallSite;
   process.doorbell = chooseDoorbell(frozen.map(({ status }) => status));
+  process.mayFault = survey.faultsBehind && areFaultsFree(frozen[0]!.status);
   const clocks = readClocks();
   const tids = frozen.map(({ thread }) => thread.tid);
   const threads = frozen.map((thread) => readThread(thread, tools.restarted));

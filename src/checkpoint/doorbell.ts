@@ -15,3 +15,11 @@ export function chooseDoorbell(statuses: readonly StatusFile[]): number {
   );
   return CANDIDATES.find((signal) => !hasSignal(taken, signal)) ?? CANDIDATES[0];
 }
+
+/**
+ * Whether a SIGSEGV of the main thread can be the tracer's: the kernel changes what the process does about it where it ignores
+ * it, and one that waits already would be taken for it.
+ */
+export function areFaultsFree(main: StatusFile): boolean {
+  return !hasSignal(main.hex('SigIgn') | main.hex('SigPnd') | main.hex('ShdPnd'), SIGNAL.SEGV);
+}

@@ -87,14 +87,16 @@ export function freezeThreads(process: TracedProcess, options: FreezeOptions): F
   }
 }
 
-/** Lets frozen threads run. What has ended meanwhile is left out. */
-export function releaseThreads(process: TracedProcess, threads: readonly FrozenThread[]): void {
+/** Lets frozen threads run. What has ended meanwhile is left out. @returns for how long they were stopped, in microseconds. */
+export function releaseThreads(process: TracedProcess, threads: readonly FrozenThread[]): number {
   // A stop that was asked for while calls were injected was kept from the thread.
   if (process.stopRequested) sendSignal(process.pid, SIGNAL.STOP);
   process.stopRequested = false;
   const ended = threads.filter(({ thread }) => !tryDetach(thread.tid));
+  const stoppedMicros = nowMicros() - process.interruptedAtMicros;
   // Killed while it was stopped.
   reapThreads(ended.map(({ thread }) => thread.tid).toReversed());
+  return stoppedMicros;
 }
 
 /** Signals that wait for a thread, that it does not block, and that the process has handlers for. */

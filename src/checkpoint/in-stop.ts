@@ -17,6 +17,7 @@ export function inStop<T>(process: TracedProcess, options: FreezeOptions, run: (
     const main = threads[0]!.thread;
     leaveRestartableSequence(main);
     process.syscallSite = readVdso(parseMaps(readProc(process.pid, 'maps')), process.memory).syscallSite;
+    process.mayFault = false;
     return run(main);
   } finally {
     releaseThreads(process, threads);

@@ -33,6 +33,8 @@ export type AreaSurvey = {
 export type ProcessSurvey = AreaSurvey & {
   /** Of a `syscall` instruction in the vdso. */
   readonly syscallSite: bigint;
+  /** See Vdso. */
+  readonly faultsBehind: boolean;
 };
 
 /** @param tracked whether this program itself has the writes to memory noted. */
@@ -130,7 +132,10 @@ export class AreaSurveyor {
 
   #read(): ProcessSurvey {
     const survey = surveyAreas(parseSmaps(readProc(this.#pid, 'smaps')), this.#mappedFiles, this.#tracked);
-    return { ...survey, syscallSite: readVdso(survey.specials, this.#memory).syscallSite };
+    const { syscallSite, faultsBehind } = readVdso(survey.specials, this.#memory);
+    // A program may have put something where nothing is otherwise.
+    const isFirstPageFree = survey.areas.every(({ start }) => start !== 0n);
+    return { ...survey, syscallSite, faultsBehind: faultsBehind && isFirstPageFree };
   }
 }
 

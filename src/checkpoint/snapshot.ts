@@ -87,8 +87,6 @@ export class Snapshot {
 
 type Clone = { readonly pid: number; readonly agent: Agent };
 
-const nowMicros = (): number => Number(process.hrtime.bigint()) / 1000;
-
 /**
  * Takes a snapshot by forking the process.
  *
@@ -112,6 +110,7 @@ export function takeSnapshot(
     return results;
   };
   const threads = stopAll();
+  let freezeMicros = 0;
   try {
     let readings: StoppedReadings;
     try {
@@ -120,10 +119,9 @@ export function takeSnapshot(
       atStop?.();
       readings = readStopped(tools, prepared, threads, survey, fork, () => null);
     } finally {
-      releaseThreads(process, threads);
+      freezeMicros = releaseThreads(process, threads);
       beNormal(facts.scheduling);
     }
-    const freezeMicros = nowMicros() - process.interruptedAtMicros;
     faults.reach('snapshot.released');
     const { pid, agent } = defined(clone, 'the clone');
     if (assume && !surveyor.wereSame(pid, agent)) {
@@ -184,6 +182,7 @@ export function takeCopiedSnapshot(
   const { process, facts, faults } = tools;
   let state: CapturedState;
   let last: LastPages;
+  let freezeMicros = 0;
   const threads = stopAll();
   try {
     atStop?.();
@@ -192,10 +191,9 @@ export function takeCopiedSnapshot(
     last = copied.last(privateAreas(state.memory.areas));
     faults.reach('capture.pages');
   } finally {
-    releaseThreads(process, threads);
+    freezeMicros = releaseThreads(process, threads);
     beNormal(facts.scheduling);
   }
-  const freezeMicros = nowMicros() - process.interruptedAtMicros;
   faults.reach('snapshot.released');
   const { own, written } = last;
   const image = encodeProcessImage(imageWith(state, own));

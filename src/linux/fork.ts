@@ -78,12 +78,18 @@ export function forkProcess(
       ptrace.resume(main.tid);
       attempt(meanwhile.early);
       if (main.runToEvent(true) === 0) return;
-      clone = makeClone(ptrace.eventMessage(main.tid), process.traceOptions, () => attempt(meanwhile.late));
-      main.runToDoorbell();
+      const between = ptrace.eventMessage(main.tid);
+      // It waits for the end of the process between, and then goes on without being told to.
+      ptrace.resume(main.tid);
+      attempt(() => {
+        clone = makeClone(between, process.traceOptions, () => attempt(meanwhile.late));
+      });
+      if (clone === null) killClone(between);
+      main.awaitDoorbell();
     });
+    if (failures.length > 0) throw failures[0];
     if (clone === null) clone = new KernelError(`fork process ${process.pid}`, Number(-between));
     if (clone instanceof KernelError) throw refusal(process.pid, clone);
-    if (failures.length > 0) throw failures[0];
     return { clone, results: checkResults(process.pid, calls, agent.readResults(calls.length)) };
   } catch (error) {
     if (typeof clone === 'number') killClone(clone);
@@ -104,14 +110,24 @@ function makeClone(between: number, traceOptions: number, late: () => void): num
   waitThread(between);
   ptrace.resume(between);
   late();
-  const event = waitThread(between);
+  let event = waitThread(between);
+  // A stop signal to the process group.
+  while (event.kind === 'stopped' && event.event === 0) {
+    ptrace.resume(between);
+    event = waitThread(between);
+  }
   if (event.kind !== 'stopped' || event.event !== TRACE_EVENT.CLONE)
     return new KernelError('fork', event.kind === 'exited' ? event.code : EAGAIN);
   const clone = ptrace.eventMessage(between);
   waitThread(clone);
   ptrace.setOptions(clone, (traceOptions & ~(TRACE_OPTION.CLONE | TRACE_OPTION.VFORK)) | TRACE_OPTION.EXITKILL);
-  ptrace.resume(between);
-  waitThread(between);
+  // It ends by itself, and the source takes note of that.
+  try {
+    ptrace.detach(between);
+  } catch {
+    // Killed by somebody, like all processes of its group. The source is waiting for it.
+    reapThreads([between]);
+  }
   return clone;
 }
 

@@ -15,9 +15,16 @@ export function compareDescriptions(pid: number, first: number, second: number):
   return result === 1 ? -1 : result === 2 ? 1 : 0;
 }
 
-/** Whether a descriptor of this process and one of another are the same open file description. */
-export function isSameDescription(own: number, pid: number, descriptor: number): boolean {
-  return trySyscall(SYS.kcmp, process.pid, pid, KCMP_FILE, own, descriptor) === 0;
+/**
+ * What to call kcmp(2) with to learn whether a descriptor of this process and one of another are the same open file
+ * description: it gives 0 then.
+ */
+export function sameDescription(
+  own: number,
+  pid: number,
+  descriptor: number,
+): [number, number, number, number, number] {
+  return [process.pid, pid, KCMP_FILE, own, descriptor];
 }
 
 /** Whether a thread has the descriptor table of another. */

@@ -1,10 +1,13 @@
 /** Multicast memberships. No call lists those of a socket: the groups of its namespace are tried one by one. */
 import { KernelError } from './errno.ts';
-import { trySyscall } from './libc.ts';
+import { cString, syscall, trySyscall } from './libc.ts';
+import { O } from './open-flags.ts';
+import { closeDescriptor } from './pidfd.ts';
 import { readFileWhole } from './quick-files.ts';
 import { AF_INET, AF_INET6, SOL_IP, SOL_IPV6, trySetSocketOption } from './sockets.ts';
 import { SYS } from './syscall-numbers.ts';
 
+const AT_FDCWD = -100;
 const MCAST_JOIN_GROUP = 42;
 const MCAST_MSFILTER = 48;
 const MCAST_INCLUDE = 1;
@@ -27,14 +30,11 @@ type SourceFilter = { readonly mode: 'include' | 'exclude'; readonly sources: re
 
 /** The groups of the network namespace of a process, from /proc/PID/net/igmp and igmp6. */
 export function joinedGroups(pid: number): JoinedGroup[] {
-  const { igmp, igmp6 } = readGroupTables(pid);
-  return [...parseIgmp(igmp), ...parseIgmp6(igmp6)];
+  const [igmp, igmp6] = TABLES.map((name) => readTable(`/proc/${pid}/net/${name}`));
+  return [...parseIgmp(igmp!), ...parseIgmp6(igmp6!)];
 }
 
-/** As text, with the number of members of each group: when it is the same, no socket has come to or gone from a group. */
-export function readGroupTables(pid: number): { readonly igmp: string; readonly igmp6: string } {
-  return { igmp: readTable(`/proc/${pid}/net/igmp`), igmp6: readTable(`/proc/${pid}/net/igmp6`) };
-}
+const TABLES = ['igmp', 'igmp6'] as const;
 
 function readTable(path: string): string {
   try {
@@ -44,6 +44,42 @@ function readTable(path: string): string {
     return '';
   }
 }
+
+/** The tables of the network namespace of a process, open to be read again and again. */
+export class GroupTables {
+  readonly #files: readonly number[];
+
+  constructor(pid: number) {
+    // Absent where the kernel is without multicast, or without IPv6.
+    this.#files = TABLES.map((name) =>
+      trySyscall(SYS.openat, AT_FDCWD, cString(`/proc/${pid}/net/${name}`), O.RDONLY | O.CLOEXEC),
+    ).filter((file) => file >= 0);
+  }
+
+  /**
+   * As text, with the number of members of each group: when it is the same, no socket has come to or gone from a group. Null
+   * where that would be longer than is read.
+   */
+  read(): string | null {
+    let used = 0;
+    for (const file of this.#files) {
+      for (let count = -1; count !== 0; used += count) {
+        const room = tables.length - used;
+        if (room === 0) return null;
+        // Made while they are read: only an empty read means the end.
+        count = syscall('read multicast groups', SYS.read, file, tables.subarray(used), room);
+      }
+      syscall('rewind multicast groups', SYS.lseek, file, 0, 0);
+    }
+    return tables.toString('latin1', 0, used);
+  }
+
+  close(): void {
+    for (const file of this.#files) closeDescriptor(file);
+  }
+}
+
+const tables = Buffer.alloc(1 << 16);
 
 export function parseIgmp(text: string): JoinedGroup[] {
   const groups: JoinedGroup[] = [];

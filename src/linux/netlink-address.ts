@@ -8,6 +8,8 @@ const NETLINK_LIST_MEMBERSHIPS = 9;
 const ADDRESS_BYTES = 12;
 /** Room for the bit mask of more groups than any protocol has. */
 const MEMBERSHIP_BYTES = 64;
+/** As an option to be read. */
+export const NETLINK_MEMBERSHIPS = { level: SOL_NETLINK, number: NETLINK_LIST_MEMBERSHIPS, maxBytes: MEMBERSHIP_BYTES };
 
 export function decodeNetlinkAddress(raw: Buffer): { readonly port: number } {
   return { port: raw.readUInt32LE(4) };

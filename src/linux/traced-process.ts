@@ -13,6 +13,11 @@ export class TracedProcess {
   /** The signal that ends an injected call; the process must not have a handler for it, nor block it, nor wait for it. */
   doorbell: number = SIGNAL.URG;
   agent: Agent | null = null;
+  /**
+   * Whether a thread that goes on behind the `syscall` instruction without a stack gets a SIGSEGV, and that is the tracer's alone:
+   * the process does not ignore it, and none waits.
+   */
+  mayFault = false;
   /** Whether a thread that is in an injected call when this program dies goes on as if nothing had been. */
   readonly outlivesTracer: boolean;
   /** The options that its threads were seized with. */

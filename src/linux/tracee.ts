@@ -23,6 +23,9 @@ export { TracedProcess } from './traced-process.ts';
 
 const ARGUMENT_REGISTERS: readonly RegisterName[] = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'];
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+const SEGV = 1n << BigInt(SIGNAL.SEGV - 1);
+/** In the first page, where nothing is. */
+const NOT_MAPPED = 8;
 const SYSCALL_STOP = SIGNAL.TRAP | 0x80;
 const PROT_READ_WRITE_EXEC = 7;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
@@ -207,15 +210,19 @@ export class Tracee {
     throw new KernelError(what, Number(-result));
   }
 
-  /** A system call over a `syscall` instruction of the process itself: two stops, no agent needed. */
+  /** A system call over a `syscall` instruction of the process itself: one or two stops, no agent needed. */
   callAtSite(number: number, ...args: RemoteArgument[]): bigint {
-    this.#prepare(number, args, this.process.syscallSite);
-    return this.#injected(() => {
-      this.#toSyscallStop();
-      this.#toSyscallStop();
+    const { syscallSite, mayFault } = this.process;
+    this.#prepare(number, args, syscallSite);
+    // Not by a step: what the kernel keeps of that outlives the tracer, and then kills the thread.
+    if (mayFault) this.#work.set('rsp', NOT_MAPPED).set('rbp', NOT_MAPPED);
+    const run = (): bigint => {
+      if (mayFault) this.#toFault();
+      else for (const _ of ['entry', 'exit']) this.#toSyscallStop();
       ptrace.getRegisters(this.tid, this.#work);
       return this.#work.getSigned('rax');
-    });
+    };
+    return this.#injected(run, mayFault ? SEGV : 0n);
   }
 
   /**
@@ -277,10 +284,14 @@ export class Tracee {
     return checkResults(this.process.pid, calls, agent.readResults(calls.length));
   }
 
-  /** Runs the thread with the prepared registers; puts its own ones and its signal mask back, whatever happens. */
-  #injected<T>(run: () => T): T {
+  /**
+   * Runs the thread with the prepared registers; puts its own ones and its signal mask back, whatever happens.
+   *
+   * @param unblocked signals that may come besides the doorbell.
+   */
+  #injected<T>(run: () => T, unblocked = 0n): T {
     ptrace.setRegisters(this.tid, this.#work);
-    ptrace.setSignalMask(this.tid, ALL_SIGNALS & ~this.#bell);
+    ptrace.setSignalMask(this.tid, ALL_SIGNALS & ~this.#bell & ~unblocked);
     let result: T;
     try {
       result = run();
@@ -313,6 +324,11 @@ export class Tracee {
       // If not, it is somebody else's: the process ignores it, and so it may be lost.
       if (this.#work.get('rip') === this.agent.endAddress) return 0;
     }
+  }
+
+  #toFault(): void {
+    const status = this.#next();
+    if (status.event !== 0 || status.signal !== SIGNAL.SEGV) this.#unexpected(status);
   }
 
   #toSyscallStop(): void {

@@ -1,19 +1,25 @@
 /** Making the most of the moments in which a process is stopped. */
 import { EPERM, KernelError } from './errno.ts';
 import { getAffinity, getScheduling, type SchedulingAttributes, setAffinity, setScheduling } from './scheduling.ts';
+import { ShallowIdle } from './shallow-idle.ts';
 
 const MOST_URGENT = -20;
 
 /** How a thread is scheduled when nothing is urgent, to go back to. */
-export type ThreadScheduling = { readonly attributes: SchedulingAttributes; readonly cpus: Buffer };
+export type ThreadScheduling = {
+  readonly attributes: SchedulingAttributes;
+  readonly cpus: Buffer;
+  /** What the thread asks of idle CPUs while something is urgent. */
+  readonly idle: ShallowIdle;
+};
 
 /** Of the calling thread, as it is. */
 export function currentScheduling(): ThreadScheduling {
-  return { attributes: getScheduling(0), cpus: getAffinity(0) };
+  return { attributes: getScheduling(0), cpus: getAffinity(0), idle: new ShallowIdle() };
 }
 
 /**
- * Puts the calling thread before others of the machine.
+ * Puts the calling thread before others of the machine, and keeps idle CPUs awake for those that it is about to wake.
  *
  * @param cpu the mask of the only CPU to run on; null: it may run where it likes.
  */
@@ -25,6 +31,7 @@ export function beUrgent(normal: ThreadScheduling, cpu: Uint8Array | null): void
     if (!(error instanceof KernelError) || error.errno !== EPERM) throw error;
   }
   setAffinity(0, cpu ?? normal.cpus);
+  normal.idle.ask();
 }
 
 const SCHED_FIFO = 1;
@@ -45,6 +52,7 @@ export function beFirst(): void {
 export function beNormal(normal: ThreadScheduling): void {
   setScheduling(0, normal.attributes);
   setAffinity(0, normal.cpus);
+  normal.idle.end();
 }
 
 /** {@link beFirst} for a while, and back: of the thread that uses it. */

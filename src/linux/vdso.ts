@@ -16,6 +16,8 @@ export type Vdso = {
   readonly start: bigint;
   /** Address of a `syscall` instruction in it. */
   readonly syscallSite: bigint;
+  /** Whether what comes behind it leaves rax alone and uses the stack before anything else. */
+  readonly faultsBehind: boolean;
   readonly bytes: Buffer;
 };
 
@@ -32,8 +34,30 @@ export function readVdso(maps: readonly Pick<MapsEntry, 'name' | 'start' | 'end'
       hint: 'Processes of another architecture (32-bit) and kernels started with vdso=0 are not supported.',
     });
   const bytes = memory.read(entry.start, Number(entry.end - entry.start));
-  const syscallOffset = bytes.indexOf(SYSCALL_INSTRUCTION);
-  if (syscallOffset < 0)
+  const sites = sitesIn(bytes);
+  const returning = sites.find((site) => usesStack(bytes, site + SYSCALL_INSTRUCTION.length));
+  const site = returning ?? sites[0];
+  if (site === undefined)
     throw new ComicranError('process.unsupported', `the vdso of process ${memory.pid} has no system call`);
-  return { start: entry.start, syscallSite: entry.start + BigInt(syscallOffset), bytes };
+  return { start: entry.start, syscallSite: entry.start + BigInt(site), faultsBehind: returning !== undefined, bytes };
+}
+
+function sitesIn(bytes: Buffer): number[] {
+  const found: number[] = [];
+  for (let at = bytes.indexOf(SYSCALL_INSTRUCTION); at >= 0; at = bytes.indexOf(SYSCALL_INSTRUCTION, at + 1))
+    found.push(at);
+  return found;
+}
+
+/** `xor` of a register with itself, but for rax: what compilers put before a return (-fzero-call-used-regs). */
+const CLEARING = ['31d2', '31c9', '31f6', '31ff', '4531c0', '4531c9', '4531d2', '4531db'].map((code) =>
+  Buffer.from(code, 'hex'),
+);
+/** `ret`, `leave`, and `pop` of any of the eight old registers. */
+const STACK_CODES: ReadonlySet<number> = new Set([0xc3, 0xc9, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f]);
+
+/** Whether code clears some registers at most, and then takes something from the stack. */
+export function usesStack(code: Buffer, at: number): boolean {
+  const clearing = CLEARING.find((each) => code.subarray(at, at + each.length).equals(each));
+  return clearing === undefined ? STACK_CODES.has(code[at] ?? 0) : usesStack(code, at + clearing.length);
 }

@@ -5,13 +5,14 @@
 import type { DescriptionImage, DescriptorTableImage } from '../../image/descriptors/types.ts';
 import { parseDescriptorInfo, parseEpollItems } from '../../linux/fdinfo.ts';
 import { POLL, pollNow } from '../../linux/file-descriptors.ts';
-import { isEpollTarget, isSameDescription } from '../../linux/kcmp.ts';
+import { isEpollTarget, sameDescription } from '../../linux/kcmp.ts';
 import { O } from '../../linux/open-flags.ts';
+import { SyscallBatch } from '../../linux/syscall-batch.ts';
 import { SYS } from '../../linux/syscall-numbers.ts';
 import type { Question } from '../question.ts';
 import { attempt, captureDescriptors, DescriptionCapture, isTimer, loners, refusalError } from './capture.ts';
-import { GroupLook, InetLook } from './inet-look.ts';
 import { readTable } from './sharing.ts';
+import { GroupLook, isComparable, SocketLook } from './socket-look.ts';
 import { type CaptureContext, DescriptorSource, type Found, isGone, Refusal } from './source.ts';
 
 const F_GETFD = 1;
@@ -28,7 +29,9 @@ export class PreparedDescriptors {
   readonly #found: readonly Found[];
   readonly #images = new Map<Found, DescriptionImage>();
   readonly #numbers: readonly number[];
-  readonly #sockets = new Map<Found, InetLook>();
+  /** Whether each number still refers to what there is a copy of. */
+  readonly #comparison: SyscallBatch;
+  readonly #sockets = new Map<Found, SocketLook>();
   #groups: GroupLook | null = null;
   /** Whether the capture has read the flags, too. */
   #isComplete = false;
@@ -42,12 +45,23 @@ export class PreparedDescriptors {
       this.#found = readTable(this.#source);
       this.#look();
     } catch (error) {
-      this.#source.close();
+      this.close();
       throw error;
     }
     this.#numbers = this.#found
       .flatMap(({ descriptors }) => descriptors.map(({ number }) => number))
       .sort((a, b) => a - b);
+    this.#comparison = this.#compareAll();
+  }
+
+  #compareAll(): SyscallBatch {
+    const batch = new SyscallBatch(this.#numbers.length);
+    // Where something has no image nothing is compared.
+    if (this.#images.size < this.#found.length) return batch;
+    for (const { number: first, descriptors } of this.#found)
+      for (const { number } of descriptors)
+        batch.add(SYS.kcmp, ...sameDescription(this.#source.copy(first), this.#context.pid, number));
+    return batch;
   }
 
   #look(): void {
@@ -56,8 +70,8 @@ export class PreparedDescriptors {
       try {
         const image = capture.capture(found);
         if (image.kind === 'udp-socket') this.#groups ??= new GroupLook(this.#source.pid);
-        if (image.kind === 'udp-socket' || image.kind === 'tcp-socket') {
-          this.#sockets.set(found, new InetLook(this.#source.copy(found.number), image));
+        if (isComparable(image)) {
+          this.#sockets.set(found, new SocketLook(this.#source.copy(found.number), image));
           // Once more: what changes behind the look will be seen, what changed before it is in the image.
           this.#images.set(found, capture.capture(found));
         } else this.#images.set(found, image);
@@ -166,10 +180,8 @@ export class PreparedDescriptors {
     const numbers = this.#source.directory.numbers();
     if (numbers.length !== this.#numbers.length || numbers.some((number, index) => number !== this.#numbers[index]))
       return false;
-    return this.#found.every((found) => {
-      const copy = this.#source.copy(found.number);
-      return found.descriptors.every(({ number }) => isSameDescription(copy, this.#context.pid, number));
-    });
+    this.#comparison.run();
+    return this.#comparison.allZero;
   }
 
   /** As `found`, with what fdinfo says now where that can be more than it said before. */
@@ -197,6 +209,7 @@ export class PreparedDescriptors {
         return current === found && this.#watchesSame(source, found, before.items) ? before : capture.capture(current);
       case 'udp-socket':
       case 'tcp-socket':
+      case 'netlink-socket':
         return areGroupsSame && this.#isSocketSame(found) ? before : capture.capture(current);
       default:
         return capture.capture(current);
@@ -204,7 +217,7 @@ export class PreparedDescriptors {
   }
 
   #isSocketSame(found: Found): boolean {
-    return this.#sockets.get(found)!.isSame(this.#source.copy(found.number));
+    return this.#sockets.get(found)!.isSame();
   }
 
   /** Whether the items of an epoll descriptor, which read as before, are on the same descriptions. */
@@ -219,6 +232,7 @@ export class PreparedDescriptors {
   }
 
   close(): void {
+    this.#groups?.close();
     this.#source.close();
   }
 

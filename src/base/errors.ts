@@ -47,6 +47,7 @@ export const ERROR_CODES = {
   'replication.overrun': 'A packet was lost on its way into the copy: a full queue or a lost frame.',
   'replication.unsuitable': 'The process cannot be replicated, for the reason that the message names.',
   'replication.lagging': 'The copy did not catch up with the original in time.',
+  'replication.ended': 'The copy ended before it could take over; the original runs on.',
   'migration.journal': 'The journal of a migration is damaged or of an unknown version.',
   'pki.invalid': 'A certificate or key is missing, damaged, expired or of another authority.',
   'lab.state': 'The lab is not in a state in which this can be done.',

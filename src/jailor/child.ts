@@ -77,20 +77,40 @@ export function adoptedChild(hostPid: number): Child {
   };
 }
 
+export type StrangerReaper = {
+  /** From now on at once: the sandbox is taken down, and waits for its last zombie. */
+  hurry(): void;
+  stop(): void;
+};
+
+/** How long the daemon has to see how a stranger has ended. */
+const STRANGER_LINGERS_MS = 500;
+
 /**
  * Reaps children that jailor has not started and does not know: a process that came out of the hatchery and ended before
- * anybody adopted it. As a zombie it would keep its PID namespace, and so the init, from ever ending.
+ * anybody adopted it. As a zombie it would keep its PID namespace, and so the init, from ever ending. It stays one for a
+ * moment: only so its exit code can be seen by the daemon, which has a migration to end because of it.
  *
  * @param isKnown children that somebody else waits for. Every child that exists must be known or a stranger by now.
- * @returns what ends it.
  */
-export function reapStrangers(isKnown: (hostPid: number) => boolean): () => void {
+export function reapStrangers(isKnown: (hostPid: number) => boolean): StrangerReaper {
+  let lingersMs = STRANGER_LINGERS_MS;
   const look = (): void => {
     for (const pid of listChildren(process.pid)) if (!isKnown(pid)) reap(pid);
   };
-  process.on('SIGCHLD', look);
+  const lookLater = (): void => {
+    if (lingersMs === 0) look();
+    else setTimeout(look, lingersMs).unref();
+  };
+  process.on('SIGCHLD', lookLater);
   look();
-  return () => process.off('SIGCHLD', look);
+  return {
+    hurry() {
+      lingersMs = 0;
+      look();
+    },
+    stop: () => void process.off('SIGCHLD', lookLater),
+  };
 }
 
 function reap(hostPid: number): Ending | undefined {

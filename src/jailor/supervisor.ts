@@ -14,7 +14,7 @@ import { closeDescriptor } from '../linux/pidfd.ts';
 import { identifyProcess } from '../linux/process-identity.ts';
 import { checkAdoptable } from './adoptable.ts';
 import { applyPlan } from './apply.ts';
-import { adoptedChild, type Child, type Ending, killed, reapStrangers } from './child.ts';
+import { adoptedChild, type Child, type Ending, killed, reapStrangers, type StrangerReaper } from './child.ts';
 import type { Construction, World } from './construction.ts';
 import { HealthWatch } from './health.ts';
 import { lookOf } from './health-looks.ts';
@@ -70,6 +70,7 @@ export class Supervisor {
   #starting: Promise<void> | undefined;
   /** It is being ended because of its health. */
   #isIll = false;
+  #strangers: StrangerReaper | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -188,14 +189,15 @@ export class Supervisor {
 
   #begin(construction: Construction): void {
     const { process: root, hatchery, cgroup } = construction;
-    const stopReaping = reapStrangers(
+    const strangers = reapStrangers(
       (pid) =>
         this.#newcomers.pids.has(pid) ||
         [construction.zygote, construction.init, construction.hatchery, construction.process].some(
           (child) => child?.hostPid === pid,
         ),
     );
-    void this.finished.then(stopReaping);
+    this.#strangers = strangers;
+    void this.finished.then(() => strangers.stop());
     const init = processState(defined(construction.init, 'the init'));
     this.#become({
       files: construction.rootFiles ?? null,
@@ -335,6 +337,7 @@ export class Supervisor {
     this.#finishing = true;
     clearTimeout(this.#nextStart);
     await this.#health?.pause();
+    this.#strangers?.hurry();
     const failures = (await this.#construction?.cleanup.run()) ?? [];
     for (const failure of failures) process.stderr.write(`comicran jailor: ${messageOf(failure)}\n`);
     await this.#options.onTakenDown?.();

@@ -1,4 +1,5 @@
 /** Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2). */
+import { EINTR, KernelError } from './errno.ts';
 import { syscall, trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
@@ -43,5 +44,10 @@ export function awaitExit(pidfd: number, timeoutMs: number): boolean {
   const entry = Buffer.alloc(8);
   entry.writeInt32LE(pidfd, 0);
   entry.writeInt16LE(POLLIN, 4);
-  return syscall('poll a process', SYS.poll, entry, 1, timeoutMs) > 0;
+  const untilMs = performance.now() + timeoutMs;
+  for (;;) {
+    const ready = trySyscall(SYS.poll, entry, 1, Math.max(0, Math.ceil(untilMs - performance.now())));
+    if (ready >= 0) return ready > 0;
+    if (ready !== -EINTR) throw new KernelError('poll a process', -ready);
+  }
 }

@@ -1,6 +1,7 @@
 /** The parts of messages that are more than a number or a text (codec.ts). */
 import { assert } from '../base/assert.ts';
 import type { ByteReader, ByteWriter } from '../base/bytes.ts';
+import type { ProcessEnd } from '../base/process-end.ts';
 import { DIGEST_BYTES, type Flow, type LogEntry } from '../base/traffic-log.ts';
 import {
   type FailureText,
@@ -139,4 +140,32 @@ export function readLogEntry(input: ByteReader): LogEntry {
     remotePort: input.u16(),
   };
   return { kind: 'output', flow, index: input.u32(), length: input.u16(), digest: input.raw(DIGEST_BYTES) };
+}
+
+const LIVES = 0;
+const EXITED = 1;
+const SIGNALLED = 2;
+const NOT_SEEN = 3;
+
+/** Whether and how it has ended; then its exit code, or the name of the signal. */
+export function writeEnd(out: ByteWriter, end: ProcessEnd | undefined): ByteWriter {
+  if (end === undefined) return out.u8(LIVES);
+  if (end.code !== null) return out.u8(EXITED).u8(end.code);
+  return end.signal === null ? out.u8(NOT_SEEN) : out.u8(SIGNALLED).text(end.signal);
+}
+
+export function readEnd(input: ByteReader): ProcessEnd | undefined {
+  const kind = input.u8();
+  switch (kind) {
+    case LIVES:
+      return undefined;
+    case EXITED:
+      return { code: input.u8(), signal: null };
+    case SIGNALLED:
+      return { code: null, signal: input.text(MAX_NAME_BYTES) };
+    case NOT_SEEN:
+      return { code: null, signal: null };
+    default:
+      return input.fail(`an end of a process of kind ${kind}`);
+  }
 }

@@ -99,10 +99,20 @@ const WIRE: readonly (readonly [Message, string])[] = [
   ],
   [{ type: 'REPORT', injected: 1, compared: 2, held: 3 }, '48 01000000 02000000 03000000'],
   [{ type: 'FILLING', missingPages: 9 }, '49 09000000'],
-  [
-    { type: 'FILLED', faults: 1, faultedPages: 2, filledPages: 3, faultMicros: 4, fillMicros: 5 },
-    '4a 01000000 02000000 03000000 04000000 05000000',
-  ],
+  ...(
+    [
+      [undefined, '00'],
+      [{ code: 3, signal: null }, '01 03'],
+      [{ code: null, signal: 'SIGKILL' }, '02 07000000 5349474b494c4c'],
+      [{ code: null, signal: null }, '03'],
+    ] as const
+  ).map(
+    ([ended, hex]) =>
+      [
+        { type: 'FILLED', faults: 1, faultedPages: 2, filledPages: 3, faultMicros: 4, fillMicros: 5, ended },
+        `4a 01000000 02000000 03000000 04000000 05000000 ${hex}`,
+      ] as const,
+  ),
   [{ type: 'LED' }, '4b'],
   [{ type: 'TAKEN' }, '4c'],
   [{ type: 'HANDED_OVER', injected: 4, held: 5 }, '44 04000000 05000000'],

@@ -11,6 +11,7 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ComicranError } from '../base/errors.ts';
 import {
   readDatagram,
+  readEnd,
   readFailure,
   readImage,
   readLogEntry,
@@ -18,6 +19,7 @@ import {
   readPages,
   readRanges,
   writeDatagram,
+  writeEnd,
   writeFailure,
   writeLogEntry,
   writeRanges,
@@ -100,7 +102,8 @@ function encodeParts(message: Message): Uint8Array[] {
       return [out.u8(DESTINATION_TAGS.FILLING).u32(message.missingPages).finish()];
     case 'FILLED':
       out.u8(DESTINATION_TAGS.FILLED).u32(message.faults).u32(message.faultedPages).u32(message.filledPages);
-      return [out.u32(message.faultMicros).u32(message.fillMicros).finish()];
+      out.u32(message.faultMicros).u32(message.fillMicros);
+      return [writeEnd(out, message.ended).finish()];
     case 'HANDED_OVER':
       return [out.u8(DESTINATION_TAGS.HANDED_OVER).u32(message.injected).u32(message.held).finish()];
     case 'LED':
@@ -218,6 +221,7 @@ function readDestinationMessage(type: DestinationMessage['type'], input: ByteRea
         filledPages: input.u32(),
         faultMicros: input.u32(),
         fillMicros: input.u32(),
+        ended: readEnd(input),
       };
     case 'HANDED_OVER':
       return { type, injected: input.u32(), held: input.u32() };

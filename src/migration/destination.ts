@@ -100,6 +100,8 @@ class DestinationRole {
     await line.send({ type: 'WELCOME', version: PROTOCOL_VERSION }, deadlines.stepMs);
     const begin: DestinationBefore['begin'] = (image, how) => this.#begin(image, how);
     const prepared = await DESTINATION_MODES[migration.mode].receive({ ...this.#context, line, begin });
+    // While it is nobody's loss: behind the next step packets come here.
+    await this.#step('looking whether the process is still there', prepared.process.confirm());
     entry = advance(entry, 'taking');
     await this.#step('writing the journal', ports.journal.write(entry));
     if (signal?.aborted) throw abortedError();

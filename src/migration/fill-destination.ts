@@ -161,9 +161,9 @@ class FillAttendance {
   async #tell(): Promise<void> {
     const end = this.#end;
     if (end === undefined) return;
-    const { faults, faultedPages, filledPages, faultMicros } = end.counts;
+    const { faults, faultedPages, filledPages, faultMicros, ended } = end.counts;
     const fillMicros = Math.min(Math.round(end.fillMicros), 0xffff_ffff);
-    const counts = { faults, faultedPages, filledPages, faultMicros: Math.round(faultMicros), fillMicros };
+    const counts = { faults, faultedPages, filledPages, faultMicros: Math.round(faultMicros), fillMicros, ended };
     await this.#say((line) => line.send({ type: 'FILLED', ...counts }, this.#context.deadlines.stepMs));
   }
 
@@ -174,7 +174,7 @@ class FillAttendance {
 }
 
 const NEVER = new Promise<never>(() => {});
-const NOTHING: FillCounts = { faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0 };
+const NOTHING: FillCounts = { faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0, ended: undefined };
 
 async function hear(visitors: Visitors, line: DestinationLine | undefined, timeoutMs: number): Promise<Event> {
   try {

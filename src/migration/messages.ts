@@ -73,12 +73,13 @@
  * instead of RECEIVED); the source takes the epoch after that one and runs on.
  */
 
+import type { ProcessEnd } from '../base/process-end.ts';
 import type { LogEntry } from '../base/traffic-log.ts';
 import type { ModeName } from './modes.ts';
 import type { CarriedDatagram, PageRange, PageServer } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 /** Page size of x86-64: pages are moved in whole ones. */
 export const PAGE_BYTES = 4096;
@@ -216,7 +217,7 @@ export type ReportMessage = {
 };
 /** So many pages are missing, of a process that runs. */
 export type FillingMessage = { readonly type: 'FILLING'; readonly missingPages: number };
-/** No page is missing any more, and nobody listens for those who would touch one. */
+/** No page is missing any more, and nobody listens for those who would touch one; or there is nobody any more who could. */
 export type FilledMessage = {
   readonly type: 'FILLED';
   /** How often somebody had to wait for a page. */
@@ -228,6 +229,8 @@ export type FilledMessage = {
   readonly faultMicros: number;
   /** From the process being let run to its last page being there. */
   readonly fillMicros: number;
+  /** The process has ended before all of its memory was there: it misses nothing any more. */
+  readonly ended: ProcessEnd | undefined;
 };
 export type HandedOverMessage = { readonly type: 'HANDED_OVER'; readonly injected: number; readonly held: number };
 /** The network leads to the destination what it led to the source. */

@@ -11,6 +11,7 @@
  *   where none is passed to it.
  * - A buffer belongs to the one who made it. Where a port may keep one, or reuses one, the method says so.
  */
+import type { ProcessEnd } from '../base/process-end.ts';
 import type { Flow, LogEntry } from '../base/traffic-log.ts';
 import type { JournalEntry } from './journal.ts';
 import type { DestinationMessage, SourceMessage } from './messages.ts';
@@ -248,10 +249,10 @@ export interface DestinationReplay {
   play(entries: readonly LogEntry[]): void;
   /**
    * Does what can be done now: injects, compares. Not before the process is complete.
-   * @throws ComicranError replication.overrun: the copy has lost something.
+   * @throws ComicranError replication.overrun: the copy has lost something; replication.ended: there is no copy any more.
    */
   step(): ReplayStatus;
-  /** Resolves when {@link step} may have something to do, or the time is over. */
+  /** Resolves when {@link step} may have something to do or to say, or the time is over. */
   wait(timeoutMs: number): Promise<void>;
   /**
    * What is held leaves, in order. Once.
@@ -314,13 +315,18 @@ export type FillCounts = {
   readonly filledPages: number;
   /** The median time for which somebody waited; 0 where nobody did. */
   readonly faultMicros: number;
+  /** The process has ended before all of its memory was there. */
+  readonly ended: ProcessEnd | undefined;
 };
 
 /** A complete process at the destination that does not run yet, or may already where a daemon finds it again. */
 export interface RestoredProcess {
   /** Lets it run as a silent copy, which may still be destroyed; {@link run} then only says that it will not be. */
   rehearse(): void | Promise<void>;
-  /** Lets it run. Does nothing where it runs already. Where it throws, the process has not run and will not. */
+  /**
+   * Lets it run. Does nothing where it runs already. Where it throws, such as process.gone, the process has not run and will
+   * not.
+   */
   run(): void | Promise<void>;
   /** Nothing of it is left. May be called at any moment before run has succeeded, and more than once. */
   destroy(): Promise<void>;
@@ -332,6 +338,8 @@ export interface RestoringProcess extends RestoredProcess {
   writePages(ranges: readonly PageRange[], bytes: Uint8Array): void | Promise<void>;
   /** Everything is in place; the process is stopped in a way that outlives this program. */
   finish(): Promise<void>;
+  /** Behind {@link finish}. @throws ComicranError where it has ended since, so that it cannot be {@link run} */
+  confirm(): void | Promise<void>;
 }
 
 // --------------------------------------------------------------------------------------------------- what both need

@@ -49,6 +49,29 @@ test('the stop does not hold the memory, and the hand-over does not wait for it'
   assert.ok(end.durationMicros > stopMicros, 'the datagrams are handed over before it is there');
 });
 
+test('a process that ends at any moment at the destination: the source has it back, or hears that it has ended', async () => {
+  const seen = new Set<string>();
+  const good = moved(await run({ pageMicros: 3_000 }));
+  for (let at = 0; at < good.totalMicros; at += 200) {
+    const { world, source, destination } = await runScenario({
+      ...{ mode: 'postcopy', seed: 1, pageMicros: 3_000, endsThereAt: at },
+    });
+    assert.deepEqual(world.violations, []);
+    assert.equal(world.source.journal ?? world.destination.journal, undefined, 'nothing is left to be decided');
+    if (source?.outcome === 'stayed') {
+      assert.equal(destination?.outcome, 'discarded');
+      assert.ok(world.source.runs && world.record.owner === 'vm1');
+      seen.add(world.record.epoch === 7n ? 'stayed' : 'given back');
+      continue;
+    }
+    assert.ok(source?.outcome === 'moved' && 'filled' in source, `at ${at}: ${source?.outcome}`);
+    assert.ok(source.totalMicros < good.totalMicros + 1_000_000, 'nobody waits for what does not come');
+    assert.equal(world.source.hasProcess, false);
+    seen.add(source.filled?.ended === undefined ? 'moved' : `moved, ended by ${source.filled.ended.signal}`);
+  }
+  assert.deepEqual([...seen].toSorted(), ['given back', 'moved', 'moved, ended by SIGKILL', 'stayed']);
+});
+
 test('progress says how much is missing, and the source hears of it', async () => {
   const seen: Record<Side, Set<number>> = { source: new Set(), destination: new Set() };
   await run({

@@ -184,7 +184,7 @@ export async function recoverDestination(
 
 /** A process that misses nothing, and may not have told its source. */
 const WHOLE: Fill = {
-  filled: async () => ({ faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0 }),
+  filled: async () => ({ faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0, ended: undefined }),
   secured: async () => undefined,
   fetchAll: () => undefined,
   missingPages: () => 0,

@@ -209,6 +209,34 @@ test('a process that ends: before the cutover it is said, in the cutover its cop
   ]);
 });
 
+test('a copy that ends is noticed at once, at any moment, and the source answers on or takes over again', async () => {
+  const seen = new Set<string>();
+  const good = await runScenario({ seed: 1, mode: 'replicated', requests: 150 });
+  const { totalMicros } = moved(good);
+  for (let at = 0; at < totalMicros; at += 150) {
+    const report = await runScenario({ seed: 1, mode: 'replicated', endsThereAt: at, requests: 150 });
+    const { world, source, destination } = report;
+    // It was on its own already: the end of a server, not of a copy.
+    if (source?.outcome === 'moved') {
+      assert.equal(world.record.owner, 'vm2');
+      seen.add('moved');
+      continue;
+    }
+    assert.ok(source?.outcome === 'stayed', `at ${at}: ${source?.outcome}`);
+    checkOneInstance(report);
+    checkNothingLost(report);
+    assert.ok('error' in source && 'phases' in source);
+    assert.notEqual(source.error.code, 'replication.lagging');
+    assert.notEqual(source.error.code, 'deadline');
+    const last = source.phases.at(-1)!;
+    const endedMicros = last.startMicros + last.durationMicros;
+    assert.ok(endedMicros < totalMicros + 100_000, `at ${at}: ${endedMicros} µs`);
+    if (source.error.code === 'replication.ended') seen.add(source.epoch === 7n ? 'before TAKE' : 'behind TAKE');
+    assert.equal(destination?.outcome, 'discarded');
+  }
+  assert.deepEqual([...seen].toSorted(), ['before TAKE', 'behind TAKE', 'moved']);
+});
+
 test('a copy that cannot catch up is given up in time', async () => {
   const report = await run({ deadlines: { totalMs: 20 }, copyMicros: 100_000, requests: 400 });
   checkNothingLost(report);

@@ -18,6 +18,7 @@ import { FileLooks } from '../linux/file-digest.ts';
 import { readIdMaps } from '../linux/id-map.ts';
 import type { KernelFacts } from '../linux/kernel-facts.ts';
 import { awaitExit, closeDescriptor, signalProcess } from '../linux/pidfd.ts';
+import { ProcessWatch } from '../linux/process-watch.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import { TRACE_OPTION } from '../linux/ptrace.ts';
 import { currentCpu, getScheduling, setAffinity, setScheduling, singleCpu } from '../linux/scheduling.ts';
@@ -29,6 +30,7 @@ import { lockCalls, mapAreas, setFields } from './address-space.ts';
 import { offsetsFor, readMachineClocks } from './clocks.ts';
 import { ownersOf } from './descriptors/owners.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
+import { isGone, restoreFailure } from './failures.ts';
 import { NO_RESTORE_FAULTS, type RestoreFaults } from './faults.ts';
 import { filterCalls, missingFilters } from './filters.ts';
 import { BUILDING, hatch } from './hatch.ts';
@@ -75,6 +77,8 @@ const STANDARD_PIPES: ReadonlyMap<string, number> = new Map([
   ['stderr', 2],
 ]);
 const EXIT_DEADLINE_MS = 2000;
+/** How long the threads of a process that has been killed take to their end. */
+const EXIT_SEEN_MS = 100;
 
 /**
  * Builds the process of an image, as a child of the hatchery's parent, up to the contents of its pages.
@@ -105,6 +109,8 @@ export class RestoringProcess {
   #state: State = 'new';
   #process: TracedProcess | null = null;
   #pidfd = -1;
+  #watch: ProcessWatch | null = null;
+  #hatchery: ProcessWatch | null = null;
   #threads: RestoringThread[] = [];
   #writer: PageWriter | null = null;
   #lazy: LazyMemory | null = null;
@@ -126,6 +132,7 @@ export class RestoringProcess {
   build(hatcheryPid: number, inherited: ReadonlyMap<string, number>, lazy: boolean): void {
     assert(this.#state === 'new', 'a process is built once');
     this.#guarded(() => {
+      this.#hatchery = new ProcessWatch(hatcheryPid);
       // The engine and the one that it works on take turns: on one CPU that takes half the time.
       const cpu = singleCpu(currentCpu());
       beUrgent(this.#facts.scheduling, cpu);
@@ -133,6 +140,7 @@ export class RestoringProcess {
       const { process, pidfd, thread: main } = hatch(hatcheryPid, this.#image.process.pid, clocks);
       this.#process = process;
       this.#pidfd = pidfd;
+      this.#watch = new ProcessWatch(process.pid);
       this.#state = 'building';
       this.#threads = [{ thread: main, image: this.#image.threads[0]! }];
       setAffinity(process.pid, cpu);
@@ -273,6 +281,10 @@ export class RestoringProcess {
   }
 
   #release(): void {
+    this.#hatchery?.close();
+    this.#hatchery = null;
+    this.#watch?.close();
+    this.#watch = null;
     if (this.#pidfd < 0) return;
     this.#lazy?.close();
     this.#process?.close();
@@ -285,9 +297,11 @@ export class RestoringProcess {
     try {
       run();
     } catch (cause) {
+      // Before it is ended here.
+      const hatchery = this.#hatchery === null ? { code: null, signal: null } : this.#hatchery.ended();
+      const ended = { process: this.#watch?.endedTraced(isGone(cause) ? EXIT_SEEN_MS : 0), hatchery };
       this.destroy();
-      if (!(cause instanceof KernelError)) throw cause;
-      throw new ComicranError('process.trace', `the process cannot be restored: ${cause.message}`, { cause });
+      throw restoreFailure(cause, ended);
     } finally {
       // Until it is complete, the source may be standing still.
       if (this.#state !== 'building') beNormal(this.#facts.scheduling);

@@ -139,7 +139,7 @@ export class Machine {
 
   /** The process ends, by itself or by somebody's hand. What has been seen of its traffic has been seen. */
   endProcess(): void {
-    if (this.#process === undefined || this.#process.state === 'silent') return;
+    if (this.#process === undefined) return;
     this.#hasEnded = true;
     this.#remove();
     this.#changed();
@@ -409,6 +409,8 @@ export class Machine {
           ...this.restoredProcess(),
           writePages: async (ranges, bytes) => {
             this.#mayFail('writePages');
+            if (this.#process !== process && !life.dead)
+              throw new ComicranError('process.trace', 'it has ended, by SIGKILL');
             if (this.#world.random.next() < 0.3) await this.#world.work();
             if (pagesIn(ranges).some((page) => page >= FAKE_PAGES))
               this.#world.violation('a page that is gone is written');
@@ -418,6 +420,10 @@ export class Machine {
             this.#mayFail('finish');
             await this.#world.work();
             if (this.#process === process) process.state = 'built';
+          },
+          confirm: () => {
+            if (this.#hasEnded)
+              throw new ComicranError('process.trace', 'the process that was to run has ended, by SIGKILL');
           },
         };
       },
@@ -434,6 +440,8 @@ export class Machine {
       },
       run: () => {
         this.#mayFail('run');
+        if (this.#hasEnded)
+          throw new ComicranError('process.trace', `the process that was to run at ${this.name} has ended`);
         if (this.#there().state !== 'running') this.#setState('running');
       },
       destroy: async () => {
@@ -459,12 +467,14 @@ export class Machine {
       },
       step: () => {
         this.#mayFail('step');
+        this.#checkCopy();
         for (const request of gate.inject()) this.#enqueue(request);
         return gate.compare();
       },
       wait: (timeoutMs) => this.#change(timeoutMs),
       release: () => {
         this.#mayFail('release gate');
+        this.#checkCopy();
         const held = gate.takeHeld();
         for (const { request } of held) this.#world.answered.push(request);
         return held.length;
@@ -540,6 +550,10 @@ export class Machine {
     if (left === undefined) return;
     this.failing.set(name, left - 1);
     if (left > 0) throw new ComicranError('process.trace', `${name} failed at ${this.name}`);
+  }
+
+  #checkCopy(): void {
+    if (this.#hasEnded) throw new ComicranError('replication.ended', `its copy has ended at ${this.name}, by SIGKILL`);
   }
 
   #there(): FakeProcess {

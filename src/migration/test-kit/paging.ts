@@ -93,6 +93,8 @@ export class FakeFill implements Fill {
     }
     if (this.#life.dead) return;
     const { faultedPages, filledPages } = { faultedPages: this.#faultedPages, filledPages: this.#filledPages };
-    this.#end.resolve({ faults: this.#faults, faultedPages, filledPages, faultMicros: this.#faults > 0 ? 80 : 0 });
+    const ended = missing.size > 0 ? { code: null, signal: 'SIGKILL' } : undefined;
+    const faultMicros = this.#faults > 0 ? 80 : 0;
+    this.#end.resolve({ faults: this.#faults, faultedPages, filledPages, faultMicros, ended });
   }
 }

@@ -31,6 +31,8 @@ export type ScenarioOptions = Omit<WorldOptions, 'mode'> & {
   readonly abortAt?: number;
   /** Microseconds after which the process at the source ends. */
   readonly endsAt?: number;
+  /** Microseconds after which the process at the destination ends, silent copy or not. */
+  readonly endsThereAt?: number;
   /** Microseconds until a dead daemon is there again. */
   readonly restartMicros?: number;
   readonly requests?: number;
@@ -89,6 +91,8 @@ async function play(world: World, options: ScenarioOptions): Promise<Report> {
   const abort = new AbortController();
   if (options.abortAt !== undefined) world.clock.after(options.abortAt, () => abort.abort());
   if (options.endsAt !== undefined) world.clock.after(options.endsAt, () => world.source.endProcess());
+  const { endsThereAt } = options;
+  if (endsThereAt !== undefined) world.clock.after(endsThereAt, () => world.destination.endProcess());
   let deaths = 0;
   const calls: Record<Side, readonly string[]> = { source: [], destination: [] };
 

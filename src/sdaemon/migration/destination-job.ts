@@ -1,13 +1,14 @@
 /** The destination's half of a migration, with the real engine, sockets and packets. */
 import { defined } from '../../base/assert.ts';
 import { identifyProcess } from '../../linux/process-identity.ts';
+import type { ProcessWatch } from '../../linux/process-watch.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { BeginOptions, DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
 import { patientDeadlines } from '../../migration/waiting.ts';
 import { beginRestore, type RestoringProcess as Restoring } from '../../restore/restoring.ts';
 import { SilentCopy } from '../replication/silent-copy.ts';
+import { ArrivingProcess } from './arriving-process.ts';
 import { carry } from './carried-error.ts';
-import { endProcess } from './end-process.ts';
 import { withFaults } from './faults.ts';
 import { packetsOf } from './held-packets.ts';
 import type { DestinationJob, JobOutcome } from './job.ts';
@@ -26,11 +27,13 @@ export async function runDestinationJob(
 ): Promise<JobOutcome> {
   const { migration, hatcheryPid, skeleton, listen } = job;
   let hostPid = 0;
+  let arriving: ArrivingProcess | undefined;
   try {
     using journal = new JournalFiles(job.stateDirectory);
     using packets = packetsOf(skeleton);
-    const copied = { ...skeleton, uncomparedPorts: job.uncomparedPorts };
-    using copy = migration.mode === 'replicated' ? new SilentCopy(copied, world.readiness, () => hostPid) : undefined;
+    const copied = { ...skeleton, uncomparedPorts: job.uncomparedPorts, vm: migration.destination };
+    const watched = (): ProcessWatch => defined(arriving, 'a process that has been built').watch;
+    using copy = migration.mode === 'replicated' ? new SilentCopy(copied, world.readiness, watched) : undefined;
     using listener = new SourceListener(listen.address, listen.key, world.readiness);
     const channel = { ...listen, port: listener.port };
     let restoring: Restoring | undefined;
@@ -42,37 +45,23 @@ export async function runDestinationJob(
           keeper: world.keeper,
           process: () => defined(restoring, 'a process that is being built'),
           note: (text) => world.post({ type: 'note', text }),
+          end: () => arriving?.watch.ended(),
         })
       : undefined;
     const begin = async (image: Uint8Array, { lazy }: BeginOptions): Promise<RestoringProcess> => {
       const built = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files, lazy });
       restoring = built;
       hostPid = built.pid;
+      world.faults.aimAt(hostPid);
       if (lazy) fetched?.keep(built.userfault);
-      /** Runs, and may still be ended. */
-      let isSilent = false;
-      return {
-        writePages(ranges, bytes) {
-          built.writePages(ranges, bytes);
-          // A gigabyte that has been kept is written in one go: what comes meanwhile is to be read all the same.
-          return world.readiness.turnDue ? world.readiness.turn() : undefined;
-        },
-        async finish() {
-          built.finish(fetched?.missingBytes);
-          // From here on the process outlives this daemon: the next one must find it.
-          journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0, channel });
-        },
-        rehearse() {
-          built.run();
-          isSilent = true;
-        },
-        run: () => built.run(),
-        async destroy() {
-          if (isSilent) await endProcess(hostPid);
-          else built.destroy();
-          await fetched?.abandon();
-        },
-      };
+      arriving = new ArrivingProcess({
+        ...{ built, turn: world.readiness, missingBytes: () => fetched?.missingBytes },
+        // From here on the process outlives this daemon: the next one must find it.
+        onFinished: () =>
+          journal.note(migration.id, { hostPid, startTicks: identifyProcess(hostPid)?.startTicks ?? 0, channel }),
+        onDestroyed: () => fetched?.abandon(),
+      });
+      return arriving;
     };
     const untilAdopted = new UntilAdopted(journal);
     const ports: DestinationPorts = {
@@ -101,5 +90,7 @@ export async function runDestinationJob(
   } catch (thrown) {
     // Only what comes before the role can throw: nothing has been built.
     return { outcome: 'discarded', error: carry(thrown), epoch: undefined, leftovers: [] };
+  } finally {
+    arriving?.watch.close();
   }
 }

@@ -12,6 +12,7 @@ import {
   type Sdaemon,
 } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
+import { describeEnd, hintOfEnd, type ProcessEnd } from '../../base/process-end.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { formatBytes } from '../../base/units.ts';
 import { type SandboxState, sandboxPaths } from '../../jailor/index.ts';
@@ -239,6 +240,8 @@ export class Outgoing {
     }
     if (outcome.outcome === 'moved') {
       await this.#takeDown(name, jail, this.#world.peer(toVm, request.toEndpoint));
+      const end = outcome.filled?.ended;
+      if (end !== undefined) throw new MigrationFailure(endedThere(migration, end), '');
       return { ...outcome, files };
     }
     if (outcome.outcome === 'stayed' && outcome.ended === true) {
@@ -359,6 +362,15 @@ export class Outgoing {
     }
     registry.remove(name);
   }
+}
+
+/** It had been moved, and ran there. */
+function endedThere({ sandbox, destination }: Migration, end: ProcessEnd): ComicranError {
+  return new ComicranError(
+    'process.gone',
+    `the process of ${sandbox} has ended at ${destination}, ${describeEnd(end)}, where it was moved to, before all of its memory was there; it runs nowhere`,
+    { hint: `${hintOfEnd(end, destination)} Start it again.` },
+  );
 }
 
 function endingOf({ mode, because }: MovedResult): Ending {

@@ -1,10 +1,13 @@
 /** The destination of a `postcopy` migration: what is missing of its process is fetched by the paging thread. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { ipv4Bytes, ipv4Text } from '../../base/ipv4.ts';
+import type { ProcessEnd } from '../../base/process-end.ts';
 import { findSandboxState } from '../../jailor/index.ts';
 import type { DestinationPaging, Fill, FillCounts, PageRange, PageServer } from '../../migration/ports.ts';
 import { pageRuns } from '../../paging/page-range.ts';
 import type { ServiceCounts } from '../../paging/service-times.ts';
+import { hasEnded } from '../../restore/failures.ts';
 import type { PageServerAddress } from '../paging/fault-session.ts';
 import { type Keeper, takeKept } from '../paging/keeper.ts';
 import type { Paging, PagingClient, PagingOptions } from '../paging/paging.ts';
@@ -26,6 +29,8 @@ export type FetchedProcessOptions = {
   readonly keeper: Keeper;
   readonly process: () => LazyProcess;
   readonly note: (text: string) => void;
+  /** How the process has ended, where that can still be seen. */
+  readonly end?: () => ProcessEnd | undefined;
 };
 
 export class FetchedProcess implements DestinationPaging {
@@ -98,7 +103,7 @@ export class FetchedProcess implements DestinationPaging {
         },
       },
       onDone: (counts) => this.#ended.resolve(fillCounts(counts)),
-      onEnded: () => this.#ended.resolve(NOTHING),
+      onEnded: () => void this.#howItEnded().then((ended) => this.#ended.resolve({ ...NOTHING, ended })),
       onFailure: (error) => this.#ended.reject(error),
       onTrouble: (error) => note(`fetching its memory: ${messageOf(error)}`),
     };
@@ -106,11 +111,45 @@ export class FetchedProcess implements DestinationPaging {
 
   #fill(): Fill {
     return {
-      secured: async () => void (await this.#secured),
+      secured: () => this.#untilSecured(),
       fetchAll: () => void this.#starting?.then((paging) => paging.fill()).catch(() => undefined),
       filled: () => this.#ended.promise,
       missingPages: async () => (await (await this.#starting)?.counts())?.missingPages ?? 0,
     };
+  }
+
+  /** One that has ended has no userfaultfd that could be kept, and nobody says so to whoever waits for that. */
+  async #untilSecured(): Promise<void> {
+    let isOver = false;
+    const { end } = this.#options;
+    const untilEnded = async (): Promise<void> => {
+      for (; !isOver; await pause(END_LOOK_MS)) this.#checkAlive();
+    };
+    try {
+      await (end === undefined ? this.#secured : Promise.race([this.#secured, untilEnded()]));
+    } catch (thrown) {
+      this.#checkAlive();
+      throw thrown;
+    } finally {
+      isOver = true;
+    }
+  }
+
+  #checkAlive(): void {
+    const end = this.#options.end?.();
+    if (end !== undefined) throw hasEnded('the process that was to run', end);
+  }
+
+  /** It is its jailor's child, who reaps it, and writes down how it has ended when its sandbox is down. */
+  async #howItEnded(): Promise<ProcessEnd> {
+    const { stateDirectory, sandbox, end } = this.#options;
+    const seen = end?.();
+    if (seen !== undefined && (seen.code ?? seen.signal) !== null) return seen;
+    for (const untilMs = performance.now() + EXIT_NOTED_MS; performance.now() < untilMs; await pause(EXIT_LOOK_MS)) {
+      const exit = findSandboxState(stateDirectory, sandbox)?.exit ?? null;
+      if (exit !== null) return { code: exit.code, signal: exit.signal };
+    }
+    return { code: null, signal: null };
   }
 
   /** The process is destroyed: nothing is fetched any more. */
@@ -121,10 +160,15 @@ export class FetchedProcess implements DestinationPaging {
   }
 }
 
-const NOTHING: FillCounts = { faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0 };
+const NOTHING: FillCounts = { faults: 0, faultedPages: 0, filledPages: 0, faultMicros: 0, ended: undefined };
+/** A sandbox is taken down in much less. */
+const EXIT_NOTED_MS = 2_000;
+const EXIT_LOOK_MS = 20;
+/** Between two looks while nobody runs. */
+const END_LOOK_MS = 2;
 
 function fillCounts({ pageFaults, faultedPages, filledPages, serviceMicros }: ServiceCounts): FillCounts {
-  return { faults: pageFaults, faultedPages, filledPages, faultMicros: serviceMicros.median };
+  return { faults: pageFaults, faultedPages, filledPages, faultMicros: serviceMicros.median, ended: undefined };
 }
 
 /** Where a process has all of its memory when it runs. */

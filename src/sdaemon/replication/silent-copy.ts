@@ -1,12 +1,16 @@
 /** The copy of a process here that is fed with the original's input and not heard until it is the owner. */
-
+import { ComicranError } from '../../base/errors.ts';
+import { describeEnd, hintOfEnd } from '../../base/process-end.ts';
 import type { LogEntry } from '../../base/traffic-log.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
+import { KernelError } from '../../linux/errno.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
 import type { NetnsRef } from '../../linux/netns.ts';
+import type { ProcessWatch } from '../../linux/process-watch.ts';
 import { FirstPlace } from '../../linux/urgency.ts';
 import type { DestinationReplay, Difference, ReplayStatus } from '../../migration/ports.ts';
 import { Replay } from '../../replication/replay.ts';
+import { explainKernelError } from '../../restore/failures.ts';
 import { closeSockets, openUdpSockets, type ProcessSocket } from '../dataplane/process-sockets.ts';
 import { raiseReceiveBuffers } from '../dataplane/receive-buffers.ts';
 import type { Readiness } from '../readiness.ts';
@@ -17,6 +21,8 @@ export type CopiedSandbox = {
   /** The machine's end of the sandbox's link. */
   readonly link: string;
   readonly uncomparedPorts: readonly number[];
+  /** Name of this machine. */
+  readonly vm: string;
 };
 
 /** The network namespace of this program, in which the machine's end of the link is. */
@@ -31,8 +37,10 @@ const LEVEL_OUTPUTS = 8;
 export class SilentCopy implements DestinationReplay {
   readonly #readiness: Readiness;
   readonly #replay: Replay;
-  readonly #pid: () => number;
+  readonly #vm: string;
+  readonly #process: () => ProcessWatch;
   #sockets: ProcessSocket[] = [];
+  #watch: ProcessWatch | undefined;
   #difference: Difference | undefined;
   /**
    * The cutover may come at any moment for a copy that has caught up, and then nobody answers until this thread has done its
@@ -43,11 +51,16 @@ export class SilentCopy implements DestinationReplay {
 
   /**
    * Shuts the gate of the sandbox. The caller closes it.
-   * @param pid of the process, once it is complete
+   * @param process once it is complete; it stays the caller's, open until this is closed
    */
-  constructor({ initPid, link, uncomparedPorts }: CopiedSandbox, readiness: Readiness, pid: () => number) {
+  constructor(
+    { initPid, link, uncomparedPorts, vm }: CopiedSandbox,
+    readiness: Readiness,
+    process: () => ProcessWatch,
+  ) {
     this.#readiness = readiness;
-    this.#pid = pid;
+    this.#process = process;
+    this.#vm = vm;
     this.#replay = new Replay({
       ...{ pid: initPid, linkName: INSIDE_LINK, vm: OWN_NETNS, vmLinkName: link, uncomparedPorts },
     });
@@ -55,10 +68,17 @@ export class SilentCopy implements DestinationReplay {
 
   /** The gate is shut since this was made; from now on there are sockets to be fed. */
   async shut(): Promise<void> {
-    const pid = this.#pid();
-    raiseReceiveBuffers(pid);
-    this.#sockets = openUdpSockets(pid);
-    this.#replay.attach(this.#sockets);
+    const watch = this.#process();
+    this.#watch = watch;
+    const { pid } = watch;
+    try {
+      raiseReceiveBuffers(pid);
+      this.#sockets = openUdpSockets(pid);
+      this.#replay.attach(this.#sockets);
+    } catch (thrown) {
+      this.#checkAlive();
+      throw thrown instanceof KernelError ? explainKernelError('its copy cannot be fed', thrown) : thrown;
+    }
   }
 
   play(entries: readonly LogEntry[]): void {
@@ -74,19 +94,37 @@ export class SilentCopy implements DestinationReplay {
       const { flow, index, source, destination } = difference;
       const { firstBytes: beginning, ...found } = destination;
       this.#difference ??= { flow, index, expected: source, found: { ...found, beginning } };
-    } else this.#replay.check();
+    } else {
+      this.#checkAlive();
+      this.#replay.check();
+    }
     // The end of the log counts outputs of uncompared ports too.
     return { injected, compared: compared + passedOver, held, difference: this.#difference };
   }
 
+  /** @throws ComicranError replication.ended. It is noticed at once: {@link wait} ends with it. */
+  #checkAlive(): void {
+    const end = this.#watch?.ended();
+    if (end === undefined) return;
+    throw new ComicranError('replication.ended', `its copy has ended at ${this.#vm}, ${describeEnd(end)}`, {
+      hint: hintOfEnd(end, this.#vm),
+    });
+  }
+
+  #descriptors(): readonly number[] {
+    const { descriptors } = this.#replay;
+    return this.#watch === undefined ? descriptors : [...descriptors, this.#watch.descriptor];
+  }
+
   async wait(timeoutMs: number): Promise<void> {
     if (this.#ended) return;
-    const watched = this.#replay.descriptors.map((descriptor) => ({ descriptor, events: POLL.IN }));
+    const watched = this.#descriptors().map((descriptor) => ({ descriptor, events: POLL.IN }));
     const soon = this.#replay.status().waiting > 0 ? ROOM_MS : timeoutMs;
     await this.#readiness.waitAny(watched, Math.min(soon, timeoutMs));
   }
 
   release(): number {
+    this.#checkAlive();
     return this.#replay.release();
   }
 
@@ -104,7 +142,7 @@ export class SilentCopy implements DestinationReplay {
     if (this.#ended) return;
     this.#ended = true;
     this.#place.leave();
-    for (const descriptor of this.#replay.descriptors) this.#readiness.forget(descriptor);
+    for (const descriptor of this.#descriptors()) this.#readiness.forget(descriptor);
     this.#replay.close();
     closeSockets(this.#sockets);
   }

@@ -47,7 +47,7 @@ export interface SourceProcess {
   snapshot(): Promise<Snapshot>;
   /**
    * The moment comes in which nobody answers: what this program does for it goes before others of the machine, until
-   * {@link stop} or one of the ends of {@link StoppedProcess}. @throws ComicranError process.gone
+   * {@link stop} or one of the ends of {@link StoppedProcess}.
    */
   hasten(): void | Promise<void>;
   /**
@@ -174,7 +174,7 @@ export interface SourceTraffic {
   read(maxEntries: number): readonly LogEntry[];
   /** Resolves when there may be something to read, or the time is over. */
   wait(timeoutMs: number): Promise<void>;
-  /** Makes {@link cut} quick. Not behind it. */
+  /** Makes {@link cut} quick. Not behind it. @throws ComicranError process.gone */
   prepareCut(): void | Promise<void>;
   /**
    * From now on nothing of the process leaves its machine, from before {@link SourceTraffic} looks, and also when this

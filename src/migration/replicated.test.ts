@@ -117,8 +117,8 @@ test('a copy that answers differently is found out before the cutover: nobody no
 
 test('a copy that differs in the last answers only is found out before it answers, and the source takes over again', async () => {
   const seen = new Set<string | undefined>();
-  for (let from = 10; from < 150; from += 5) {
-    const report = await run({ differsFrom: from, requests: 150 });
+  for (let from = 10; from < 400; from += 10) {
+    const report = await run({ differsFrom: from, requests: 400 });
     checkNothingLost(report);
     seen.add(report.source?.outcome);
   }

@@ -100,6 +100,8 @@ export type SourcePrepared = {
    * @returns what the destination has answered already instead of waiting for that
    */
   readonly conclude?: () => Promise<DestinationMessage | undefined>;
+  /** When the destination owns, and the process here is still needed for what comes to it. */
+  readonly given?: () => Promise<void>;
 };
 
 /** The source's half of a mode. */

@@ -12,7 +12,7 @@
  * stands still is better than two that answer.
  */
 import { assert } from '../base/assert.ts';
-import { ComicranError } from '../base/errors.ts';
+import { ComicranError, messageOf } from '../base/errors.ts';
 import { endGiven } from './hand-over-source.ts';
 import { advance, type Migration, type SourceEntry } from './journal.ts';
 import { Leftovers } from './leftovers.ts';
@@ -209,6 +209,7 @@ class SourceRole {
     const { marks } = phases;
     const { owned } = verdict;
     const cutoverMicros = owned === undefined ? undefined : this.#cutoverMicros(offered, owned);
+    await offered.given?.().catch((error: unknown) => phases.note(messageOf(error)));
     const { entry, process, snapshot, pageBytes, imageBytes, ready } = offered;
     const { datagrams, filled, halted } = await endGiven(this.#context, entry, verdict, process, this.#leftovers);
     // Where the destination still needs the process, all that it needs stays.

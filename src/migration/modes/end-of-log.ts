@@ -2,7 +2,7 @@
  * The cutover, at the source: the process is cut off between two of its packets, and its log ended. Behind TAKE that is when
  * the record names the destination already: while the sdn makes up its mind the process answers.
  */
-import { ComicranError, messageOf } from '../../base/errors.ts';
+import { ComicranError } from '../../base/errors.ts';
 import type { LogSender } from '../log-sender.ts';
 import type { DestinationMessage } from '../messages.ts';
 import type { LogCount } from '../ports.ts';
@@ -15,8 +15,9 @@ import { step } from './step.ts';
 /** What the copy is fed by, and what it says. */
 type Feeding = { readonly log: LogSender; readonly replies: Replies };
 
-/** Datagrams and answers that the copy may be behind at the cut; it had fewer to catch up with before TAKE. */
+/** Datagrams and answers that the copy may be behind at the cut, where it has not been level for so long. */
 const MAX_LAG = 8;
+const LEVEL_MICROS = 20_000;
 
 /**
  * Behind TAKE, with no signal: nobody can abort it now.
@@ -28,9 +29,15 @@ export async function endBehindTake(after: SourceBefore, feeding: Feeding): Prom
   const replies = feeding.replies.behindTake(deadlines.stepMs);
   try {
     const budget = new Deadline(ports.clock, deadlines.stepMs);
+    let untilMicros: number | undefined;
     const answer = await following({ ...after, budget }, log, replies, () => {
+      if (!replies.taken) return replies.answer;
+      const now = ports.clock.nowMicros();
+      untilMicros ??= now + LEVEL_MICROS;
       const { inputs, outputs } = lagOf(log, replies);
-      return replies.answer ?? (replies.taken && inputs + outputs <= MAX_LAG ? 'taken' : undefined);
+      // The copy has to reproduce in the cutover what it is behind by: a moment in which that is nothing comes soon.
+      const isLevel = inputs + outputs <= (now < untilMicros ? 0 : MAX_LAG);
+      return replies.answer ?? (isLevel ? 'taken' : undefined);
     });
     if (answer !== 'taken') return answer;
   } catch (error) {
@@ -59,7 +66,7 @@ export async function endLevelled(before: SourceBefore, { log, replies }: Feedin
   replies.stop();
 }
 
-/** @returns how much the log held. The process is not heard any more, and stops. */
+/** @returns how much the log held. The process is not heard any more, and works for nobody: it is to be stopped. */
 async function endLog(context: SourceBefore, log: LogSender): Promise<LogCount> {
   const { ports, phases } = context;
   const { process, traffic } = ports;
@@ -77,7 +84,5 @@ async function endLog(context: SourceBefore, log: LogSender): Promise<LogCount> 
   phases.mark('read');
   await log.end(end);
   phases.mark('told');
-  // It is cut off for good without that, and works for nobody now.
-  await step(context, 'stopping the process', process.stop()).catch((error: unknown) => phases.note(messageOf(error)));
   return end;
 }

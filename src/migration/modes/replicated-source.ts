@@ -61,6 +61,10 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
       ...(before.outputRule
         ? { stop: () => endLevelled(before, ending) }
         : { conclude: () => endBehindTake({ ...before, signal: undefined }, ending) }),
+      // Not before: a dozen threads that stop would take the CPUs from its copy. It is cut off for good without that.
+      given: async () => {
+        await step({ ...before, signal: undefined }, 'stopping the process', ports.process.stop());
+      },
     };
   } catch (error) {
     const lag = replies.ready === undefined ? '' : `; the copy was ${log.lagBehind(replies.report)} behind`;

@@ -184,10 +184,7 @@ export class Machine {
         const { image, pages, ownPages, readPages } = this.#frozen(copy);
         return { image, pages, ownPages, readPages, freezeMicros: 500, close: () => undefined };
       },
-      hasten: () => {
-        this.#mayFail('hasten');
-        if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
-      },
+      hasten: () => this.#mayFail('hasten'),
       stop: () => {
         this.#mayFail('stop');
         // A signal is sent, whoever waits for its effect.
@@ -224,7 +221,10 @@ export class Machine {
         return tap().read(maxEntries);
       },
       wait: (timeoutMs) => (this.#tap?.waiting ? this.#world.clock.pause(10) : this.#change(timeoutMs)),
-      prepareCut: () => this.#mayFail('prepareCut'),
+      prepareCut: () => {
+        this.#mayFail('prepareCut');
+        if (this.#hasEnded) throw new ComicranError('process.gone', `the process at ${this.name} has ended`);
+      },
       cut: () => {
         this.#mayFail('cut');
         if (!life.dead) this.#waitingOutputs ??= [];

@@ -50,10 +50,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
           source.prepareStop();
           return snapshot;
         },
-        hasten() {
-          if (hasEnded()) throw new ComicranError('process.gone', `process ${hostPid} has ended`);
-          source.stopped.hasten();
-        },
+        hasten: () => source.stopped.hasten(),
         stop() {
           source.stopped.begin();
           // A signal is taken for one that has ended and that nobody has looked at yet.

@@ -1,5 +1,6 @@
 /** What goes into the process of a sandbox here and what comes out of it, while it is replicated. */
 
+import { ComicranError } from '../../base/errors.ts';
 import type { LogEntry } from '../../base/traffic-log.ts';
 import { INSIDE_LINK } from '../../jailor/naming.ts';
 import { POLL } from '../../linux/file-descriptors.ts';
@@ -96,6 +97,8 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   }
 
   prepareCut(): void {
+    const { pid, hasEnded } = this.#sandbox;
+    if (hasEnded()) throw new ComicranError('process.gone', `process ${pid} has ended`);
     this.#cut?.calibrate();
   }
 

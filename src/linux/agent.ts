@@ -19,7 +19,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { ProcessMemory } from './memory.ts';
-import { CALL_BYTES, encodeCalls, RESULT_OFFSET, type RemoteCall } from './remote-call.ts';
+import { CALL_BYTES, encodeCalls, MAKE_NEXT_CALL, RESULT_OFFSET, type RemoteCall } from './remote-call.ts';
 
 const TABLE = 0x1000n;
 const FRAME = 0x6000n;
@@ -34,17 +34,7 @@ const CODE = Buffer.from(
     '0f05', //         call:  syscall
     '4889c5', //              mov rbp, rax
     'eb2a', //                jmp done
-    '488b03', //       batch: mov rax, [rbx]
-    '488b7b08', //            mov rdi, [rbx+8]
-    '488b7310', //            mov rsi, [rbx+16]
-    '488b5318', //            mov rdx, [rbx+24]
-    '4c8b5320', //            mov r10, [rbx+32]
-    '4c8b4328', //            mov r8, [rbx+40]
-    '4c8b4b30', //            mov r9, [rbx+48]
-    '0f05', //                syscall
-    '48894338', //            mov [rbx+56], rax
-    '4883c340', //            add rbx, 64
-    '49ffcc', //              dec r12
+    MAKE_NEXT_CALL, // batch:
     '75d6', //                jnz batch
     'b8ba000000', //   done:  mov eax, gettid
     '0f05', //                syscall
@@ -58,17 +48,7 @@ const CODE = Buffer.from(
     // Makes r12 calls from rbx on; forks, if r13 is not 0; makes r14 calls from r13 on.
     '4d85e4', //       fork:  test r12, r12
     '742a', //                jz part
-    '488b03', //              mov rax, [rbx]
-    '488b7b08', //            mov rdi, [rbx+8]
-    '488b7310', //            mov rsi, [rbx+16]
-    '488b5318', //            mov rdx, [rbx+24]
-    '4c8b5320', //            mov r10, [rbx+32]
-    '4c8b4328', //            mov r8, [rbx+40]
-    '4c8b4b30', //            mov r9, [rbx+48]
-    '0f05', //                syscall
-    '48894338', //            mov [rbx+56], rax
-    '4883c340', //            add rbx, 64
-    '49ffcc', //              dec r12
+    MAKE_NEXT_CALL,
     'ebd1', //                jmp fork
     '4d85ed', //       part:  test r13, r13
     '74b0', //                jz done

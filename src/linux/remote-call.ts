@@ -18,6 +18,21 @@ export type RemoteCall = {
 export const CALL_BYTES = 64;
 export const RESULT_OFFSET = 56;
 
+/** Machine code of every loop over such calls: makes the one at rbx, goes to the next, and counts it off r12. */
+export const MAKE_NEXT_CALL = [
+  '488b03', //   mov rax, [rbx]
+  '488b7b08', // mov rdi, [rbx+8]
+  '488b7310', // mov rsi, [rbx+16]
+  '488b5318', // mov rdx, [rbx+24]
+  '4c8b5320', // mov r10, [rbx+32]
+  '4c8b4328', // mov r8, [rbx+40]
+  '4c8b4b30', // mov r9, [rbx+48]
+  '0f05', //     syscall
+  '48894338', // mov [rbx+56], rax
+  '4883c340', // add rbx, 64
+  '49ffcc', //   dec r12
+].join('');
+
 /** The calls as the agent's loop takes them. */
 export function encodeCalls(calls: readonly RemoteCall[]): Buffer {
   const table = Buffer.alloc(calls.length * CALL_BYTES);

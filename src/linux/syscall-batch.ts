@@ -2,17 +2,14 @@
  * Many system calls of this program in one call of the foreign function interface: from JavaScript each costs about twice as
  * much as the kernel takes for it, and several times as much where the code is not in the CPU's caches.
  *
- * The loop is that of the agent (linux/agent.ts), in a page of this program's own. Where the kernel gives no page that can be
+ * The loop is the agent's (linux/agent.ts), in a page of this program's own. Where the kernel gives no page that can be
  * run, the calls are made one by one.
  */
 import koffi from 'koffi';
 import { assert } from '../base/assert.ts';
 import { type Argument, addressOf, trySyscall } from './libc.ts';
+import { CALL_BYTES, MAKE_NEXT_CALL, RESULT_OFFSET } from './remote-call.ts';
 import { SYS } from './syscall-numbers.ts';
-
-/** As in remote-call.ts: number, six arguments, result, of eight bytes each. */
-const CALL_BYTES = 64;
-const RESULT_OFFSET = 56;
 
 const CODE = Buffer.from(
   [
@@ -20,17 +17,7 @@ const CODE = Buffer.from(
     '4154', //           push r12
     '4889fb', //         mov rbx, rdi
     '4989f4', //         mov r12, rsi
-    '488b03', //   next: mov rax, [rbx]
-    '488b7b08', //       mov rdi, [rbx+8]
-    '488b7310', //       mov rsi, [rbx+16]
-    '488b5318', //       mov rdx, [rbx+24]
-    '4c8b5320', //       mov r10, [rbx+32]
-    '4c8b4328', //       mov r8, [rbx+40]
-    '4c8b4b30', //       mov r9, [rbx+48]
-    '0f05', //           syscall
-    '48894338', //       mov [rbx+56], rax
-    '4883c340', //       add rbx, 64
-    '49ffcc', //         dec r12
+    MAKE_NEXT_CALL, // next:
     '75d6', //           jnz next
     '415c', //           pop r12
     '5b', //             pop rbx

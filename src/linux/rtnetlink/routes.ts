@@ -124,19 +124,6 @@ export function addRoute(route: Route): Change {
   };
 }
 
-/**
- * Adds the route before any other of this destination, metric and table: it is the one that is taken, and those behind it
- * come into force again when it is deleted. Fails with EEXIST when it is there itself.
- */
-export function prependRoute(route: Route): Change {
-  return {
-    what: `prepend ${words(route)}`,
-    type: RTM.NEWROUTE,
-    flags: NLM_F.CREATE,
-    body: body(route, route.protocol ?? RTPROT.BOOT),
-  };
-}
-
 /** What is given must match; what is absent matches anything. Fails with ESRCH when there is none. */
 export function deleteRoute(route: Route): Change {
   const change = body(route, route.protocol ?? RTPROT.UNSPEC);

@@ -168,8 +168,20 @@ export class TrafficTap {
   }
 
   #checkDrops(): void {
+    if (!this.#marked) return;
     const { dropped } = this.#tap.count();
-    if (this.#marked && dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+    if (dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+    this.#checkQueues();
+  }
+
+  /**
+   * What the original has lost the copy would have had. An answer that shows it left after the loss: looked at between
+   * the reading of an answer and its delivery, the loss is known before anybody takes it for a copy that differs.
+   */
+  #checkQueues(): void {
+    const drops = this.#marks.drops();
+    if (drops > 0)
+      throw new ComicranError('replication.overrun', `full queues of the process have dropped ${drops} datagrams`);
   }
 
   /**
@@ -182,10 +194,7 @@ export class TrafficTap {
     assert(this.#marked && !this.#finished, 'a traffic tap that is finished has been marked, and once');
     this.#throwFailure();
     this.#drain();
-    // What the original has lost the copy would have had.
-    const drops = this.#marks.drops();
-    if (drops > 0)
-      throw new ComicranError('replication.overrun', `full queues of the process have dropped ${drops} datagrams`);
+    this.#checkQueues();
     const unfinished = this.#sequencer.unfinishedOutputs;
     if (unfinished > 0)
       throw new ComicranError('replication.overrun', `${unfinished} answers were not seen with all their fragments`);

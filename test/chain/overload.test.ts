@@ -92,7 +92,7 @@ test('in a lab', { skip }, async (t) => {
 
   await t.test('a full receive queue at the source: counted, named, and the copy is begun anew', async () => {
     const pid = await pidOfServer();
-    const point: FaultPoint = 'source.traffic.start:after';
+    const point: FaultPoint = 'source.process.snapshot:after';
     let dropped = 0;
     const { lost, duplicated, wrong } = await underLoad(async () => {
       faults.arm(point, 'stop');

@@ -530,14 +530,14 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
     assert.throws(() => before.tap.read(10), { code: 'replication.overrun' });
   });
 
-  test('what a full receive queue drops is counted, and before the mark refused', async () => {
+  test('what a full receive queue drops ends the log before an answer shows it; before the mark it is refused', async () => {
     const { tap, sockets, inject } = watched();
     forceReceiveLimit(sockets[0]!.descriptor, 64 << 10);
     tap.mark(sockets);
     for (let n = 0; n < 300; n++) inject(Buffer.alloc(1000));
     await sleep(20);
-    assert.equal((await logOf(tap, 300)).length, 300);
     assert.ok(tap.socketDrops() > 200);
+    assert.throws(() => tap.read(300), { code: 'replication.overrun', message: /have dropped/ });
     assert.throws(() => tap.finish(), { code: 'replication.overrun', message: /have dropped/ });
 
     // A datagram that was dropped is in the tap, and would be input of the copy alone.

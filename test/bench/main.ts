@@ -2,11 +2,10 @@
  * `npm run bench`: every figure that the project promises, with its bar, and whether it holds here and now.
  *
  * Absolute times are of this machine in this minute; each section says what it measured beside it for comparison.
- * `npm run bench -- jailor traffic` runs the sections whose name contains one of the words, `--count 20` makes those that
- * count migrations shorter than they should be, `--json` prints the figures as one line of JSON.
  */
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { formatTable } from '../../src/base/table.ts';
+import { atLeastOne } from '../support/options.ts';
 import { engineFigures } from './engine.ts';
 import { type BenchOptions, barText, type Figure, judge } from './figure.ts';
 import { freezeFigures } from './freeze.ts';
@@ -34,16 +33,22 @@ const SECTIONS: Readonly<Record<string, (options: BenchOptions) => Promise<Figur
   paging: () => pagingFigures(),
 };
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, count: { type: 'string' } },
-});
-const options: BenchOptions = { count: values.count === undefined ? undefined : Number(values.count) };
+const program = new Command('npm run bench --')
+  .description('Measures what the project promises: figure, bar, and whether it holds here and now.')
+  .argument('[sections...]', `those alone whose name contains one of the words: ${Object.keys(SECTIONS).join(', ')}`)
+  .option('--count <n>', 'migrations in the sections that count them: fewer than there should be', atLeastOne)
+  .option('--json', 'the figures as one line of JSON', false)
+  .addHelpText('after', '\nExamples:\n  npm run bench\n  npm run bench -- freeze paging --count 20')
+  .parse();
+const options = program.opts<BenchOptions & { readonly json: boolean }>();
+const words = program.args;
+const unknown = words.find((word) => !Object.keys(SECTIONS).some((name) => name.includes(word)));
+if (unknown !== undefined) program.error(`there is no section '${unknown}': ${Object.keys(SECTIONS).join(', ')}`);
 
 const figures: Figure[] = [];
 const broken: string[] = [];
 for (const [name, measure] of Object.entries(SECTIONS)) {
-  if (positionals.length > 0 && !positionals.some((word) => name.includes(word))) continue;
+  if (words.length > 0 && !words.some((word) => name.includes(word))) continue;
   process.stderr.write(`${name}\n`);
   try {
     figures.push(...(await measure(options)));
@@ -60,7 +65,7 @@ function number(value: number): string {
   return value.toFixed(Math.abs(value) < 10 ? 2 : 1);
 }
 
-if (values.json) {
+if (options.json) {
   process.stdout.write(`${JSON.stringify(figures)}\n`);
 } else if (figures.length > 0) {
   process.stdout.write(

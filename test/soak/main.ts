@@ -1,29 +1,47 @@
 /**
  * `npm run soak`: one sandbox moves there and back again and again under load, and at the end nothing is there that was
  * not there before: no process, descriptor, file or kernel object more.
- *
- *     npm run soak -- --count 3000 --rate 2000 --mode replicated
- *     npm run soak -- --count 100 --rate 10000
- *     npm run soak -- --mode replicated,postcopy,precopy,stopcopy      in turns
- *     npm run soak -- --resume                                         goes on after Ctrl-C, or after it was killed
- *
- * Ctrl-C ends it after the migration that is under way; what it has found so far is told and kept.
  */
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { atLeastOne } from '../support/options.ts';
 import { soak } from './soak.ts';
 import { dropState, loadState, noTotals, renderTotals, type SoakState, saveState } from './totals.ts';
 
-const { values } = parseArgs({
-  options: {
-    count: { type: 'string', default: '1000' },
-    rate: { type: 'string', default: '2000' },
-    mode: { type: 'string', default: '' },
-    resume: { type: 'boolean', default: false },
-    state: { type: 'string', default: join(import.meta.dirname, '../../.soak.json') },
-    json: { type: 'boolean', default: false },
-  },
-});
+type Options = {
+  readonly count: number;
+  readonly rate: number;
+  readonly mode?: string[];
+  readonly resume: boolean;
+  readonly state: string;
+  readonly json: boolean;
+};
+
+const values = new Command('npm run soak --')
+  .description(
+    'Moves one sandbox there and back again and again under load; then nothing may be there that was not before.',
+  )
+  .option('--count <n>', 'migrations', atLeastOne, 1000)
+  .option('--rate <n>', 'requests a second', atLeastOne, 2000)
+  .option('--mode <modes>', 'one, or several with commas between, in turns (default: replicated)', (text: string) =>
+    text.split(','),
+  )
+  .option('--resume', 'goes on after Ctrl-C, or after it was killed, with what it was begun with', false)
+  .option('--state <file>', 'where it keeps how far it is', join(import.meta.dirname, '../../.soak.json'))
+  .option('--json', 'the result as one line of JSON, last', false)
+  .addHelpText(
+    'after',
+    `
+Ctrl-C ends it after the migration that is under way; what it has found so far is told and kept.
+
+Examples:
+  npm run soak -- --count 3000 --rate 2000
+  npm run soak -- --count 100 --rate 10000
+  npm run soak -- --mode replicated,postcopy,precopy,stopcopy
+  npm run soak -- --resume`,
+  )
+  .parse()
+  .opts<Options>();
 
 function fail(problem: string): never {
   process.stderr.write(`soak: ${problem}\n`);
@@ -33,11 +51,7 @@ function fail(problem: string): never {
 function plan(): SoakState {
   const kept = loadState(values.state);
   if (values.resume) return kept ?? fail(`there is nothing to resume in ${values.state}`);
-  const [count, rate] = [Number(values.count), Number(values.rate)];
-  if (!Number.isInteger(count) || count < 1) fail(`--count '${values.count}' is not a whole number`);
-  if (!(rate >= 1)) fail(`--rate '${values.rate}' is not a number of requests a second`);
-  const modes = values.mode === '' ? [] : values.mode.split(',');
-  return { version: 1, count, rate, modes, totals: noTotals() };
+  return { version: 1, count: values.count, rate: values.rate, modes: values.mode ?? [], totals: noTotals() };
 }
 
 const state = plan();

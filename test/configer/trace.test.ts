@@ -57,7 +57,7 @@ test('what is loaded and read by computed names is found; written back, nothing 
   assert.ok(found.files.includes('/etc/debian_version'));
   assert.ok(found.directories.includes('/var/spool'));
   assert.deepEqual(found.notes, ['it writes to /var, which is not writable in the sandbox']);
-  assert.match(stderr, /to standard output 1 \['LC_CTYPE', 'MODE'\]/);
+  assert.match(stderr, /to standard output 2 \['LC_CTYPE', 'MODE'\]/);
   assert.match(stderr, /traced until it ended: \d+ paths used, \d+ not in the sandbox/);
   const all = [...found.executables, ...found.files, ...found.directories];
   assert.deepEqual(
@@ -74,6 +74,30 @@ test('what is loaded and read by computed names is found; written back, nothing 
   assert.ok(base.files.length > 3 && base.executables.length >= 2);
   assert.match(trace(tree).stderr, / 0 not in the sandbox/);
   assert.deepEqual(left(), before, 'nothing is left');
+});
+
+/** The default of a signal ends a child that sends it to itself, and then the program: not so in process 1 of a namespace. */
+const SIGNALLED = `import os, signal, sys
+if os.fork() == 0: os.execv("/bin/sh", ["sh", "-c", "kill -TERM $$; cat /etc/debian_version"])
+print("child", os.wait()[1] & 127)
+if os.fork() == 0:
+    if os.fork() == 0: os._exit(0)
+    os._exit(0)
+os.wait()
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGTERM)
+open("/etc/hostname").read()
+`;
+
+test('signals and exec are what they are in a sandbox, where the program is not process 1', { skip }, () => {
+  using tree = fileTree({ 'base.yaml': BASE, 'server.py': SIGNALLED });
+  const { status, stdout, stderr } = trace(tree, '--json');
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, /child 15\n/);
+  assert.match(stderr, /traced until it ended/);
+  const found = JSON.parse(stdout) as Record<'executables' | 'files', string[]>;
+  assert.ok(found.executables.includes('/bin/sh'), stdout);
+  assert.ok(!found.files.includes('/etc/debian_version') && !found.files.includes('/etc/hostname'), stdout);
 });
 
 const ECHO = `id: echo

@@ -30,7 +30,8 @@ const READY = 'ready\n';
 const START_TIMEOUT_MS = 20_000;
 
 /**
- * What the first process does, step by step, until it becomes the program. $1 is a directory of its own, $2 the placed files;
+ * What the first process does, step by step, until it starts the program and waits for its end. The program is process 2, as
+ * in a sandbox: as process 1 it would not feel signals that it has no handler for. $1 is a directory of its own, $2 the placed files;
  * words follow as `address writable… -- mounts… -- directory, options of chroot… -- environment… -- program…`.
  */
 const SCRIPT = `
@@ -53,7 +54,10 @@ ip route add default dev lo
 printf 'ready\\n' >&3
 exec 3>&-
 read -r _
-exec "$@" </dev/null
+echo 1 >/proc/sys/kernel/ns_last_pid
+set +e
+"$@" </dev/null
+exit $?
 `;
 
 /** @throws ComricanError sandbox.setup-failed with what the step said. */

@@ -124,13 +124,14 @@ const mountFields = object('a mount', {
   source: optional(absolutePath),
   size: optional(bytes),
   writable: optional(flag()),
+  scratch: optional(flag()),
   executable: optional(flag()),
 });
 
 /** Which keys go with which kind is {@link mountProblems}' to say. */
 export const mounts = list(mountFields) as Schema<readonly MountSpec[]>;
 
-const NOT_OF_TMPFS = ['source', 'writable'];
+const NOT_OF_TMPFS = ['source', 'writable', 'scratch'];
 const NOT_OF_BIND = ['size'];
 
 /** @param specs as {@link mounts} has read them. */
@@ -148,6 +149,8 @@ export function mountProblems(specs: readonly MountSpec[]): Problem[] {
     );
     if (spec.kind === 'bind' && spec.source === undefined)
       problems.push({ path: [...path, 'source'], at: 'value', found: 'missing', allowed: absolutePath.allowed });
+    if (spec.kind === 'bind' && spec.scratch === true && spec.writable !== true)
+      problems.push({ path: [...path, 'scratch'], at: 'value', found: 'true', allowed: 'only with writable: true' });
     return problems;
   });
 }

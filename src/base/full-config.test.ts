@@ -281,6 +281,8 @@ security: {capabilities: [NET_RAW], systemCalls: [mbind], userNamespace: false, 
   - {kind: tmpfs, path: /a, source: /b}
   - {kind: bind, path: /c}
   - {kind: bind, path: /usr/bin/node, source: /b}
+  - {kind: bind, path: /d, source: /d, scratch: true}
+  - {kind: tmpfs, path: /e, scratch: true}
 limits: {pids: 0}
 security: {capabilities: [CAP_NET_RAW], systemCalls: ["a b"], firstId: 0, userNamespace: no}
 `;
@@ -288,7 +290,9 @@ security: {capabilities: [CAP_NET_RAW], systemCalls: ["a b"], firstId: 0, userNa
   const security = ['capabilities[0]', 'systemCalls[0]', 'firstId', 'userNamespace'].map((key) => `security.${key}`);
   assert.deepEqual(kinds, ['limits.pids', ...security]);
   const places = parseProblems(`${GOOD}${bad.slice(0, bad.indexOf('limits'))}`);
-  assert.deepEqual(places, ['mounts[0].source', 'mounts[1].source', 'mounts[2].path']);
+  assert.deepEqual(places, [
+    ...['mounts[0].source', 'mounts[1].source', 'mounts[2].path', 'mounts[3].scratch', 'mounts[4].scratch'],
+  ]);
 });
 
 /** The keys that are wrong, in the order of the text. */

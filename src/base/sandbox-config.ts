@@ -86,6 +86,8 @@ export type MountSpec =
       /** Absolute path on the VM. It must be there on every VM, with what the process expects: it does not move. */
       readonly source: string;
       readonly writable?: boolean;
+      /** What the process writes there may be written twice, by it and by its silent copy; absent: not, so it has none. */
+      readonly scratch?: boolean;
       readonly executable?: boolean;
     };
 

@@ -99,6 +99,10 @@ export const BASE_CONFIG_KEYS: Readonly<Record<string, KeyText>> = {
   },
   'mounts[].size': { about: 'Of a tmpfs. Without it: 256 MiB.', example: '16M' },
   'mounts[].writable': { about: 'Of a bind: whether it can be written to.', example: true },
+  'mounts[].scratch': {
+    about: 'Of a writable bind: a copy of the process may write there, too, so that mode replicated is possible.',
+    example: true,
+  },
   'mounts[].executable': { about: 'Whether programs in it can be executed and libraries loaded.', example: true },
   limits: {
     about: 'What all processes of the sandbox may use together.',

@@ -55,7 +55,10 @@ test('each kind of input or output that is not watched is named', () => {
     [[{ kind: 'other', name: 'vsock' }], 'raw-socket'],
   ];
   for (const [sockets, reason] of cases) assert.deepEqual(reasons(...sockets), [reason]);
-  assert.deepEqual(new Set(cases.map(([, reason]) => reason)), new Set(Object.keys(UNSUITABLE)));
+  const described = { sockets: [UDP], address: ADDRESS, loopbackPackets: 0 };
+  assert.deepEqual(unsuitableReasons({ ...described, machineFiles: ['/data'] }), ['machine-files']);
+  const known = new Set([...cases.map(([, reason]) => reason), 'machine-files']);
+  assert.deepEqual(known, new Set(Object.keys(UNSUITABLE)));
   assert.deepEqual(unsuitableReasons({ sockets: [UDP], address: ADDRESS, loopbackPackets: 2 }), ['loopback']);
 });
 
@@ -72,6 +75,17 @@ test('the refusal names every reason, once', () => {
       assert.match(thrown.message, /TCP connection; several of its sockets share a port, and [^;]*$/);
       assert.equal(thrown.message.split('TCP').length, 2);
       return (thrown as Error & { code: string }).code === 'replication.unsuitable';
+    },
+  );
+});
+
+test('files of the machine are named by their places, with both ways out', () => {
+  assert.throws(
+    () => checkEligible({ sockets: [], address: ADDRESS, loopbackPackets: 0, machineFiles: ['/books', '/data'] }),
+    (thrown: Error & { hint?: string }) => {
+      assert.match(thrown.message, /: it can write to files of the machine, [^;]* \(\/books, \/data\)$/);
+      assert.match(thrown.hint ?? '', /postcopy.*scratch/);
+      return true;
     },
   );
 });

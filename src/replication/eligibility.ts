@@ -36,6 +36,8 @@ export type ProcessDescription = {
   readonly address: string;
   /** Packets that crossed the sandbox's loopback device while it was watched. */
   readonly loopbackPackets: number;
+  /** Of the sandbox: where it can write to files of the machine, which a gate does not hold and a photograph has not got. */
+  readonly machineFiles?: readonly string[];
 };
 
 /** Every reason, with what it means to an operator. */
@@ -50,6 +52,7 @@ export const UNSUITABLE = {
   'tcp-listener': 'it listens for TCP connections',
   'unix-socket': 'it has a unix socket to the outside',
   'kernel-news': 'it listens to news of the kernel (netlink)',
+  'machine-files': 'it can write to files of the machine, where its copy would write as well',
   'raw-socket': 'it has a socket that sends or receives other packets than UDP datagrams',
 } as const satisfies Record<string, string>;
 
@@ -58,9 +61,15 @@ type UnsuitableReason = keyof typeof UNSUITABLE;
 const isLoopback = (address: string): boolean => address === '::1' || /^(?:::ffff:)?127\./.test(address);
 
 /** The reasons why a process cannot be replicated, each once; empty: it can. */
-export function unsuitableReasons({ sockets, address, loopbackPackets }: ProcessDescription): UnsuitableReason[] {
+export function unsuitableReasons({
+  sockets,
+  address,
+  loopbackPackets,
+  machineFiles = [],
+}: ProcessDescription): UnsuitableReason[] {
   const reasons = new Set<UnsuitableReason>(sockets.flatMap((socket) => reasonsOf(socket, address)));
   if (loopbackPackets > 0) reasons.add('loopback');
+  if (machineFiles.length > 0) reasons.add('machine-files');
   const udp = sockets.filter((socket) => socket.kind === 'udp');
   if (udp.some((socket, at) => udp.slice(at + 1).some((other) => isSameEnd(socket, other)))) reasons.add('shared-port');
   return Array.from(reasons);
@@ -106,8 +115,10 @@ function isSameEnd(one: UdpDescription, other: UdpDescription): boolean {
 export function checkEligible(process: ProcessDescription): void {
   const reasons = unsuitableReasons(process);
   if (reasons.length === 0) return;
-  const words = reasons.map((reason) => UNSUITABLE[reason]).join('; ');
-  throw new ComicranError('replication.unsuitable', `the process cannot be replicated: ${words}`, {
-    hint: 'Use another mode: postcopy moves any process, with a short stop.',
+  const places = process.machineFiles?.join(', ') ?? '';
+  const words = reasons.map((reason) => UNSUITABLE[reason] + (reason === 'machine-files' ? ` (${places})` : ''));
+  const scratch = ' Where it is no harm that both write, declare the mount scratch in the configuration.';
+  throw new ComicranError('replication.unsuitable', `the process cannot be replicated: ${words.join('; ')}`, {
+    hint: `Use another mode: postcopy moves any process, with a short stop.${places === '' ? '' : scratch}`,
   });
 }

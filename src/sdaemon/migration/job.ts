@@ -25,6 +25,8 @@ export type SourceJob = {
   readonly route: { readonly address: string; readonly linkName: string };
   readonly inherited: readonly InheritedPipe[];
   readonly written: readonly string[];
+  /** Where the sandbox can write to files of this machine. */
+  readonly machineFiles: readonly string[];
   /** Of the sandbox. */
   readonly cgroup: Cgroup | null;
   readonly channel: ChannelAddress;

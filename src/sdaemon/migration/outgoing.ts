@@ -33,7 +33,7 @@ import { planMigration } from './plan.ts';
 import { announceMigration, endMigration, openRecordChannel, ownershipOver } from './record.ts';
 import { checkSnapshot } from './snapshot-choice.ts';
 import type { MigrationWorld } from './world.ts';
-import { writtenPaths } from './written-paths.ts';
+import { machineFiles, writtenPaths } from './written-paths.ts';
 
 /** Of the whole migration, where the request names none. */
 const DEFAULT_DEADLINE_MS = 60_000;
@@ -307,6 +307,7 @@ export class Outgoing {
     const outcome = await engine.run(
       {
         ...{ side: 'source', migration, hostPid, route, inherited, written, channel, address, stateDirectory, record },
+        machineFiles: machineFiles(config),
         ...{ deadlineMs, patience: this.#world.patience, outputRule, snapshot, cgroup: jail.state().cgroup },
       },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },

@@ -9,6 +9,7 @@ import {
   type PlannedModeSchema,
 } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
+import type { FullConfig } from '../../base/sandbox-config.ts';
 import { readProc, StatusFile } from '../../linux/procfs.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
 import { checkEligible } from '../../replication/eligibility.ts';
@@ -20,7 +21,7 @@ import type { Inspection } from './job.ts';
 import { checkKernel } from './mode-needs.ts';
 import type { OutgoingWorld } from './outgoing.ts';
 import { checkSnapshot } from './snapshot-choice.ts';
-import { writtenPaths } from './written-paths.ts';
+import { machineFiles, writtenPaths } from './written-paths.ts';
 
 type Refusal = Pick<MessageInitShape<typeof PlannedModeSchema>, 'code' | 'whyNot' | 'hint'>;
 
@@ -71,9 +72,7 @@ export async function planMigration(
     }
   }
   return create(PlanMigrationResponseSchema, {
-    modes: modes.map((each) =>
-      plannedMode(each, size, loadPerCpu, refusal ?? ownRefusal(each, hostPid, config.network.address)),
-    ),
+    modes: modes.map((each) => plannedMode(each, size, loadPerCpu, refusal ?? ownRefusal(each, hostPid, config))),
     loadPerCpu,
     memoryBytes: BigInt(size.memoryBytes),
     threads: size.threads,
@@ -82,10 +81,13 @@ export async function planMigration(
 }
 
 /** What a mode asks beyond what all of them do. */
-function ownRefusal(mode: ModeName, hostPid: number, address: string): Refusal | undefined {
+function ownRefusal(mode: ModeName, hostPid: number, config: FullConfig): Refusal | undefined {
   try {
     checkKernel(mode);
-    if (mode === 'replicated') checkEligible(describeProcess(hostPid, address, 0));
+    if (mode === 'replicated') {
+      const { address } = config.network;
+      checkEligible(describeProcess({ pid: hostPid, address, machineFiles: machineFiles(config) }));
+    }
     return undefined;
   } catch (thrown) {
     if (thrown instanceof ComicranError) return refusalOf(thrown);

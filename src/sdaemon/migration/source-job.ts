@@ -21,7 +21,7 @@ import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
 
 export async function runSourceJob(job: SourceJob & { stateDirectory: string }, world: JobWorld): Promise<JobOutcome> {
-  const { migration, hostPid, route, inherited, written, channel } = job;
+  const { migration, hostPid, route, inherited, written, machineFiles, channel } = job;
   const isPaged = migration.mode === 'postcopy';
   const paged = new PagingFiles(job.stateDirectory, migration.id);
   try {
@@ -32,7 +32,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const { readiness } = world;
     const identity = identifyProcess(hostPid);
     const hasEnded = (): boolean => identity === undefined || !hasThreads(identity);
-    const traffic = new WatchedTraffic({ pid: hostPid, ...route, hasEnded }, readiness);
+    const traffic = new WatchedTraffic({ pid: hostPid, ...route, machineFiles, hasEnded }, readiness);
     const sockets = new DrainedSockets(hostPid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     using journal = new JournalFiles(job.stateDirectory);
     const startTicks = identity?.startTicks ?? 0;

@@ -9,3 +9,9 @@ export function writtenPaths({ writable, mounts = [] }: FullConfig): string[] {
   const all = new Set([...writable, ...mounts.map(({ path }) => path), ALWAYS]);
   return [...all].filter((path) => !bound.has(path)).toSorted();
 }
+
+/** Where a sandbox can write to files of the VM, unless it is no matter who does. */
+export function machineFiles({ mounts = [] }: FullConfig): string[] {
+  const written = mounts.filter((one) => one.kind === 'bind' && one.writable === true && one.scratch !== true);
+  return written.map(({ path }) => path).toSorted();
+}

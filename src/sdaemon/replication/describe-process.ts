@@ -29,16 +29,23 @@ const AF_UNSPEC = 0;
 const MAPPED_PREFIX = '00000000000000000000ffff';
 const LOOPBACK_6 = '00000000000000000000000000000001';
 
+export type Described = {
+  readonly pid: number;
+  /** Of the sandbox. */
+  readonly address: string;
+  /** Where it can write to files of the machine (machineFiles of its configuration). */
+  readonly machineFiles: readonly string[];
+};
+
 /**
  * Sockets that cannot be moved at all are none of its concern: whoever captures the process refuses them.
- * @param loopback packets since it has been watched
  * @throws KernelError ESRCH, ENOENT: no such process
  */
-export function describeProcess(pid: number, address: string, loopback: number): ProcessDescription {
+export function describeProcess({ pid, address, machineFiles }: Described): ProcessDescription {
   const sockets = openSockets(pid, () => true);
   try {
     const described = sockets.map(({ descriptor }) => describe(pid, descriptor));
-    return { sockets: described, address, loopbackPackets: loopback };
+    return { sockets: described, address, loopbackPackets: 0, machineFiles };
   } finally {
     closeSockets(sockets);
   }

@@ -22,6 +22,7 @@ export type WatchedSandbox = {
   readonly pid: number;
   /** IPv4 address of the sandbox, and the machine's end of its link. */
   readonly address: string;
+  readonly machineFiles: readonly string[];
   readonly linkName: string;
   /** The process has ended, with all its threads: nothing comes out of it any more. */
   readonly hasEnded: () => boolean;
@@ -51,8 +52,7 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   }
 
   check(): void {
-    const { pid, address } = this.#sandbox;
-    checkEligible(describeProcess(pid, address, 0));
+    checkEligible(describeProcess(this.#sandbox));
   }
 
   async start(): Promise<void> {

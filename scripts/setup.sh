@@ -41,4 +41,4 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   touch node_modules/.package-lock.json
 fi
 
-node_modules/.bin/tsc -p tsconfig.build.json >&2 || fail 'the build failed (see above)'
+{ node_modules/.bin/tsc -p tsconfig.build.json && scripts/run.sh scripts/bundle.ts; } >&2 || fail 'the build failed (see above)'

@@ -1,10 +1,10 @@
 /** From the text of a configuration (YAML or JSON) to a checked value; errors say file, line, column, key and value. */
-import { createRequire } from 'node:module';
 import type { Document, LineCounter, Node } from 'yaml';
 import { findExcess } from './config-text-limits.ts';
 import { ComicranError, messageOf } from './errors.ts';
 import { placeIn, repeatedKey } from './json-keys.ts';
 import type { Path, Problem, Schema } from './schema.ts';
+import { loadYamlParser, type YamlParser } from './yaml-parser.ts';
 
 export type ConfigTextOptions<T> = {
   /** As it stands in messages. */
@@ -121,11 +121,11 @@ class YamlSource {
   readonly #options: Named;
   readonly #document: Document.Parsed;
   readonly #lines: LineCounter;
-  readonly #yaml: typeof import('yaml');
+  readonly #yaml: YamlParser;
 
   constructor(text: string, options: Named) {
     this.#options = options;
-    this.#yaml = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+    this.#yaml = loadYamlParser();
     const { parseDocument, LineCounter } = this.#yaml;
     this.#lines = new LineCounter();
     this.#document = parseDocument(text, {

@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { ComicranError, describeError, failureJson } from '../base/errors.ts';
+import { ComicranError, failureJson } from '../base/errors.ts';
 import { suggestion } from '../base/suggest.ts';
 import { explainMistakes } from '../base/usage-help.ts';
-import { explainPermission } from './root.ts';
+import { reportFailure } from './report.ts';
 import { VERBS, type VerbName } from './verbs.ts';
 
 function isVerb(name: string): name is VerbName {
@@ -65,8 +65,7 @@ try {
     process.exitCode = thrown.exitCode === 0 ? 0 : 1;
     if (thrown.exitCode !== 0 && process.argv.includes('--json')) process.stdout.write(failureJson(thrown));
   } else {
-    const failure = FOR_ANYBODY.has(verbOf(process.argv.slice(2))) ? thrown : explainPermission(thrown);
-    process.stderr.write(`comicran: ${describeError(failure)}\n`);
+    reportFailure(thrown, FOR_ANYBODY.has(verbOf(process.argv.slice(2))));
     // Connections of the failed command may still be open; nothing is left to wait for.
     process.exit(1);
   }

@@ -18,7 +18,7 @@ function processes(): string[] {
     .flatMap((pid) => {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
-        const ours = /src\/cli\/main|dist\/cli\/main/.test(command);
+        const ours = /src\/cli\/main|dist\/cli\/(main|jailor-run)/.test(command);
         const inSandbox = /\/comicran-[0-9a-f]{8}/.test(readFileSync(`/proc/${pid}/cgroup`, 'latin1'));
         return ours || inSandbox ? [`${pid} ${command}`] : [];
       } catch {

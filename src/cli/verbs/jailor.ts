@@ -1,96 +1,24 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { ComicranError, describeError, messageOf } from '../../base/errors.ts';
-import type { FullConfig } from '../../base/sandbox-config.ts';
+import { ComicranError, messageOf } from '../../base/errors.ts';
 import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
-import type { PlanOptions } from '../../jailor/plan.ts';
-import type { RunOptions } from '../../jailor/run.ts';
 import { needRoot } from '../root.ts';
+import { DEFAULT_HATCHERY_PID, LEAST, type RunFlags } from '../run-words.ts';
 import { registerLifecycle } from './jailor-lifecycle.ts';
 
-const DEFAULT_HATCHERY_PID = 32_000;
-
-type RunFlags = {
-  readonly state: string;
-  readonly dryRun?: true;
-  readonly json?: true;
-  readonly background?: true;
-  readonly skeleton?: true;
-  readonly hatcheryPid: number;
-  readonly created?: true;
-  readonly restarts: number;
-  readonly outcomeFd?: number;
-};
-
-function descriptor(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 3) throw new InvalidArgumentError('A descriptor is a whole number from 3.');
-  return value;
-}
-
-function pid(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 2) throw new InvalidArgumentError('A PID is a whole number from 2.');
-  return value;
-}
-
-function count(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('A whole number is expected.');
-  return value;
-}
+const wholeNumber =
+  (least: number, problem: string) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least) throw new InvalidArgumentError(problem);
+    return value;
+  };
+const descriptor = wholeNumber(LEAST.outcomeFd, 'A descriptor is a whole number from 3.');
+const pid = wholeNumber(LEAST.hatcheryPid, 'A PID is a whole number from 2.');
+const count = wholeNumber(LEAST.restarts, 'A whole number is expected.');
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const options = {
-    stateDirectory: flags.state,
-    ...(flags.skeleton === true ? { skeleton: { hatcheryPid: flags.hatcheryPid } } : {}),
-    ...(flags.created === true ? { created: true as const } : {}),
-    restartCount: flags.restarts,
-  };
-  if (flags.background === true && flags.dryRun !== true) {
-    await runBackground(file, options, flags.outcomeFd);
-    return;
-  }
-  const config = await load(file);
-  if (flags.dryRun === true) {
-    await printPlan(config, { ...options, stdio: flags.background === true ? 'log' : 'inherit' }, flags.json === true);
-    return;
-  }
-  const { runInForeground } = await import('../../jailor/run.ts');
-  process.exitCode = await runInForeground(config, options);
-}
-
-async function load(file: string): Promise<FullConfig> {
-  const { loadFullConfig } = await import('../../jailor/load-config.ts');
-  return loadFullConfig(file);
-}
-
-async function runBackground(file: string, options: RunOptions, outcomeFd: number | undefined): Promise<void> {
-  const { runInBackground } = await import('../../jailor/background.ts');
-  const { writeOutcome } = await import('../../jailor/outcome.ts');
-  let told = false;
-  const tell = (problem?: unknown): void => {
-    if (outcomeFd !== undefined && !told) writeOutcome(outcomeFd, problem);
-    told = true;
-  };
-  try {
-    await runInBackground(await load(file), options, () => tell());
-  } catch (thrown) {
-    tell(thrown);
-    // What may still be open (the log, the socket) belongs to a sandbox that is not there.
-    process.stderr.write(`comicran jailor: ${describeError(thrown)}\n`);
-    process.exit(1);
-  }
-}
-
-async function printPlan(config: FullConfig, options: PlanOptions, json: boolean): Promise<void> {
-  const [{ planSandbox }, { describe }] = await Promise.all([
-    import('../../jailor/plan.ts'),
-    import('../../jailor/operations.ts'),
-  ]);
-  const plan = planSandbox(config, options);
-  process.stdout.write(
-    json ? `${JSON.stringify(plan, undefined, 2)}\n` : plan.map((one) => `${describe(one)}\n`).join(''),
-  );
+  const { runJailor } = await import('./jailor-run.ts');
+  await runJailor(file, flags);
 }
 
 type CleanFlags = { readonly state: string; readonly store?: true; readonly json?: true };

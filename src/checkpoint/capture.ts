@@ -2,17 +2,15 @@
  * From stopped threads to a process image, in two parts: what has to be read while they stand still, and what is made of
  * that, or read from a clone, afterwards.
  */
-import { defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
-import type { DescriptorTableImage } from '../image/descriptors/types.ts';
 import type { PosixTimer, ProcessImage, TimerImage } from '../image/types.ts';
 import { AGENT_BYTES } from '../linux/agent.ts';
 import { ROOM_BYTES } from '../linux/batch-in-all.ts';
-import type { Meanwhile } from '../linux/fork.ts';
+import { Errand } from '../linux/errand.ts';
 import { parseTimers, readProc } from '../linux/procfs.ts';
 import * as ptrace from '../linux/ptrace.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
-import type { PreparedDescriptors } from './descriptors/prepared.ts';
+import type { LateTable, PreparedDescriptors } from './descriptors/prepared.ts';
 import { areFaultsFree, chooseDoorbell } from './doorbell.ts';
 import type { FrozenThread } from './freeze.ts';
 import type { PageRange } from './frozen.ts';
@@ -53,19 +51,20 @@ export type StoppedReadings = {
   readonly timers: OwnTimers;
   readonly childSubreaper: boolean;
   readonly pendingSignals: Buffer[];
-  readonly descriptors: DescriptorTableImage;
+  readonly descriptors: LateTable;
 };
 
 /**
- * Makes calls in the main thread, which has the agent, and calls `meanwhile` while the process is busy with them or afterwards.
+ * Makes calls in the main thread, which has the agent.
  *
+ * @param errand to work at while the process is busy with them on another CPU; it need not be finished.
  * @returns their results.
  */
 export type Inject = (
   main: Tracee,
-  survey: AreaSurvey,
+  survey: ProcessSurvey,
   calls: readonly RemoteCall[],
-  meanwhile: Meanwhile,
+  errand: Errand<unknown>,
 ) => readonly bigint[];
 
 /**
@@ -93,19 +92,12 @@ export function readStopped<T>(
   const pendingSignals = main.status.hex('ShdPnd') === 0n ? [] : ptrace.peekSignals(main.thread.tid, true);
   faults.reach('capture.threads');
 
-  const asked = withAgent(main.thread, frozen.length - 1, (room) => {
+  using descriptors = new Errand(prepared.capture(tids));
+  const askAll = (room: bigint) => {
     faults.reach('capture.agent-installed');
     const ofOthers = askThreads(threads.slice(1), room);
     faults.reach('capture.thread-calls');
-    let table: DescriptorTableImage | undefined;
-    const meanwhile: Meanwhile = {
-      early: () => prepared.compare(),
-      late: () => {
-        table = prepared.capture(tids);
-        faults.reach('capture.descriptors');
-      },
-    };
-    const ofProcess = ask((calls) => inject(main.thread, survey, calls, meanwhile), {
+    const ofProcess = ask((calls) => inject(main.thread, survey, calls, descriptors), {
       ofMain: ownAnswers(main.thread),
       children: hasChildren(),
       childSubreaper: isSubreaper(main.thread),
@@ -115,11 +107,18 @@ export function readStopped<T>(
     });
     faults.reach('capture.process-calls');
     const answers = [ofProcess.ofMain, ...ofOthers];
-    return { ...ofProcess, answers, table: defined(table, 'the descriptors'), atAgent: atAgent(main.thread) };
-  });
+    return { ...ofProcess, answers, atAgent: atAgent(main.thread) };
+  };
+  let asked: ReturnType<typeof askAll>;
+  try {
+    asked = withAgent(main.thread, frozen.length - 1, askAll);
+  } finally {
+    process.errand = null;
+  }
   faults.reach('capture.agent-removed');
   if (asked.children) throw hasChildrenError(pid);
-  const descriptors = prepared.confirm(asked.table, asked.descriptorFlags, tids);
+  const table = prepared.confirm(descriptors.finish(), asked.descriptorFlags, tids);
+  faults.reach('capture.descriptors');
   const { answers, intervals, posix, childSubreaper } = asked;
   const timers = { intervals, posix };
   return {
@@ -130,7 +129,7 @@ export function readStopped<T>(
     timers,
     childSubreaper,
     pendingSignals,
-    descriptors,
+    descriptors: table,
     atAgent: asked.atAgent,
   };
 }
@@ -177,7 +176,7 @@ export function stateOf(
     signals: { actions, pending: pendingSignals },
     timers: readings.timers,
     threads,
-    descriptors: readings.descriptors,
+    descriptors: readings.descriptors(),
   };
 }
 
@@ -187,12 +186,7 @@ export function captureState(
   prepared: PreparedDescriptors,
   frozen: readonly FrozenThread[],
 ): CapturedState {
-  const inject: Inject = (main, _survey, calls, meanwhile) => {
-    const results = main.batch(calls);
-    meanwhile.early();
-    meanwhile.late();
-    return results;
-  };
+  const inject: Inject = (main, _survey, calls) => main.batch(calls);
   const readings = readStopped(tools, prepared, frozen, tools.surveyor.survey(), inject, askInherited);
   return stateOf(tools, tools.pid, readings, readings.atAgent);
 }

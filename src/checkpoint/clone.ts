@@ -1,7 +1,8 @@
 /** The fork of a stopped process that a snapshot reads from: everything of its memory, and nothing that is noticed. */
 import { AREA, type MemoryArea } from '../image/types.ts';
 import { CALLS } from '../linux/agent.ts';
-import { forkProcess, type Meanwhile } from '../linux/fork.ts';
+import type { Errand } from '../linux/errand.ts';
+import { forkProcess } from '../linux/fork.ts';
 import { CALL_BYTES } from '../linux/remote-call.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
@@ -21,28 +22,36 @@ const MADV_DOFORK = 11;
 const MADV_WIPEONFORK = 18;
 const MADV_KEEPONFORK = 19;
 
+/** Calls to make right before a fork, and right behind it. */
+export type ForkAdvice = { readonly before: readonly RemoteCall[]; readonly after: readonly RemoteCall[] };
+
+/** What to advise the kernel such that a clone has all memory, and such that a later one has as much as before. */
+export function forkAdvice({ areas, specials }: Pick<AreaSurvey, 'areas' | 'specials'>): ForkAdvice {
+  const left = joined(areas, AREA.DONT_FORK);
+  const wiped = joined(areas, AREA.WIPE_ON_FORK);
+  return {
+    before: [
+      ...spans(left, specials).map((span) => advise(span, MADV_DOFORK)),
+      ...wiped.map((span) => advise(span, MADV_KEEPONFORK)),
+    ],
+    after: [...left.map((span) => advise(span, MADV_DONTFORK)), ...wiped.map((span) => advise(span, MADV_WIPEONFORK))],
+  };
+}
+
 /**
  * Forks by the main thread, which has the agent.
  *
- * @param survey of the process, as it is now. @param calls to make before the fork, in the same run.
- * @param meanwhile as of forkProcess. @returns the PID of the clone, see linux/fork.ts, and the results of `calls`.
+ * @param advice for the areas that the process has now. @param calls to make before the fork, in the same run.
+ * @param errand as of forkProcess. @returns the PID of the clone, see linux/fork.ts, and the results of `calls`.
  */
 export function cloneProcess(
   main: Tracee,
-  { areas, specials }: Pick<AreaSurvey, 'areas' | 'specials'>,
+  advice: ForkAdvice,
   calls: readonly RemoteCall[],
-  meanwhile: Meanwhile,
+  errand: Errand<unknown>,
 ): { readonly pid: number; readonly results: readonly bigint[] } {
-  const left = joined(areas, AREA.DONT_FORK);
-  const wiped = joined(areas, AREA.WIPE_ON_FORK);
-  const before = [
-    ...spans(left, specials).map((span) => advise(span, MADV_DOFORK)),
-    ...wiped.map((span) => advise(span, MADV_KEEPONFORK)),
-  ];
-  const after = [
-    ...left.map((span) => advise(span, MADV_DONTFORK)),
-    ...wiped.map((span) => advise(span, MADV_WIPEONFORK)),
-  ];
+  const before = [...advice.before];
+  const after = [...advice.after];
   // What one run has no room for is done right before and behind it.
   const asked = calls.length > QUARTER ? main.batch(calls) : null;
   if (asked === null) before.unshift(...calls);
@@ -57,7 +66,7 @@ export function cloneProcess(
   );
   after.push({ what: 'set the subreaper flag', number: SYS.prctl, args: [PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0] });
   try {
-    const { clone, results } = forkProcess(main, before, after, meanwhile);
+    const { clone, results } = forkProcess(main, before, after, errand);
     return { pid: clone, results: asked ?? results.slice(0, calls.length) };
   } finally {
     if (rest.length > 0) main.batch(rest);

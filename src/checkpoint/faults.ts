@@ -15,9 +15,9 @@ const STOPPED_FAULTS = [
 /** Every step of a capture, in its order. */
 export const CAPTURE_FAULTS = [
   ...STOPPED_FAULTS,
-  'capture.descriptors',
   'capture.process-calls',
   'capture.agent-removed',
+  'capture.descriptors',
   'capture.memory',
   'capture.pages',
   'capture.encoded',
@@ -26,10 +26,10 @@ export const CAPTURE_FAULTS = [
 /** Every step of a snapshot, in its order. */
 export const SNAPSHOT_FAULTS = [
   ...STOPPED_FAULTS,
-  'capture.descriptors',
   'capture.cloned',
   'capture.process-calls',
   'capture.agent-removed',
+  'capture.descriptors',
   'snapshot.released',
   'snapshot.separated',
   'capture.memory',

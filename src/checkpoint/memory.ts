@@ -15,6 +15,7 @@ import {
 } from '../linux/procfs.ts';
 import { isSpecialArea, readVdso } from '../linux/vdso.ts';
 import { describeArea } from './areas.ts';
+import { type ForkAdvice, forkAdvice } from './clone.ts';
 import type { MappedFiles } from './mapped-files.ts';
 import { isSameSpace } from './same-space.ts';
 
@@ -35,6 +36,8 @@ export type ProcessSurvey = AreaSurvey & {
   readonly syscallSite: bigint;
   /** See Vdso. */
   readonly faultsBehind: boolean;
+  /** What a fork takes. */
+  readonly forkAdvice: ForkAdvice;
 };
 
 /** @param tracked whether this program itself has the writes to memory noted. */
@@ -135,7 +138,7 @@ export class AreaSurveyor {
     const { syscallSite, faultsBehind } = readVdso(survey.specials, this.#memory);
     // A program may have put something where nothing is otherwise.
     const isFirstPageFree = survey.areas.every(({ start }) => start !== 0n);
-    return { ...survey, syscallSite, faultsBehind: faultsBehind && isFirstPageFree };
+    return { ...survey, syscallSite, faultsBehind: faultsBehind && isFirstPageFree, forkAdvice: forkAdvice(survey) };
   }
 }
 

@@ -103,8 +103,8 @@ export function takeSnapshot(
 ): Snapshot | null {
   const { process, facts, faults, surveyor } = tools;
   let clone: Clone | undefined;
-  const fork: Inject = (main, survey, calls, meanwhile) => {
-    const { pid, results } = cloneProcess(main, survey, calls, meanwhile);
+  const fork: Inject = (main, survey, calls, errand) => {
+    const { pid, results } = cloneProcess(main, survey.forkAdvice, calls, errand);
     clone = { pid, agent: main.agent };
     faults.reach('capture.cloned');
     return results;

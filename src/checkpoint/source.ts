@@ -52,6 +52,12 @@ export type SourceOptions = {
   readonly files?: FileLooks;
   /** How long a thread may take to stop. */
   readonly freezeDeadlineMicros?: number;
+  /**
+   * Called right before the process is stopped, to do something of the kind with another one.
+   *
+   * @param forks whether it is about to be forked.
+   */
+  readonly rehearse?: (forks: boolean) => void;
   readonly faults?: Faults<CaptureFault>;
 };
 
@@ -95,6 +101,7 @@ export class Source {
   readonly #stragglers = new Stragglers();
   readonly #deadlines = new WaitDeadlines();
   readonly #cgroup: Cgroup | null;
+  readonly #rehearse: (forks: boolean) => void;
   #frozen: FrozenSource | null = null;
   #stop: SignalStop | null = null;
 
@@ -103,6 +110,7 @@ export class Source {
     this.pid = pid;
     this.#deadlineMicros = options.freezeDeadlineMicros ?? FREEZE_DEADLINE_MICROS;
     this.#cgroup = options.cgroup ?? null;
+    this.#rehearse = options.rehearse ?? (() => undefined);
     const faults = options.faults ?? NO_FAULTS;
     const files = options.files ?? new FileLooks();
     const mappedFiles = new MappedFiles(pid, files);
@@ -189,7 +197,7 @@ export class Source {
       const putBack = this.#cgroup === null ? null : makeRoomForProcesses(this.#cgroup, CLONE_PROCESSES);
       try {
         for (let tries = 1; ; tries++) {
-          using prepared = this.#prepare();
+          using prepared = this.#prepare(undefined, true);
           const snapshot = takeSnapshot(this.#tools, prepared, stopAll, options, tries < SNAPSHOT_TRIES);
           if (snapshot !== null) return snapshot;
         }
@@ -219,15 +227,16 @@ export class Source {
   }
 
   /** Whatever can be looked at before the stop. */
-  #prepare(copied?: CopiedMemory): PreparedDescriptors {
+  #prepare(copied: CopiedMemory | undefined, forks = false): PreparedDescriptors {
     const { pid, pidfd, inherited, written, ids, surveyor, restarted, statuses, facts, faults } = this.#tools;
     restarted.prepare();
     statuses.prepare();
     const prepared = new PreparedDescriptors({ pid, pidfd, threads: [], inherited, written, ids });
     try {
       surveyor.prepare(copied !== undefined);
-      prepared.rehearse();
       copied?.prepare();
+      this.#rehearse(forks);
+      prepared.rehearse();
       faults.reach('freeze.surveyed');
     } catch (error) {
       prepared.close();

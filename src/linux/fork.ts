@@ -16,6 +16,7 @@
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { Agent, CALLS } from './agent.ts';
+import { type Errand, waitBusily } from './errand.ts';
 import { EAGAIN, KernelError } from './errno.ts';
 import { trySyscall } from './libc.ts';
 import * as ptrace from './ptrace.ts';
@@ -24,26 +25,17 @@ import { CALL_BYTES, checkResults, type RemoteCall } from './remote-call.ts';
 import { SIGNAL } from './signals.ts';
 import { SYS } from './syscall-numbers.ts';
 import { TracedProcess, Tracee } from './tracee.ts';
+import { putBack, putBeside } from './urgency.ts';
 import { reapThreads, waitThread } from './wait.ts';
 
 const CLOSE_RANGE_UNSHARE = 2;
 const LAST_DESCRIPTOR = 0xffff_ffff;
 
 /**
- * What to do while the process is busy on another CPU. It must neither read the memory of the process nor let anything of it
- * run.
- */
-export type Meanwhile = {
-  /** Called as soon as the thread runs: it makes the calls before the fork. */
-  readonly early: () => void;
-  /** Called while the kernel copies the address space. Not called where the fork fails. */
-  readonly late: () => void;
-};
-
-/**
  * Forks a process whose threads are all stopped, by its thread `main`; the agent must be in it.
  *
  * @param before calls to make right before the fork, in the same run. @param after right behind it, also when it fails.
+ * @param errand to work at meanwhile, and later when this program waits for the thread.
  * @returns the PID of the clone, which is stopped, and the results of all calls, one behind another.
  * @throws ComicranError process.unsupported: the process may not have another process beside it. KernelError.
  */
@@ -51,7 +43,7 @@ export function forkProcess(
   main: Tracee,
   before: readonly RemoteCall[],
   after: readonly RemoteCall[],
-  meanwhile: Meanwhile,
+  errand: Errand<unknown>,
 ): { readonly clone: number; readonly results: readonly bigint[] } {
   const { agent, process } = main;
   const calls = [...before, ...after];
@@ -76,13 +68,14 @@ export function forkProcess(
   try {
     const between = main.runAgent(agent.forkAddress, words, () => {
       ptrace.resume(main.tid);
-      attempt(meanwhile.early);
+      // No more of it yet: the thread may be waiting for the CPU that this one has.
+      errand.step();
       if (main.runToEvent(true) === 0) return;
       const between = ptrace.eventMessage(main.tid);
       // It waits for the end of the process between, and then goes on without being told to.
       ptrace.resume(main.tid);
       attempt(() => {
-        clone = makeClone(between, process.traceOptions, () => attempt(meanwhile.late));
+        clone = makeClone(process, between, errand);
       });
       if (clone === null) killClone(between);
       main.awaitDoorbell();
@@ -106,20 +99,23 @@ function refusal(pid: number, cause: KernelError): Error {
 }
 
 /** @param between the process in between, which is about to stop for the first time. */
-function makeClone(between: number, traceOptions: number, late: () => void): number | KernelError {
+function makeClone(process: TracedProcess, between: number, errand: Errand<unknown>): number | KernelError {
+  const { traceOptions } = process;
   waitThread(between);
+  // The copying of the address space is the longest part of it all, and this program has something to do meanwhile.
+  putBeside(between);
   ptrace.resume(between);
-  late();
-  let event = waitThread(between);
+  process.errand = errand;
+  let event = waitBusily(between, errand);
   // A stop signal to the process group.
   while (event.kind === 'stopped' && event.event === 0) {
     ptrace.resume(between);
-    event = waitThread(between);
+    event = waitBusily(between, errand);
   }
   if (event.kind !== 'stopped' || event.event !== TRACE_EVENT.CLONE)
     return new KernelError('fork', event.kind === 'exited' ? event.code : EAGAIN);
   const clone = ptrace.eventMessage(between);
-  waitThread(clone);
+  waitBusily(clone, errand);
   ptrace.setOptions(clone, (traceOptions & ~(TRACE_OPTION.CLONE | TRACE_OPTION.VFORK)) | TRACE_OPTION.EXITKILL);
   // It ends by itself, and the source takes note of that.
   try {
@@ -133,6 +129,7 @@ function makeClone(between: number, traceOptions: number, late: () => void): num
 
 /** The clone as a process to inject calls into. The caller closes it. */
 export function openClone(source: TracedProcess, agent: Agent, clone: number): Tracee {
+  putBack(clone);
   const process = new TracedProcess(clone, source.syscallSite);
   process.doorbell = source.doorbell;
   process.agent = Agent.inherited(process.memory, agent);
@@ -146,6 +143,8 @@ export function closeDescriptors(clone: Tracee): void {
 
 /** Ends a clone. Does nothing where it has ended. */
 export function killClone(clone: number): void {
+  // To give back much memory takes long: not before everybody else.
+  putBack(clone);
   trySyscall(SYS.kill, clone, SIGNAL.KILL);
   reapThreads([clone]);
 }

@@ -1,5 +1,6 @@
 /** A process whose threads are traced: what they share. */
 import type { Agent } from './agent.ts';
+import type { Errand } from './errand.ts';
 import { ProcessMemory } from './memory.ts';
 import { SIGNAL } from './signals.ts';
 
@@ -24,6 +25,8 @@ export class TracedProcess {
   traceOptions = 0;
   /** When its threads were last told to stop: a time of process.hrtime(). */
   interruptedAtMicros = 0;
+  /** What this program does while it waits for a thread that runs injected calls. */
+  errand: Errand<unknown> | null = null;
   /** A stop signal came during an injected call; the tracer sends it again when it lets go. */
   stopRequested = false;
 

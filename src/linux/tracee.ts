@@ -7,6 +7,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { AGENT_BYTES, Agent, CALLS } from './agent.ts';
+import { waitBusily } from './errand.ts';
 import { KernelError } from './errno.ts';
 import * as ptrace from './ptrace.ts';
 import { REGISTER_SET, TRACE_EVENT } from './ptrace.ts';
@@ -16,7 +17,7 @@ import { encodeSignalFrame } from './signal-frame.ts';
 import { SIGNAL } from './signals.ts';
 import { SYS } from './syscall-numbers.ts';
 import type { TracedProcess } from './traced-process.ts';
-import { type WaitStatus, waitThread } from './wait.ts';
+import type { WaitStatus } from './wait.ts';
 
 export type { RemoteArgument, RemoteCall } from './remote-call.ts';
 export { TracedProcess } from './traced-process.ts';
@@ -341,7 +342,7 @@ export class Tracee {
     for (;;) {
       if (!isRunning) run();
       isRunning = false;
-      const status = waitThread(this.tid);
+      const status = waitBusily(this.tid, this.process.errand);
       if (status.kind !== 'stopped')
         throw new ComicranError('process.gone', `thread ${this.tid} ended while it was traced`);
       if (status.event === TRACE_EVENT.STOP) continue;

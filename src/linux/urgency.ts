@@ -1,6 +1,13 @@
 /** Making the most of the moments in which a process is stopped. */
 import { EPERM, KernelError } from './errno.ts';
-import { getAffinity, getScheduling, type SchedulingAttributes, setAffinity, setScheduling } from './scheduling.ts';
+import {
+  currentCpu,
+  getAffinity,
+  getScheduling,
+  type SchedulingAttributes,
+  setAffinity,
+  setScheduling,
+} from './scheduling.ts';
 import { ShallowIdle } from './shallow-idle.ts';
 
 const MOST_URGENT = -20;
@@ -34,7 +41,10 @@ export function beUrgent(normal: ThreadScheduling, cpu: Uint8Array | null): void
   normal.idle.ask();
 }
 
+const SCHED_OTHER = 0;
 const SCHED_FIFO = 1;
+/** The kernel leaves out those that there are not. */
+const ANY_CPU = Buffer.alloc(128, 0xff);
 
 /**
  * Puts the calling thread before everything else of the machine that is not real-time: for some milliseconds in which it does
@@ -42,10 +52,40 @@ const SCHED_FIFO = 1;
  * it waits for may need its CPU.
  */
 export function beFirst(): void {
+  putFirst(0, true);
+}
+
+/** @returns false where that is not allowed: without CAP_SYS_NICE, and in a control group without real time. */
+function putFirst(tid: number, resetOnFork: boolean): boolean {
   try {
-    setScheduling(0, { policy: SCHED_FIFO, resetOnFork: true, nice: 0, priority: 1 });
+    setScheduling(tid, { policy: SCHED_FIFO, resetOnFork, nice: 0, priority: 1 });
+    return true;
   } catch (error) {
     if (!(error instanceof KernelError) || error.errno !== EPERM) throw error;
+    return false;
+  }
+}
+
+/**
+ * Puts a thread before everything else on the CPUs that the calling thread is not on, so that the two run at the same time.
+ * Where it cannot be before others, it stays where it is. What it forks is as it is: for threads that run none of a program's own code. Undone by {@link putBack}.
+ */
+export function putBeside(tid: number): void {
+  if (!putFirst(tid, false)) return;
+  const cpus = getAffinity(tid);
+  const own = currentCpu();
+  const octet = own >> 3;
+  cpus[octet] = (cpus[octet] ?? 0) & ~(1 << (own & 7));
+  if (cpus.some((bits) => bits !== 0)) setAffinity(tid, cpus);
+}
+
+/** Makes a thread like others again, also one that is no more. */
+export function putBack(tid: number): void {
+  try {
+    setScheduling(tid, { policy: SCHED_OTHER, resetOnFork: false, nice: 0, priority: 0 });
+    setAffinity(tid, ANY_CPU);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
   }
 }
 

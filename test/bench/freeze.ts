@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { summarise } from '../../src/base/stats.ts';
 import { PageFinder } from '../../src/linux/pagemap.ts';
 import { parseMaps, readProc } from '../../src/linux/procfs.ts';
+import { Rehearsal } from '../../src/sdaemon/migration/rehearsal.ts';
 import { warmEngine } from '../../src/sdaemon/migration/warm-engine.ts';
 import { NODE, PYTHON, program } from '../engine/support/cage.ts';
 import { facts, files, open, Resident } from '../engine/support/engine.ts';
@@ -68,7 +69,9 @@ function ownMegabytes(pid: number): number {
 
 /** Milliseconds of each freeze. */
 async function freezes(pid: number, count: number): Promise<number[]> {
-  using source = open(pid);
+  // As a migration does.
+  using rehearsal = new Rehearsal(facts, files);
+  using source = open(pid, { rehearse: rehearsal.run });
   const found: number[] = [];
   for (let round = 0; round < count; round++) {
     using snapshot = source.snapshot();

@@ -7,6 +7,7 @@ import { ProcessMemory } from '../../src/linux/memory.ts';
 import { listAreas } from '../../src/paging/tracking/areas.ts';
 import { iterate } from '../../src/paging/tracking/rounds.ts';
 import { openTracker, type Round, type WriteTracker } from '../../src/paging/tracking/write-tracker.ts';
+import { Rehearsal } from '../../src/sdaemon/migration/rehearsal.ts';
 import { warmEngine } from '../../src/sdaemon/migration/warm-engine.ts';
 import { PYTHON, program } from '../engine/support/cage.ts';
 import { facts, files, open, Resident } from '../engine/support/engine.ts';
@@ -95,7 +96,9 @@ async function freezes(
   afterwards: () => void = () => undefined,
 ): Promise<{ freezes: number[]; pages: number }> {
   const { pid } = subject.resident;
-  using source = open(pid);
+  // As a migration does.
+  using rehearsal = new Rehearsal(facts, files);
+  using source = open(pid, { rehearse: rehearsal.run });
   using tracker = openTracker(pid, { facts, inStop: (run) => source.inStop(run) });
   subject.copy(tracker, tracker.next());
   const millis: number[] = [];

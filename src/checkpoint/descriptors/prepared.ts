@@ -9,6 +9,7 @@ import { isEpollTarget, sameDescription } from '../../linux/kcmp.ts';
 import { O } from '../../linux/open-flags.ts';
 import { SyscallBatch } from '../../linux/syscall-batch.ts';
 import { SYS } from '../../linux/syscall-numbers.ts';
+import type { RemoteCall } from '../../linux/tracee.ts';
 import type { Question } from '../question.ts';
 import { attempt, captureDescriptors, DescriptionCapture, isTimer, loners, refusalError } from './capture.ts';
 import { readTable } from './sharing.ts';
@@ -22,6 +23,14 @@ const FD_CLOEXEC = 1;
 /** What a descriptor number has of its own, and the status flags of what it refers to. */
 type DescriptorFlags = { readonly closeOnExec: boolean; readonly flags: number };
 
+/** Makes a table of what has been read. */
+export type LateTable = () => DescriptorTableImage;
+
+function captured(context: CaptureContext): LateTable {
+  const table = captureDescriptors(context);
+  return () => table;
+}
+
 /** Holds copies of the descriptors: to be closed soon, since a socket lives as long as its last descriptor. */
 export class PreparedDescriptors {
   readonly #context: CaptureContext;
@@ -33,9 +42,9 @@ export class PreparedDescriptors {
   readonly #comparison: SyscallBatch;
   readonly #sockets = new Map<Found, SocketLook>();
   #groups: GroupLook | null = null;
+  readonly #flagCalls: readonly RemoteCall[];
   /** Whether the capture has read the flags, too. */
   #isComplete = false;
-  #unchanged = false;
 
   /** Looks at a process that runs. @throws KernelError when it has gone. */
   constructor(context: CaptureContext) {
@@ -52,6 +61,14 @@ export class PreparedDescriptors {
       .flatMap(({ descriptors }) => descriptors.map(({ number }) => number))
       .sort((a, b) => a - b);
     this.#comparison = this.#compareAll();
+    this.#flagCalls = this.#numbers.flatMap((number) =>
+      [F_GETFD, F_GETFL].map((command) => ({
+        what: `read the flags of descriptor ${number}`,
+        number: SYS.fcntl,
+        args: [number, command, 0],
+        mayFail: true,
+      })),
+    );
   }
 
   #compareAll(): SyscallBatch {
@@ -97,14 +114,7 @@ export class PreparedDescriptors {
   /** What a process can change without opening or closing anything. */
   flags(): Question<readonly DescriptorFlags[]> {
     return {
-      calls: this.#numbers.flatMap((number) =>
-        [F_GETFD, F_GETFL].map((command) => ({
-          what: `read the flags of descriptor ${number}`,
-          number: SYS.fcntl,
-          args: [number, command, 0],
-          mayFail: true,
-        })),
-      ),
+      calls: this.#flagCalls,
       answer: (results) =>
         this.#numbers.map((_, index) => ({
           closeOnExec: (Number(results[2 * index]) & FD_CLOEXEC) !== 0,
@@ -113,41 +123,43 @@ export class PreparedDescriptors {
     };
   }
 
-  /** To be called before {@link capture}, in the stop: whether the descriptors are still the same descriptions. */
-  compare(): void {
-    this.#unchanged = this.#isUnchanged();
-  }
-
   /**
-   * Captures the table of the process, whose threads are all stopped, with the flags that it had when it ran. Reads nothing of
-   * its memory.
+   * Captures the table of the process, whose threads are all stopped, with the flags that it had when it ran: the steps of an
+   * Errand (linux/errand.ts). Reads nothing of its memory.
    *
-   * @throws as captureDescriptors.
+   * @returns what makes the table of what was read; the process may run then. @throws as captureDescriptors.
    */
-  capture(threads: readonly number[]): DescriptorTableImage {
+  *capture(threads: readonly number[]): Generator<void, LateTable> {
     const { running: _, ...context } = { ...this.#context, threads };
-    if (!this.#unchanged || loners(context).length > 0) {
+    if (!this.#isUnchanged() || loners(context).length > 0) {
       this.#isComplete = true;
-      return captureDescriptors(context);
+      return captured(context);
     }
+    yield;
     // Not closed: what it has open is that of the other source.
     const source = new DescriptorSource(context, this.#source);
-    const current = this.#found.map((found) => this.#current(source, found));
+    const current: Found[] = [];
+    for (const found of this.#found) {
+      current.push(this.#current(source, found));
+      if (this.#images.get(found)!.kind === 'epoll') yield;
+    }
     using capture = new DescriptionCapture(source, current);
     const images = new Map<Found, DescriptionImage>();
     const refusals: Refusal[] = [];
     const areGroupsSame = this.#groups?.isSame() !== false;
+    yield;
     for (const [index, found] of this.#found.entries()) {
       if (isTimer(found)) continue;
       attempt(refusals, () =>
         images.set(current[index]!, this.#image(source, capture, found, current[index]!, areGroupsSame)),
       );
+      if (takesTime(this.#images.get(found)!)) yield;
     }
     // Timers last: see captureTimerfd.
     for (const found of current) if (isTimer(found)) attempt(refusals, () => images.set(found, capture.capture(found)));
     attempt(refusals, () => capture.carryWritten());
     if (refusals.length > 0) throw refusalError(context.pid, refusals);
-    return capture.table(current, images);
+    return () => capture.table(current, images);
   }
 
   /**
@@ -155,14 +167,10 @@ export class PreparedDescriptors {
    *
    * @param flags the answer to {@link flags}.
    */
-  confirm(
-    table: DescriptorTableImage,
-    flags: readonly DescriptorFlags[],
-    threads: readonly number[],
-  ): DescriptorTableImage {
+  confirm(table: LateTable, flags: readonly DescriptorFlags[], threads: readonly number[]): LateTable {
     if (this.#isComplete || this.#haveFlags(flags)) return table;
     const { running: _, ...context } = { ...this.#context, threads };
-    return captureDescriptors(context);
+    return captured(context);
   }
 
   #haveFlags(flags: readonly DescriptorFlags[]): boolean {
@@ -240,6 +248,9 @@ export class PreparedDescriptors {
     this.close();
   }
 }
+
+/** Whether it takes more than a few system calls to find out what has become of a description. */
+const takesTime = ({ kind }: DescriptionImage): boolean => kind !== 'device' && kind !== 'inherited';
 
 const isReadable = (copy: number): boolean => (pollNow(copy, POLL.IN) & POLL.IN) !== 0;
 

@@ -16,6 +16,7 @@ import { JournalFiles } from './journal-files.ts';
 import { sourceOutcome } from './outcomes.ts';
 import { ServedProcess } from './paged-source.ts';
 import { PagingFiles } from './paging-note.ts';
+import { Rehearsal } from './rehearsal.ts';
 import { connectAsSource } from './state-channel.ts';
 import type { JobWorld } from './worker.ts';
 import { WORKER_CLOCK } from './worker-clock.ts';
@@ -28,7 +29,9 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const group = job.cgroup === null ? {} : { cgroup: job.cgroup };
     using tracing = new DisposableStack();
     const { facts, files } = world;
-    const source = tracing.use(openSource(hostPid, { facts, files, inherited, written, ...group }));
+    using rehearsal = new Rehearsal(facts, files);
+    const { run: rehearse } = rehearsal;
+    const source = tracing.use(openSource(hostPid, { facts, files, inherited, written, rehearse, ...group }));
     const { readiness } = world;
     const identity = identifyProcess(hostPid);
     const hasEnded = (): boolean => identity === undefined || !hasThreads(identity);

@@ -2,52 +2,29 @@
  * Runs the engine before it is needed. Code that has never run is compiled while it runs: the first process would be
  * stopped for several times as long as the later ones.
  */
-import { spawn } from 'node:child_process';
 import type { Snapshot } from '../../checkpoint/snapshot.ts';
 import { openSource, type Source } from '../../checkpoint/source.ts';
 import { decodeProcessImage } from '../../image/codec.ts';
 import { FileLooks } from '../../linux/file-digest.ts';
 import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
-import { closeOnExecFrom } from '../../linux/pipe.ts';
-import { listChildren, readStatus } from '../../linux/procfs.ts';
+import { readStatus } from '../../linux/procfs.ts';
 import { openTracker } from '../../paging/tracking/write-tracker.ts';
 import { splitPages } from '../../restore/lazy-areas.ts';
 import { beginRestore, type RestoreOptions } from '../../restore/restoring.ts';
+import { SleepingProcesses, until } from './sleeping-processes.ts';
 
 /** How often; each takes some milliseconds. */
 const ROUNDS = 25;
-const PATIENCE_MS = 20_000;
-/**
- * PID 1 of a PID namespace, reaping what ends (SIGCHLD is ignored), with a process to move back and forth and a hatchery.
- * The descriptors are there to be moved.
- */
-const SCRIPT =
-  'sleep infinity 3</dev/null 4</ 5>/dev/null & sleep infinity & exec env --ignore-signal=CHLD sleep infinity';
 
 /** Blocks for some tenths of a second. @throws what the engine throws on this machine. */
 export function warmEngine(facts: KernelFacts, files: FileLooks): void {
-  // What this program was given itself is not for them: they are to have nothing that cannot be moved.
-  closeOnExecFrom(3);
-  // A daemon that is killed meanwhile does not leave them behind.
-  const words = ['--pdeathsig', 'KILL', 'unshare', '--pid', '--fork', '--kill-child', 'sh', '-c', SCRIPT];
-  const child = spawn('setpriv', words, { stdio: 'ignore', cwd: '/', env: { PATH: '/usr/bin:/bin' } });
-  child.once('error', () => undefined);
-  if (child.pid === undefined) return;
-  const outer = child.pid;
-  try {
-    const init = until(() => listChildren(outer)[0]);
-    const [first, hatchery] = until(() => {
-      const sleeping = listChildren(init).filter((pid) => readStatus(pid).text('Name') === 'sleep');
-      return sleeping.length === 2 && readStatus(init).text('Name') === 'sleep' ? sleeping : undefined;
-    });
-    let pid = first!;
-    for (let round = 0; round < ROUNDS; round++) {
-      pid = moveInPlace(pid, hatchery!, { facts, files, lazy: round % 2 === 1 });
-    }
-  } finally {
-    child.kill('SIGKILL');
-  }
+  using processes = SleepingProcesses.start();
+  if (processes === null) return;
+  const [first, hatchery] = processes.pids;
+  let pid = first;
+  for (let round = 0; round < ROUNDS; round++)
+    pid = moveInPlace(pid, hatchery, { facts, files, lazy: round % 2 === 1 });
 }
 
 /** @param options lazy: with memory that may come later, though all of it comes at once here. */
@@ -108,16 +85,4 @@ function isGone(pid: number): boolean {
   } catch {
     return true;
   }
-}
-
-const pause = new Int32Array(new SharedArrayBuffer(4));
-
-/** Waits for something without giving the thread away. */
-function until<T>(look: () => T | undefined): T {
-  for (let waited = 0; waited < PATIENCE_MS; waited++) {
-    const found = look();
-    if (found !== undefined) return found;
-    Atomics.wait(pause, 0, 0, 1);
-  }
-  throw new Error('the processes to warm the engine with do not start');
 }

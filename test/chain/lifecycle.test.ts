@@ -1,5 +1,6 @@
 /** Restarts, freezing, health, logs and a look inside, across machines and daemons that are killed. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
@@ -34,6 +35,13 @@ async function killProcess(name: string): Promise<void> {
   const { pid } = await row(name);
   assert.ok(pid !== null);
   process.kill(pid, 'SIGKILL');
+}
+
+/** @param pid of the sandbox's root process, whose parent it is. */
+function killJailorOf(pid: number | null): void {
+  assert.ok(pid !== null);
+  const [, parent] = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))!;
+  process.kill(Number(parent), 'SIGKILL');
 }
 
 const server = (id: string, more: object, host = 81) => ({
@@ -129,5 +137,19 @@ test('in a lab', { skip }, async (t) => {
     await until('hopeless', 'given up', ({ state, gaveUp }) => state === 'stopped' && gaveUp);
     assert.match(await smanager('ps'), /stopped \(SIGKILL, given up after 1 restarts\)/);
     await smanager('terminate', 'hopeless');
+  });
+
+  await t.test('one whose jailor was killed is started again by its daemon, or by the next one', async () => {
+    await startServer(server('bereft', { restart: { policy: 'on-failure', backoffMs: 50 } }, 84), 'vm1');
+    killJailorOf((await row('bereft')).pid);
+    await until('bereft', 'there again', ({ state, restarts }) => state === 'running' && restarts === 1);
+    await assertAnswers('vm1', 'bereft');
+    const { pid } = await row('bereft');
+    killDaemon('vm1');
+    killJailorOf(pid);
+    await restartDaemon('vm1');
+    await until('bereft', 'there once more', ({ state, restarts }) => state === 'running' && restarts === 2);
+    await assertAnswers('vm1', 'bereft');
+    await smanager('terminate', 'bereft');
   });
 });

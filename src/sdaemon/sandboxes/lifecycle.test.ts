@@ -32,6 +32,7 @@ function machine(
   failing: Partial<Record<'claim' | 'start' | 'publish', ComicranError>> = {},
   owner = 'vm1',
   found = false,
+  life: Pick<FullConfig, 'restart'> = {},
 ) {
   const did: string[] = [];
   let claimed = found;
@@ -40,7 +41,10 @@ function machine(
     if (failing[name] !== undefined) throw failing[name];
   };
   const exit = Promise.withResolvers<Exit>();
-  const state = { id: 'square', process: { pid: 7, startTicks: 1, innerPid: 3 }, startedAtMs: 1 } as SandboxState;
+  const restarts = { count: 4, startedAtMs: null };
+  const process = { pid: 7, startTicks: 1, innerPid: 3 };
+  const state = { id: 'square', process, startedAtMs: 1, restarts } as SandboxState;
+  const restartCounts: (number | undefined)[] = [];
   const jail: Jail = {
     id: 'square',
     state: () => state,
@@ -59,13 +63,15 @@ function machine(
     exited: exit.promise,
   };
   const jailors: Jailors = {
-    async start() {
+    async start(_config, _kind, earlier) {
       step('start');
-      return jail;
+      restartCounts.push(earlier?.restarts);
+      // Whatever is started again stays.
+      return restartCounts.length === 1 ? jail : { ...jail, exited: new Promise(() => undefined) };
     },
     findAll: async () => ({ living: [jail], ended: [] }),
     forget: async () => void did.push('forget'),
-    readConfig: () => config,
+    readConfig: () => ({ ...config, ...life }),
   };
   const location = { sandbox: 'square', address: '10.88.0.5', vm: owner, epoch: 1n };
   const sdn = {
@@ -94,7 +100,7 @@ function machine(
     raiseBuffers: () => undefined,
     stopping: new AbortController().signal,
   });
-  return { lifecycle, registry, did, exit };
+  return { lifecycle, registry, did, exit, restartCounts };
 }
 
 test('a start claims the name before it makes anything, and ends as running', async () => {
@@ -135,6 +141,59 @@ test('a sandbox that ends by itself stays to be looked at, and its name is free 
   assert.ok(entry.state === 'stopped');
   assert.equal(entry.exit.code, 3);
   assert.deepEqual(did.slice(3), ['unpublish', 'release']);
+});
+
+const LOST: Exit = { reason: 'jailor-lost', code: null, signal: null };
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('a sandbox whose jailor was lost is started again where its policy has it so, and keeps its record', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const restart = { policy: 'on-failure', backoffMs: 50 } as const;
+  const { lifecycle, registry, did, exit, restartCounts } = machine();
+  await lifecycle.start({ ...config, restart });
+  exit.resolve(LOST);
+  await turn();
+  assert.equal(registry.get('square').state, 'stopped');
+  t.mock.timers.tick(50);
+  await turn();
+  assert.equal(registry.get('square').state, 'running');
+  assert.deepEqual(did.slice(3), ['unpublish', 'forget', 'claim', 'start', 'publish']);
+  assert.deepEqual(restartCounts, [undefined, 5]);
+});
+
+test('one without such a policy has ended; one that waits is ended by an operator, and its record is released', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const without = machine();
+  await without.lifecycle.start(config);
+  without.exit.resolve(LOST);
+  await turn();
+  assert.deepEqual(without.did.slice(3), ['unpublish', 'release']);
+
+  const waiting = machine();
+  await waiting.lifecycle.start({ ...config, restart: { policy: 'always', backoffMs: 50 } });
+  waiting.exit.resolve(LOST);
+  await turn();
+  await waiting.lifecycle.terminate('square', 15, 100);
+  t.mock.timers.tick(1_000);
+  await turn();
+  assert.deepEqual(waiting.did.slice(3), ['unpublish', 'unpublish', 'release', 'forget']);
+  assert.equal(waiting.registry.find('square'), undefined);
+});
+
+test('a start again that fails counts as one more end, until the policy gives up', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const failing: { start?: ComicranError } = {};
+  const { lifecycle, registry, did, exit } = machine(failing);
+  await lifecycle.start({ ...config, restart: { policy: 'always', max: 2, backoffMs: 50 } });
+  failing.start = new ComicranError('deadline', 'too slow');
+  exit.resolve(LOST);
+  for (const delayMs of [0, 50, 100, 1_000]) {
+    t.mock.timers.tick(delayMs);
+    await turn();
+  }
+  assert.equal(did.filter((one) => one === 'start').length, 3);
+  assert.deepEqual(did.slice(-2), ['unpublish', 'release']);
+  assert.equal(registry.get('square').state, 'stopped');
 });
 
 test('a daemon that starts again takes over what it owns and takes down what another machine owns', async () => {

@@ -8,7 +8,8 @@ import type { Exit, SandboxState } from '../../jailor/state.ts';
 import type { Log } from '../log.ts';
 import type { PortPublisher } from '../publish/publisher.ts';
 import { retry } from '../retry.ts';
-import type { Jail, Jailors } from './jailors.ts';
+import type { EarlierLife, Jail, Jailors } from './jailors.ts';
+import { LostJailors, type LostSandbox } from './lost-jailors.ts';
 import type { Registry } from './registry.ts';
 import { portMessages } from './sandbox-message.ts';
 
@@ -34,8 +35,19 @@ export class Lifecycle {
   /** Releases that the sdn has not answered yet, by sandbox. A new start must not be hit by an old one. */
   readonly #releasing = new Map<string, { readonly stop: AbortController; readonly over: Promise<void> }>();
 
+  readonly #lost: LostJailors;
+
   constructor(world: LifecycleWorld) {
     this.#world = world;
+    this.#lost = new LostJailors({
+      start: (lost, restarts) => this.#startAgain(lost, restarts),
+      end: async ({ config: { id } }, why) => {
+        world.log(`${id}: is not started again: ${why}`);
+        await this.#endedHere(id);
+      },
+      now: () => Date.now(),
+      stopping: world.stopping,
+    });
   }
 
   /**
@@ -43,6 +55,11 @@ export class Lifecycle {
    * @returns what had to be done for its files
    */
   async start(config: FullConfig): Promise<SandboxState['files']> {
+    this.#lost.cancel(config.id);
+    return this.#start(config);
+  }
+
+  async #start(config: FullConfig, earlier?: EarlierLife): Promise<SandboxState['files']> {
     const { registry, jailors, sdn, publisher, vm, address, log } = this.#world;
     const { id } = config;
     const cleanup = new Cleanup();
@@ -65,7 +82,7 @@ export class Lifecycle {
       if (known === undefined) {
         cleanup.defer(`release ${id} at the sdn`, async () => void (await sdn.release({ sandbox: id, vm, epoch })));
       }
-      const jail = await jailors.start(config, 'process');
+      const jail = await jailors.start(config, 'process', earlier);
       cleanup.defer(`end ${id}`, async () => void (await jail.terminate(9, 0)));
       await publisher.publish(id, config.network);
       registry.move(id, 'creating', () => ({ state: 'running', config, jail, epoch }));
@@ -88,6 +105,7 @@ export class Lifecycle {
     }
     const entry = registry.get(id);
     if (entry.state === 'stopped') {
+      if (this.#lost.cancel(id)) await this.#endedHere(id);
       await jailors.forget(id);
       registry.remove(id);
       return entry.exit;
@@ -110,7 +128,10 @@ export class Lifecycle {
   async stop(id: string, signal: number, graceMs: number): Promise<Exit> {
     const { registry } = this.#world;
     const entry = registry.get(id);
-    if (entry.state === 'stopped') return entry.exit;
+    if (entry.state === 'stopped') {
+      if (this.#lost.cancel(id)) await this.#endedHere(id);
+      return entry.exit;
+    }
     const { config, jail, epoch } = registry.expect(id, 'running');
     registry.set(id, { state: 'ending', config, jail, epoch });
     try {
@@ -170,21 +191,62 @@ export class Lifecycle {
     // Terminated or moved away on request: who asked for it does the rest. In a migration: its end sees it.
     const isAsked = exit.reason === 'released' || exit.reason === 'terminated';
     if (entry?.state !== 'running' || entry.jail !== jail || isAsked) return;
-    registry.set(id, { state: 'stopped', config: entry.config, last: jail.state(), exit });
+    const last = jail.state();
+    registry.set(id, { state: 'stopped', config: entry.config, last, exit });
+    if (exit.reason === 'jailor-lost' && (await this.#startLater({ config: entry.config, last, exit }))) return;
     log(`${id}: has ended (${exit.signal ?? `exit ${exit.code ?? '?'}`})`);
     await this.#ended(id, entry.epoch);
   }
 
+  /** Where the policy has it so. It keeps its place at the sdn meanwhile. */
+  async #startLater(lost: LostSandbox): Promise<boolean> {
+    const { id } = lost.config;
+    if (!this.#lost.startLater(lost)) return false;
+    this.#world.log(`${id}: its jailor is gone; it is started again`);
+    await this.#unpublish(id);
+    return true;
+  }
+
+  async #startAgain(lost: LostSandbox, restarts: number): Promise<void> {
+    const { registry } = this.#world;
+    const { config, last, exit } = lost;
+    const stopped = registry.find(config.id);
+    // Somebody has done something else with it.
+    if (stopped?.state !== 'stopped' || stopped.exit !== exit) return;
+    try {
+      await this.#start(config, { startedAtMs: undefined, restarts });
+    } catch (thrown) {
+      if (registry.find(config.id) === undefined) registry.set(config.id, { state: 'stopped', config, last, exit });
+      throw thrown;
+    }
+  }
+
   /** The name, address, routes and ports of a sandbox that is no more are free again; at the sdn as soon as it answers. */
   async #ended(id: string, epoch: bigint): Promise<void> {
-    const { publisher, log } = this.#world;
-    await publisher.unpublish(id).catch((thrown: unknown) => log(`${id}: its ports: ${messageOf(thrown)}`));
+    const { log } = this.#world;
+    await this.#unpublish(id);
     try {
       await this.#release(id, epoch);
     } catch (thrown) {
       log(`${id}: at the sdn: ${messageOf(thrown)}`);
       const stop = new AbortController();
       this.#releasing.set(id, { stop, over: this.#releaseLater(id, epoch, stop.signal) });
+    }
+  }
+
+  async #unpublish(id: string): Promise<void> {
+    const { publisher, log } = this.#world;
+    await publisher.unpublish(id).catch((thrown: unknown) => log(`${id}: its ports: ${messageOf(thrown)}`));
+  }
+
+  /** The same for one that has waited: by the epoch that stands on record. */
+  async #endedHere(id: string): Promise<void> {
+    const { sdn, vm, log } = this.#world;
+    try {
+      const { location } = await sdn.locate({ sandbox: id });
+      if (location?.vm === vm) await this.#ended(id, location.epoch);
+    } catch (thrown) {
+      log(`${id}: at the sdn: ${messageOf(thrown)}`);
     }
   }
 
@@ -248,8 +310,12 @@ export class Lifecycle {
       return;
     }
     const exit = state.exit ?? { reason: 'jailor-lost', code: null, signal: null };
-    registry.set(state.id, { state: 'stopped', config: jailors.readConfig(state.id), last: state, exit });
-    if (location !== undefined) await this.#ended(state.id, location.epoch);
+    const config = jailors.readConfig(state.id);
+    registry.set(state.id, { state: 'stopped', config, last: state, exit });
+    if (location === undefined) return;
+    // Its jailor was lost while this machine had no daemon; the machine itself may have been down.
+    if (exit.reason === 'jailor-lost' && (await this.#startLater({ config, last: state, exit }))) return;
+    await this.#ended(state.id, location.epoch);
   }
 
   async #findLiving(jail: Jail): Promise<void> {

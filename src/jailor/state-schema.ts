@@ -1,7 +1,7 @@
 /** Reads state.json. Apart from state.ts, because jailor itself only writes, and starts faster without zod. */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { ComicranError } from '../base/errors.ts';
+import { readTextFile } from '../base/text-file.ts';
 import { SAME_IDS } from '../linux/id-map.ts';
 import { sandboxPaths } from './naming.ts';
 import { NO_RESTARTS, type SandboxState } from './state.ts';
@@ -69,11 +69,14 @@ export const SANDBOX_STATE_SCHEMA: z.ZodType<SandboxState> = z.object({
   kept: z.array(z.object({ name: z.string(), descriptor: z.int().nonnegative() })).default([]),
 });
 
+/** Of a state file, which has two or three kilobytes. */
+const STATE_MAX_BYTES = 1024 * 1024;
+
 /** @throws ComicranError sandbox.unknown when there is no state file, or it is not one. */
 export function readSandboxState(stateDirectory: string, id: string): SandboxState {
   const path = sandboxPaths(stateDirectory, id).state;
   try {
-    return SANDBOX_STATE_SCHEMA.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return SANDBOX_STATE_SCHEMA.parse(JSON.parse(readTextFile(path, STATE_MAX_BYTES)));
   } catch (cause) {
     throw new ComicranError('sandbox.unknown', `there is no sandbox ${id} in ${stateDirectory}`, {
       hint: "'comicran jailor clean' removes what a sandbox that was killed may have left.",

@@ -1,12 +1,28 @@
 /** The files of a sandbox on its way from machine to machine: once on each, and only what the other one lacks is sent. */
 import assert from 'node:assert/strict';
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { stringify } from 'yaml';
+import { parseFullConfig } from '../../src/base/full-config.ts';
+import { storeDirectory } from '../../src/jailor/naming.ts';
+import { objectName } from '../../src/jailor/store/objects.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
-import { type Migrated, migrate } from '../support/lab.ts';
+import { labLayout } from '../../src/lab/layout.ts';
+import { find, type Migrated, migrate } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 
 const MIB = 2 ** 20;
@@ -21,6 +37,8 @@ type Stored = {
   readonly unusedBytes: number;
   readonly removedBytes: number;
 };
+
+const namesIn = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory) : []);
 
 test('in a lab', { skip: needs('root') }, async (t) => {
   let directory = '';
@@ -73,11 +91,43 @@ test('in a lab', { skip: needs('root') }, async (t) => {
     assert.deepEqual([second.copiedBytes, second.rehashedBytes], [0, 0]);
   });
 
+  await t.test(
+    'a file that cannot be sent: told by its name, the sandbox runs on, and nothing is left there',
+    async () => {
+      const [stateHere, stateThere] = labLayout().sandboxStates;
+      const entry = parseFullConfig(readFileSync(full, 'utf8'), full).files.find(({ path }) => path === '/srv/large')!;
+      const stored = join(storeDirectory(stateHere!), objectName(entry));
+      const [sourceKept, storedKept] = [`${large()}.kept`, `${stored}.kept`];
+      const refused = async (message: RegExp): Promise<void> => {
+        for (const mode of ['replicated', 'stopcopy']) await assert.rejects(migrate('files', 'vm2', mode), message);
+        const there = await find('files');
+        assert.deepEqual([there?.vm, there?.state], ['vm1', 'running']);
+        assert.deepEqual(namesIn(join(stateThere!, 'sandboxes')), []);
+        assert.deepEqual(
+          namesIn(storeDirectory(stateThere!)).filter((name) => name.includes(entry.sha256)),
+          [],
+        );
+      };
+      renameSync(large(), sourceKept);
+      renameSync(stored, storedKept);
+      await refused(/the file \/srv\/large, which the destination lacks, cannot be sent: ENOENT.*it runs on vm1/);
+      copyFileSync(storedKept, stored);
+      const changing = openSync(stored, 'r+');
+      writeSync(changing, 'changed', entry.size - 7);
+      closeSync(changing);
+      await refused(
+        /\/srv\/large, .* it has changed here: its sha256 is [0-9a-f]{64}, not [0-9a-f]{64} .*it runs on vm1/,
+      );
+      renameSync(storedKept, stored);
+      renameSync(sourceKept, large());
+    },
+  );
+
   await t.test('a migration sends what the destination has not, and no more; the next ones send nothing', async () => {
     rmSync(large());
     const there = await move('vm2');
     assert.deepEqual([there.filesSent, there.fileBytesSent], [1, LARGE_MIB * MIB]);
-    assert.ok(there.copiedBytes > 0, 'the others are on that machine, too');
+    assert.ok((await store('vm2')).bytes > LARGE_MIB * MIB, 'the others are on that machine, too');
     for (const [to, mode] of [['vm1'], ['vm2', 'replicated'], ['vm1', 'replicated']] as const) {
       const moved = await move(to, mode);
       assert.deepEqual([moved.fileBytesSent, moved.copiedBytes], [0, 0], `to ${to}`);

@@ -6,17 +6,16 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isMap, isSeq, parseDocument } from 'yaml';
 import { parseFullConfig } from '../../src/base/full-config.ts';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
 import { becomeVm, needs as jailorNeeds, makeStateDirectory, PROGRAM, startForeground } from '../jailor/support.ts';
-import { debianServers } from '../support/debian-packages.ts';
-import { type FileTree, fileTree } from '../support/file-tree.ts';
+import { debianServers, unpackedExample } from '../support/debian-packages.ts';
+import { fileTree } from '../support/file-tree.ts';
 import { needs } from '../support/needs.ts';
 
 const home = join(import.meta.dirname, '../..');
@@ -188,26 +187,8 @@ dependencies: {certificates: true, resolver: true, characterSets: true, namedLib
         t.skip(packages.problem);
         return;
       }
-      using tree = unpacked(join(home, example), packages.root);
+      using tree = unpackedExample(join(home, example), packages.root);
       await runAndAsk(resolved(tree.at('base.yaml')), ask, expected);
     });
   }
 });
-
-/** The example for a machine that has the packages unpacked in a directory instead of installed. */
-function unpacked(example: string, root: string): FileTree {
-  const document = parseDocument(readFileSync(example, 'utf8'), { schema: 'failsafe' });
-  const program = String(document.getIn(['process', 'executable']));
-  document.setIn(['process', 'executable'], document.createNode({ source: join(root, program), path: program }));
-  const files = document.get('files');
-  const libraries = '/usr/lib/x86_64-linux-gnu';
-  const more = document.createNode({ source: join(root, libraries), path: libraries });
-  if (isSeq(files)) {
-    for (const file of files.items)
-      if (isMap(file)) file.set('source', join(dirname(example), String(file.get('source'))));
-    files.add(more);
-  } else document.set('files', document.createNode([more]));
-  const tree = fileTree();
-  writeFileSync(tree.at('base.yaml'), document.toString());
-  return tree;
-}

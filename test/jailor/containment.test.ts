@@ -240,6 +240,32 @@ describe('containment', { skip: needs, timeout: 120_000 }, () => {
     assert.match((await value({ cpuPercent: 50 }, cpu)) ?? '', /^50000\b/);
   });
 
+  test('what is written to the disk waits for its limit; where that cannot be, no sandbox is made', async () => {
+    const source = join(state.path, 'written');
+    mkdirSync(source, { mode: 0o777 });
+    chmodSync(source, 0o777);
+    const [bytes, rate] = [2 * 2 ** 20, 2 ** 20];
+    const change = {
+      files: [...testConfig({}).files, fileEntry('/usr/bin/dd')],
+      mounts: [{ kind: 'bind', path: '/srv/written', source, writable: true }],
+      limits: { ioWriteBytes: rate, ioReadBytes: rate },
+    } as const;
+    const begin = process.hrtime.bigint();
+    const script = `dd if=/dev/zero of=/srv/written/file bs=64k count=${bytes / 2 ** 16} conv=fsync 2>/dev/null; echo written`;
+    const done = await run(script, change);
+    const seconds = Number(process.hrtime.bigint() - begin) / 1e9;
+    rmSync(source, { recursive: true });
+    if (done.code === 0) {
+      // It can take longer, and never less: a burst is a tenth of a second.
+      assert.equal(done.stdout, 'written\n');
+      assert.ok(seconds > bytes / rate - 0.5, `${bytes} bytes in ${seconds} s`);
+    } else {
+      // No controller for it, or a state directory that is on no disk.
+      assert.match(done.stderr, /limits\.io(Read|Write)Bytes cannot be set on this machine: .*\n {2}next: /);
+      assert.equal(done.stdout, '');
+    }
+  });
+
   test('a sandbox has no more processes than it may have, and no more memory', async () => {
     const bomb = 'i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; echo not reached';
     const many = await run(bomb, { limits: { pids: 16 } });

@@ -3,8 +3,10 @@
  * changes, and no service is started.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { isMap, isSeq, parseDocument } from 'yaml';
+import { type FileTree, fileTree } from './file-tree.ts';
 
 const CACHE = join(import.meta.dirname, '../../node_modules/.cache/comicran/debian');
 
@@ -46,4 +48,22 @@ export function debianServers(): { readonly root: string } | { readonly problem:
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }
+}
+
+/** The example for a machine that has the packages unpacked in a directory instead of installed. */
+export function unpackedExample(example: string, root: string): FileTree {
+  const document = parseDocument(readFileSync(example, 'utf8'), { schema: 'failsafe' });
+  const program = String(document.getIn(['process', 'executable']));
+  document.setIn(['process', 'executable'], document.createNode({ source: join(root, program), path: program }));
+  const files = document.get('files');
+  const libraries = '/usr/lib/x86_64-linux-gnu';
+  const more = document.createNode({ source: join(root, libraries), path: libraries });
+  if (isSeq(files)) {
+    for (const file of files.items)
+      if (isMap(file)) file.set('source', join(dirname(example), String(file.get('source'))));
+    files.add(more);
+  } else document.set('files', document.createNode([more]));
+  const tree = fileTree();
+  writeFileSync(tree.at('base.yaml'), document.toString());
+  return tree;
 }

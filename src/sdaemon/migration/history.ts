@@ -3,9 +3,11 @@
  * killed or the machine it ran on is gone. One file with the last of them, which outlives the daemon.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { z } from 'zod';
 import { ComicranError, messageOf } from '../../base/errors.ts';
+import { readTextFile } from '../../base/text-file.ts';
 import type { Log } from '../log.ts';
 
 /** `moved`: it runs at `toVm`. `stayed`: it runs on here. `halted`: it stands still until an operator has looked. */
@@ -32,8 +34,22 @@ export type Ending = Pick<PastMigration, 'mode' | 'code' | 'message'> & { readon
 
 const KEPT = 50;
 const VERSION = 1;
+const LONGEST_REASON = 300;
+
+const MAX_BYTES = 4 * 1024 * 1024;
 
 type HistoryFile = { readonly version: number; readonly migrations: readonly PastMigration[] };
+
+const HISTORY_FILE = z.object({
+  version: z.literal(VERSION),
+  migrations: z.array(
+    z.object({
+      ...{ id: z.string(), sandbox: z.string(), toVm: z.string(), requestedMode: z.string(), mode: z.string() },
+      ...{ startedUnixMs: z.number(), endedUnixMs: z.number().nullable() },
+      ...{ end: z.enum(['moved', 'stayed', 'halted']).nullable(), code: z.string(), message: z.string() },
+    }),
+  ),
+}) satisfies z.ZodType<HistoryFile>;
 
 export class History {
   readonly #file: string;
@@ -85,13 +101,12 @@ export class History {
   }
 
   #read(): readonly PastMigration[] {
+    if (!existsSync(this.#file)) return [];
     try {
-      const { version, migrations } = JSON.parse(readFileSync(this.#file, 'utf8')) as HistoryFile;
-      if (version !== VERSION) throw new Error(`version ${version}, not ${VERSION}`);
-      return migrations;
+      return HISTORY_FILE.parse(JSON.parse(readTextFile(this.#file, MAX_BYTES))).migrations;
     } catch (thrown) {
-      const isNew = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
-      if (!isNew) this.#log(`${this.#file} is begun anew, it cannot be read: ${messageOf(thrown)}`);
+      const why = thrown instanceof z.ZodError ? z.prettifyError(thrown).replaceAll('\n', ' ') : messageOf(thrown);
+      this.#log(`${this.#file} is begun anew, it cannot be read: ${why.slice(0, LONGEST_REASON)}`);
       return [];
     }
   }

@@ -5,7 +5,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -14,11 +13,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../base/errors.ts';
+import { readTextFile } from '../../base/text-file.ts';
 import { type JournalEntry, journalFromText, journalToText } from '../../migration/journal.ts';
 import type { Journal } from '../../migration/ports.ts';
 import type { ChannelAddress } from './job.ts';
 
 const SUFFIX = '.json';
+/** Far more than an entry or a note has. */
+const JOURNAL_MAX_BYTES = 64 * 1024;
 /** Room for an entry: less than a page. */
 const ENTRY_BYTES = 2048;
 
@@ -97,7 +99,7 @@ export class JournalFiles implements Journal, Disposable {
   readNote(migrationId: string): ProcessNote | undefined {
     const path = this.#notePath(migrationId);
     if (!existsSync(path)) return undefined;
-    const { hostPid, startTicks, channel } = JSON.parse(readFileSync(path, 'utf8')) as NoteText;
+    const { hostPid, startTicks, channel } = JSON.parse(readTextFile(path, JOURNAL_MAX_BYTES)) as NoteText;
     if (channel === undefined) return { hostPid, startTicks };
     return { hostPid, startTicks, channel: { ...channel, key: Buffer.from(channel.key, 'hex') } };
   }
@@ -110,7 +112,7 @@ export class JournalFiles implements Journal, Disposable {
       if (!name.endsWith(SUFFIX)) continue;
       const path = join(this.#directory, name);
       try {
-        entries.push(journalFromText(readFileSync(path, 'utf8'), path));
+        entries.push(journalFromText(readTextFile(path, JOURNAL_MAX_BYTES), path));
       } catch (cause) {
         failures.push(new Error(messageOf(cause), { cause }));
       }

@@ -3,8 +3,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { ComicranError, messageOf } from '../../base/errors.ts';
-import { parseFullConfig } from '../../base/full-config.ts';
+import { FULL_CONFIG_MAX_BYTES, parseFullConfig } from '../../base/full-config.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
+import { readTextFile } from '../../base/text-file.ts';
 import {
   ControlClient,
   cleanStale,
@@ -94,7 +95,7 @@ export class JailorProcesses implements Jailors {
 
   readConfig(id: string): FullConfig {
     const path = sandboxPaths(this.#stateDirectory, id).config;
-    return parseFullConfig(readFileSync(path, 'utf8'), path);
+    return parseFullConfig(readTextFile(path, FULL_CONFIG_MAX_BYTES), path);
   }
 
   #jail(control: ControlClient): Jail {

@@ -29,8 +29,14 @@ export type FreezeOptions = {
   readonly deadlines?: WaitDeadlines;
 };
 
-/** Polls of a thread that follow each other without a pause: a running thread stops within microseconds. */
-const SPINS = 400;
+/** Polls of a thread that follow each other without a pause: one that is running stops within microseconds. */
+const SPINS = 12;
+/**
+ * Then the thread may be waiting for a CPU that something else has, and as long as this program is busy the kernel does not
+ * move it to this one.
+ */
+const SHORT_PAUSES = 50;
+const SHORT_PAUSE_MICROS = 15;
 const PAUSE_MICROS = 100;
 
 const nowMicros = (): number => Number(process.hrtime.bigint()) / 1000;
@@ -192,7 +198,7 @@ function waitForStop(tid: number, pid: number, deadlineMicros: number): boolean 
       if (polls < SPINS) trySyscall(SYS.sched_yield);
       else {
         if (deadline === 0) deadline = nowMicros() + deadlineMicros;
-        sleep(deadline, tid);
+        sleep(deadline, tid, polls < SPINS + SHORT_PAUSES ? SHORT_PAUSE_MICROS : PAUSE_MICROS);
       }
       continue;
     }
@@ -213,12 +219,12 @@ function waitForStop(tid: number, pid: number, deadlineMicros: number): boolean 
   }
 }
 
-function sleep(deadline: number, tid: number): void {
+function sleep(deadline: number, tid: number, micros: number): void {
   if (nowMicros() > deadline)
     throw new ComicranError('deadline', `thread ${tid} did not stop in time`, {
       hint: 'It waits in the kernel for something that cannot be interrupted, a disk for example. Try again.',
     });
-  sleepMicros(PAUSE_MICROS);
+  sleepMicros(micros);
 }
 
 /**

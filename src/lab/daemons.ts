@@ -1,6 +1,6 @@
 /** Starting the lab's daemons and knowing how they are. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ComicranError } from '../base/errors.ts';
@@ -86,17 +86,34 @@ function failedToStart(daemon: LabDaemon, how: string): ComicranError {
   return new ComicranError('lab.state', `the ${nameOf(daemon)} did not start: ${how}`, { hint: said });
 }
 
-/** `  sl  local_address rem_address   st …`; state 0A is LISTEN (include/net/tcp_states.h). */
-const LISTENING = /^\s*\d+: [0-9A-F]{8}:([0-9A-F]{4}) \S+ 0A /;
+/** `sl local_address rem_address st queues timer retransmits uid timeout inode …`; state 0A is LISTEN (include/net/tcp_states.h). */
+const LISTENING = /^\s*\d+: [0-9A-F]{8}:([0-9A-F]{4}) \S+ 0A (?:\S+ +){5}(\d+) /;
 
-/** Whether something in the process's network namespace listens at the daemon's port. */
+/**
+ * Whether the process listens at the daemon's port. That somebody does is not enough: one that has been killed does so
+ * until the last of its threads has ended.
+ */
 export function isListening(daemon: LabDaemon, { pid }: ProcessIdentity): boolean {
   try {
-    return readFileSync(`/proc/${pid}/net/tcp`, 'latin1')
+    const sockets = readFileSync(`/proc/${pid}/net/tcp`, 'latin1')
       .split('\n')
-      .some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === daemon.endpoint.port);
+      .flatMap((line) => {
+        const [, port = '', inode] = LISTENING.exec(line) ?? [];
+        return Number.parseInt(port, 16) === daemon.endpoint.port ? [`socket:[${inode}]`] : [];
+      });
+    if (sockets.length === 0) return false;
+    return readdirSync(`/proc/${pid}/fd`).some((descriptor) => sockets.includes(linkOf(pid, descriptor)));
   } catch {
     return false; // it has ended
+  }
+}
+
+/** Empty: it has been closed meanwhile. */
+function linkOf(pid: number, descriptor: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${descriptor}`);
+  } catch {
+    return '';
   }
 }
 

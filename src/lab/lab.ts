@@ -9,7 +9,7 @@ import type { LabDaemon, LabLayout } from './layout.ts';
 import { withLabLock } from './lock.ts';
 import { prepareMachines, startMachine, stopMachine, waitUntilMachineReady } from './machines.ts';
 import { buildNetwork, missingInNetwork, presentNamespaces, removeNetwork } from './network.ts';
-import { commandOf, endProcesses, processesInNamespaces } from './processes.ts';
+import { commandOf, endProcesses, processesInNamespaces, waitUntilGone } from './processes.ts';
 import {
   type LabRecord,
   type MachineSettings,
@@ -78,6 +78,8 @@ async function startDaemons(layout: LabLayout, before: LabRecord, say: Say): Pro
       let identity = record.daemons[daemon.node];
       if (identity === undefined || !isAlive(identity)) {
         say(`${identity === undefined ? 'starting' : 'starting again'} the ${nameOf(daemon)}\n`);
+        // The one before it may be in the middle of its end, and hold the port.
+        if (identity !== undefined) await waitUntilGone([identity], DAEMON_GRACE_MS);
         identity = await startDaemon(layout, daemon);
         record = { ...record, daemons: { ...record.daemons, [daemon.node]: identity } };
         writeRecord(layout, record);

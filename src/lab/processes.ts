@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { netnsPath } from '../linux/netns.ts';
-import { identifyProcess, isAlive, type ProcessIdentity, parentPid } from '../linux/process-identity.ts';
+import { hasThreads, identifyProcess, isAlive, type ProcessIdentity, parentPid } from '../linux/process-identity.ts';
 
 const POLL_MS = 20;
 /** From SIGKILL until it is gone; more means that the kernel has it in a wait that nothing ends. */
@@ -60,10 +60,17 @@ function signalAll(processes: readonly ProcessIdentity[], signal: NodeJS.Signals
   }
 }
 
-async function waitUntilGone(processes: readonly ProcessIdentity[], timeoutMs: number): Promise<ProcessIdentity[]> {
+/**
+ * Until their last threads have ended: so long they have their sockets and files, though they look like zombies.
+ * @returns those that are there after that time
+ */
+export async function waitUntilGone(
+  processes: readonly ProcessIdentity[],
+  timeoutMs: number,
+): Promise<ProcessIdentity[]> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const left = processes.filter(isAlive);
+    const left = processes.filter(hasThreads);
     if (left.length === 0 || performance.now() > deadline) return left;
     await sleep(POLL_MS);
   }

@@ -121,9 +121,12 @@ async function migrate(context: CommandContext, name: string, options: MigrateOp
   const interrupted = context.interrupted();
   const abort = async (): Promise<void> => {
     tell(progress.aside('  asking for an end of the migration; the sandbox then runs on where it is'));
-    await abortMigration(await context.fleet(), name).catch((thrown: unknown) => {
+    try {
+      await abortMigration(await context.fleet(), name);
+      tell(progress.aside('  its machine has heard it'));
+    } catch (thrown) {
       tell(progress.aside(`  it goes on: ${messageOf(thrown)}`));
-    });
+    }
   };
   interrupted.addEventListener('abort', abort);
   try {

@@ -18,13 +18,17 @@ function assertSaysHow(thrown: Error, what: string): true {
   return true;
 }
 
+const startLarge = (): Promise<void> => {
+  const options = ['--memory', '64M', '--touch', '20M/s'];
+  return startServer({ id: 'large', options, address: '10.88.0.90', service: 5090 }, 'vm1');
+};
+
 test('in a lab', { skip }, async (t) => {
   const faults = new Faults();
   before(async () => {
     await faults.labUp();
     await start('square.yaml', 'vm1');
-    const options = ['--memory', '64M', '--touch', '20M/s'];
-    await startServer({ id: 'large', options, address: '10.88.0.90', service: 5090 }, 'vm1');
+    await startLarge();
   });
   after(async () => {
     await runComicran(['lab', 'down']);
@@ -57,12 +61,22 @@ test('in a lab', { skip }, async (t) => {
   await t.test(
     'postcopy: it ends while its memory is still coming: the result says so, and nothing waits',
     async () => {
-      faults.arm('destination.packets.release:after', 'end');
-      await assert.rejects(migrate('large', 'vm2', 'postcopy'), (thrown: Error) => {
-        assertSaysHow(thrown, 'large');
-        assert.match(thrown.message, /where it was moved to, before all of its memory was there; it runs nowhere/);
-        return true;
-      });
+      let failed: Error | undefined;
+      // Nothing keeps its memory from being there first: then it has moved, and has ended there, and begins anew.
+      for (let tries = 0; failed === undefined && tries < 5; tries++) {
+        if (tries > 0) {
+          await runComicran(['smanager', 'terminate', 'large']);
+          await startLarge();
+        }
+        faults.arm('destination.packets.release:after', 'end');
+        failed = await migrate('large', 'vm2', 'postcopy').then(
+          () => undefined,
+          (thrown: Error) => thrown,
+        );
+      }
+      assert.ok(failed);
+      assertSaysHow(failed, 'large');
+      assert.match(failed.message, /where it was moved to, before all of its memory was there; it runs nowhere/);
       const found = await find('large');
       assert.deepEqual([found?.vm, found?.state], ['vm2', 'stopped']);
     },

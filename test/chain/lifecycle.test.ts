@@ -1,6 +1,7 @@
 /** Restarts, freezing, health, logs and a look inside, across machines and daemons that are killed. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
@@ -42,6 +43,17 @@ function killJailorOf(pid: number | null): void {
   assert.ok(pid !== null);
   const [, parent] = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))!;
   process.kill(Number(parent), 'SIGKILL');
+}
+
+/** Ends the programs on this machine that have this name and these arguments. */
+function endProgram(...words: string[]): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
+    try {
+      const [program = '', ...rest] = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').slice(0, -1);
+      if ([basename(program), ...rest].join(' ') === words.join(' ')) process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
 }
 
 const server = (id: string, more: object, host = 81) => ({
@@ -100,9 +112,11 @@ test('in a lab', { skip }, async (t) => {
     const out = await smanager(...look, 'sh', '-c', 'ls /sandbox/srv; cat /proc/2/comm || cat /proc/*/comm');
     assert.match(out, /package\.json/);
     await assert.rejects(smanager(...look, 'sh', '-c', 'echo why >&2; exit 9'), /failed \(9\): why/);
-    const staying = smanager(...look, 'sleep', '5');
+    const long = ['sleep', `${600 + process.pid / 1e7}`];
+    const staying = assert.rejects(smanager(...look, ...long));
     while ((await guests('steady')) === 0) await sleep(50);
     await assert.rejects(migrate('steady', 'vm2'), /a program in it that an operator has started/);
+    endProgram(...long);
     await staying;
     await migrate('steady', 'vm2');
   });

@@ -41,6 +41,7 @@ test('in a lab', { skip }, async (t) => {
     await faults.labUp();
     await start('square.yaml', 'vm1');
     load = new Load({ service: (await find('square'))?.service ?? '', rate: 500, seconds: 600 });
+    await load.begun;
   });
   after(async () => {
     faults.close();
@@ -78,9 +79,11 @@ test('in a lab', { skip }, async (t) => {
     await t.test(`SIGINT ${when}: ${expected}, and it says so`, async () => {
       const { last, moving } = await interrupted(point, async ({ child, said }) => {
         child.kill('SIGINT');
-        while (!said().includes('asking for an end')) await pause(10);
         // The source hears of it while the destination stands still.
-        await pause(500);
+        while (!said().includes('its machine has heard it')) {
+          assert.equal(child.exitCode, null, said());
+          await pause(10);
+        }
       });
       assert.equal(last.outcome, expected);
       if (expected === 'stayed') assert.equal(last.reasonCode, 'aborted');

@@ -80,8 +80,8 @@ test('in a lab', { skip }, async (t) => {
 
   const underLoad = async (use: () => Promise<void>) => {
     const load = new Load({ service, rate: RATE, seconds: 120 });
-    await pause(800);
     try {
+      await load.begun;
       await use();
     } catch (thrown) {
       await load.end().catch(() => undefined);
@@ -122,7 +122,7 @@ test('in a lab', { skip }, async (t) => {
       const { lost, duplicated, wrong, exactlyOnce } = await underLoad(async () => {
         faults.arm(point, 'stop');
         let said = '';
-        const words = ['migrate', 'square', 'vm2', '--mode', 'replicated', '--fallback', 'none', '--deadline', '4'];
+        const words = ['migrate', 'square', 'vm2', '--mode', 'replicated', '--fallback', 'none', '--deadline', '8'];
         const moving = runComicran(['smanager', ...words], {
           onProgress: (text) => {
             said += text;

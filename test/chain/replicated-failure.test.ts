@@ -13,7 +13,7 @@ const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => 
 
 /** Longer than anything that is done under load. */
 const LOAD_SECONDS = 120;
-/** Before the migration begins, and after it: requests that its ends are to answer. */
+/** After the migration: requests that its end is to answer. */
 const MARGIN_MS = 400;
 
 /** A point, and where the sandbox must be when the daemon is there again. */
@@ -49,7 +49,7 @@ test('in a lab', { skip }, async (t) => {
   const underLoad = async (meanwhile: () => Promise<unknown>) => {
     const load = new Load({ service: (await find('square'))?.service ?? '', rate: 500, seconds: LOAD_SECONDS });
     try {
-      await pause(MARGIN_MS);
+      await load.begun;
       await meanwhile();
       await pause(MARGIN_MS);
     } catch (thrown) {

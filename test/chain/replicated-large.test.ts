@@ -98,12 +98,16 @@ test('in a lab', { skip }, async (t) => {
       const [at, to] = [(await find(ID))?.vm, await whereTo()];
       // A destination that does not read on keeps the source in its rounds.
       faults.arm('destination.channel.send:after', 'stop');
-      const moving = move();
+      let said = '';
+      const words = ['smanager', 'migrate', ID, to, '--mode', 'replicated', '--fallback', 'none'];
+      const onProgress = (text: string): void => {
+        said += text;
+      };
+      const moving = runComicran(words, { onProgress });
       moving.catch(() => undefined);
       await faults.halted('destination.channel.send:after', to, async () => {
-        await pause(500);
+        while (!/copy/.test(said)) await pause(10);
         await runComicran(['smanager', 'abort', ID]);
-        await pause(200);
       });
       await assert.rejects(moving, /\(copy\): .* aborted on request; it runs on at vm\d/);
       assert.equal((await find(ID))?.vm, at);

@@ -11,7 +11,6 @@ import { needs } from '../support/needs.ts';
 import { underLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 async function serviceOf(name: string): Promise<string> {
   const service = (await find(name))?.service;
@@ -67,7 +66,7 @@ test('in a lab', { skip }, async (t) => {
       await startWith(name, answer === 'clock' ? '10.88.0.21' : '10.88.0.22', 5021, ['--answer', answer]);
       const load = new Load({ service: await serviceOf(name), rate: 1000, seconds: 240 });
       try {
-        await pause(500);
+        await load.begun;
         await assert.rejects(migrate(name, 'vm2', 'replicated', 'none'), /differs in output \d+ of 10\.88\.0\.2/);
         assert.equal((await find(name))?.vm, 'vm1');
         const moved = await migrate(name, 'vm2', 'replicated', 'stopcopy');

@@ -60,7 +60,7 @@ test('in a lab', { skip }, async (t) => {
   const moveRoughly = async (modes: readonly string[], digits?: number): Promise<void> => {
     const watch = await watchLink(link, service, digits === undefined);
     const load = new Load({ service, rate: 500, seconds: 300, ...(digits === undefined ? {} : { digits }) });
-    await pause(800);
+    await load.begun;
     link.set(['requests'], REQUESTS);
     link.set(['control', 'migration'], CONNECTIONS);
     try {
@@ -85,6 +85,7 @@ test('in a lab', { skip }, async (t) => {
     const watch = await watchLink(link, service);
     const load = new Load({ service, rate: 200, seconds: 300 });
     try {
+      await load.begun;
       for (const [when, point, to] of CUTS)
         await each.test(when, async () => {
           const from = to === 'vm1' ? 'vm2' : 'vm1';

@@ -46,6 +46,7 @@ test('in a lab', { skip }, async (t) => {
     service = (await find('square'))?.service ?? '';
     manager = new Manager();
     load = new Load({ service, rate: 500, seconds: 600 });
+    await load.begun;
   });
   after(async () => {
     faults.close();
@@ -125,9 +126,9 @@ test('in a lab', { skip }, async (t) => {
   for (const [when, point] of LATE_POINTS)
     await t.test(`the sdn dies ${when}: one owner, and nothing is lost`, async () => {
       const late = new Load({ service, rate: 500, seconds: 120 });
-      await pause(800);
       let outcome = '';
       try {
+        await late.begun;
         outcome = await withoutSdn(point, () => Promise.resolve());
         await untilAnswered(service);
       } finally {

@@ -21,7 +21,9 @@ import { SandboxPackets } from '../../src/sdaemon/dataplane/destination-packets.
 import { raiseReceiveBuffers } from '../../src/sdaemon/dataplane/receive-buffers.ts';
 import { needs } from '../support/needs.ts';
 import {
+  delivered,
   ended,
+  hasRead,
   joinClient,
   LINK_NAME,
   makeNetns,
@@ -89,12 +91,12 @@ describe('hold', { skip: needs('root') }, () => {
       packets: again(),
       again,
       route: (number) => assert.ok(sender.trySend(numbered(number).packet, destination)),
-      served: () => servedBy(child, lines),
+      served: () => servedBy(child, pid, lines),
     };
   }
 
-  async function servedBy(child: Program, lines: AsyncIterator<string>): Promise<number[]> {
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  async function servedBy(child: Program, pid: number, lines: AsyncIterator<string>): Promise<number[]> {
+    await hasRead(pid);
     child.kill('SIGTERM');
     const { value } = await lines.next();
     await ended(child);
@@ -122,7 +124,7 @@ describe('hold', { skip: needs('root') }, () => {
     route(0);
     await packets.hold();
     for (let number = 1; number < 50; number++) route(number);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await delivered();
     assert.equal(disciplineOf(vm)?.waitingPackets, 50);
     assert.deepEqual(await served(), []);
   });
@@ -203,10 +205,10 @@ describe('hold', { skip: needs('root') }, () => {
     const destination = ipv4Bytes(SANDBOX_ADDRESS);
     for (let number = 0; number < limit + 7; number++) {
       while (!sender.trySend(packet, destination));
-      // The first one is followed by the question for the gateway's address.
-      if (number === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+      // The first one is followed by the question for the gateway's address; and no CPU's backlog is to be overrun.
+      if (number % 200 === 0) await delivered();
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await delivered();
     assert.equal(disciplineOf(vm)?.waitingPackets, limit);
     const { held, lost } = await packets.release();
     assert.deepEqual({ held, lost }, { held: limit, lost: 7 });
@@ -236,9 +238,9 @@ describe('hold', { skip: needs('root') }, () => {
       '10000',
       `${total}`,
     ]);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    while ((disciplineOf(vm)?.waitingPackets ?? 0) < 500) await new Promise((resolve) => setTimeout(resolve, 1));
     const { held, lost } = await packets.release();
-    assert.equal((await sender.lines.next()).value, 'done');
+    assert.equal((await sender.lines.next()).value, `done ${total}`);
     assert.ok(held > 0);
     assert.equal(lost, 0);
     assert.deepEqual(await served(), [...Array(total).keys()]);

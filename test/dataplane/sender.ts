@@ -1,10 +1,13 @@
-/** Open-loop UDP sender: `HOST PORT RATE COUNT` sends the numbers from 0 on, at that rate whatever happens. */
+/**
+ * Open-loop UDP sender: `HOST PORT RATE COUNT` sends the numbers from 0 on, at that rate whatever happens, until there were
+ * that many (`Infinity`: for ever) or it is told to end (SIGTERM); then it says how many there were.
+ */
 import dgram from 'node:dgram';
 import { performance } from 'node:perf_hooks';
 
 const [host, port, rate, count] = process.argv.slice(2) as [string, string, string, string];
 const socket = dgram.createSocket('udp4');
-const total = Number(count);
+let total = Number(count);
 let next = 0;
 socket.connect(Number(port), host, () => {
   process.stdout.write('ready\n');
@@ -21,7 +24,10 @@ socket.connect(Number(port), host, () => {
   };
   tick();
 });
-socket.on('close', () => process.stdout.write('done\n'));
+process.on('SIGTERM', () => {
+  total = next;
+});
+socket.on('close', () => process.stdout.write(`done ${next}\n`));
 socket.on('error', (error) => {
   process.stderr.write(`sender: ${error.message}\n`);
 });

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { addOpenHold } from '../../src/linux/egress-hold.ts';
 import { switchOffloadsOff } from '../../src/linux/ethtool.ts';
 import { closeFd, createNetns, inNetns, setNetSysctl } from '../../src/linux/netns.ts';
+import { receiveBacklogs } from '../../src/linux/receive-backlogs.ts';
 import { receiveOnOneCpu } from '../../src/linux/receive-cpu.ts';
 import {
   addAddress,
@@ -16,6 +17,8 @@ import {
   replaceRoute,
   setLink,
 } from '../../src/linux/rtnetlink/index.ts';
+import { receiveMemory } from '../../src/linux/socket-memory.ts';
+import { closeSockets, openUdpSockets } from '../../src/sdaemon/dataplane/process-sockets.ts';
 
 export const SANDBOX_ADDRESS = '10.88.0.5';
 export const SANDBOX_MAC = '02:00:0a:58:00:05';
@@ -71,6 +74,36 @@ export function makeVm(undo: Undo, { routed }: { readonly routed: boolean }): Vm
   routes.apply(replacePermanentNeighbour({ link: near, address: SANDBOX_ADDRESS, mac: SANDBOX_MAC }));
   if (routed) routes.apply(replaceRoute({ destination: SANDBOX_ADDRESS, link: near }));
   return { netns, routes, sandbox: inside.netns };
+}
+
+/** Looks at the backlogs that find nothing in them: a packet that is being dealt with is in none of them. */
+const EMPTY_LOOKS = 3;
+const LOOK_MS = 2;
+/** Others' traffic may keep a backlog full for ever. */
+const PATIENCE_MS = 20_000;
+
+/**
+ * Until the packets that have been sent over links of this machine have come where they go: the CPU that receives them may
+ * stand still for as long as the machine likes.
+ */
+export async function delivered(): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (let looks = 0; looks < EMPTY_LOOKS && performance.now() < deadline; looks++) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    if (Math.max(...receiveBacklogs()) > 0) looks = -1;
+  }
+}
+
+/** Until a process has read what has been sent to its UDP sockets. */
+export async function hasRead(pid: number): Promise<void> {
+  await delivered();
+  const sockets = openUdpSockets(pid);
+  try {
+    while (sockets.some(({ descriptor }) => receiveMemory(descriptor).usedBytes > 0))
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  } finally {
+    closeSockets(sockets);
+  }
 }
 
 export type Program = ChildProcessByStdio<null, Readable, null>;

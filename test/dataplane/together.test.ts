@@ -16,7 +16,8 @@ import { ipv4Bytes } from '../../src/base/ipv4.ts';
 import { encodePackets } from '../../src/base/packets/encode.ts';
 import { inNetns } from '../../src/linux/netns.ts';
 import { PacketSender } from '../../src/linux/raw-socket.ts';
-import { getLink, listRoutes, listRules, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
+import { findDiscipline, getLink, listRoutes, listRules, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
+import { receiveMemory } from '../../src/linux/socket-memory.ts';
 import { decodeDestinationMessage, decodeSourceMessage, encodeMessage } from '../../src/migration/codec.ts';
 import { type DestinationMessage, MAX_MESSAGE_BYTES, type SourceMessage } from '../../src/migration/messages.ts';
 import type { CarriedDatagram } from '../../src/migration/ports.ts';
@@ -24,11 +25,13 @@ import { SecureChannel } from '../../src/sdaemon/channel/channel.ts';
 import { connectToPeer, PeerListener } from '../../src/sdaemon/channel/establish.ts';
 import { SandboxPackets } from '../../src/sdaemon/dataplane/destination-packets.ts';
 import { DrainedSockets } from '../../src/sdaemon/dataplane/drain.ts';
+import { closeSockets, openUdpSockets } from '../../src/sdaemon/dataplane/process-sockets.ts';
 import { RECEIVE_LIMIT_BYTES, raiseReceiveBuffers } from '../../src/sdaemon/dataplane/receive-buffers.ts';
 import { Readiness } from '../../src/sdaemon/readiness.ts';
 import { needs } from '../support/needs.ts';
 import {
   ended,
+  hasRead,
   joinNetns,
   LINK_NAME,
   makeNetns,
@@ -41,6 +44,9 @@ import {
 
 const PORT = '5006';
 const STOP_MS = 100;
+/** Numbers that no client sends. */
+const FROM_DESTINATION = 1e9;
+const FROM_SOURCE = FROM_DESTINATION + 1;
 const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 describe('the packets of a migration', { skip: needs('root') }, () => {
@@ -88,6 +94,12 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     };
     using sender = inNetns(vm.netns, () => new PacketSender(4));
     assert.ok(sender.trySend(encodePackets(datagram, 1500, number)[0]!, destinationAddress));
+  }
+
+  async function somethingWaitsAt(pid: number): Promise<void> {
+    const sockets = openUdpSockets(pid);
+    while (sockets.every(({ descriptor }) => receiveMemory(descriptor).usedBytes === 0)) await wait(1);
+    closeSockets(sockets);
   }
 
   async function connect(source: Vm, destination: Vm) {
@@ -138,7 +150,6 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
   }
 
   async function migrateUnder(rate: number, context: TestContext): Promise<void> {
-    const total = rate;
     const { client, source, destination, leadToDestination } = makeNetwork();
     const first = await startProgram(undo, source.sandbox, 'counting-server', [PORT]);
     const second = await startProgram(undo, destination.sandbox, 'counting-server', [PORT]);
@@ -151,14 +162,15 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     const drain = new DrainedSockets(first.pid, { readiness, route, receiveLimitBytes: RECEIVE_LIMIT_BYTES });
     await packets.hold();
     // The destination's own programs still find the sandbox where it runs.
-    sendFrom(destination, '10.2.2.2', total);
-    await wait(50);
+    sendFrom(destination, '10.2.2.2', FROM_DESTINATION);
+    await hasRead(first.pid);
 
-    const load = await startProgram(undo, client.netns, 'sender', [SANDBOX_ADDRESS, PORT, `${rate}`, `${total}`]);
+    const load = await startProgram(undo, client.netns, 'sender', [SANDBOX_ADDRESS, PORT, `${rate}`, 'Infinity']);
     await wait(300);
     drain.markFreeze();
     first.child.kill('SIGSTOP');
     await wait(STOP_MS);
+    await somethingWaitsAt(first.pid);
     const routeChangedAt = performance.now();
     leadToDestination();
     const injecting = receiveAll(receiver, packets);
@@ -168,17 +180,20 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     })).draining;
     const drainedAt = performance.now();
     // What still comes to the machine that the sandbox has left goes after it.
-    sendFrom(source, '10.2.1.2', total + 1);
+    sendFrom(source, '10.2.1.2', FROM_SOURCE);
     const half = carried.length >> 1;
     await sender.send({ type: 'DATAGRAMS', first: 0, datagrams: carried.slice(0, half) });
     await sender.send({ type: 'DATAGRAMS', first: half, datagrams: carried.slice(half) });
     await sender.send({ type: 'DRAINED', total: carried.length });
     const injected = await injecting;
     const injectedAt = performance.now();
+    const sandboxLink = getLink(destination.routes, LINK_NAME).index;
+    while (findDiscipline(destination.routes, sandboxLink)?.waitingPackets === 0) await wait(1);
     const { held, lost } = await packets.release();
     const releasedAt = performance.now();
-    assert.equal((await load.lines.next()).value, 'done');
-    await wait(50);
+    load.child.kill('SIGTERM');
+    const total = Number(/^done (\d+)$/.exec((await load.lines.next()).value as string)?.[1]);
+    await hasRead(second.pid);
 
     first.child.kill('SIGCONT');
     const [before, after] = await Promise.all(
@@ -204,8 +219,8 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     );
     assert.deepEqual({ dropped, lost }, { dropped: 0, lost: 0 });
     assert.ok(injected > 0 && held > 0, 'both ways were taken');
-    assert.ok(before!.includes(total) && after!.includes(total + 1), 'what the machines themselves sent');
-    const fromClient = [...before!, ...after!].filter((number) => number < total);
+    assert.ok(before!.includes(FROM_DESTINATION) && after!.includes(FROM_SOURCE), 'what the machines themselves sent');
+    const fromClient = [...before!, ...after!].filter((number) => number < FROM_DESTINATION);
     assert.deepEqual(fromClient, [...Array(total).keys()]);
     assert.equal(before!.length + after!.length, total + 2);
   }

@@ -27,7 +27,7 @@ const AGENT_BYTES = 0x10000n;
 const totalOf = (ranges: readonly PageRange[]): number => ranges.reduce((sum, { length }) => sum + length, 0);
 
 function untilReaped(pid: number): void {
-  for (let tries = 0; tries < 500 && existsSync(`/proc/${pid}`); tries++)
+  for (let tries = 0; tries < 10_000 && existsSync(`/proc/${pid}`); tries++)
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
 }
 

@@ -34,10 +34,16 @@ socket.connect(Number(port), host, () => {
       socket.send(message);
     }
     if (next < total) setTimeout(tick, 0.2);
-    else setTimeout(report, Number(lingerMs));
+    else whenAnswered(() => setTimeout(report, Number(lingerMs)));
   };
   tick();
 });
+
+/** Or, where answers are missing, when they have been waited for long enough. */
+function whenAnswered(then: () => void, tries = 1000): void {
+  if (answers.size === total || tries === 0) then();
+  else setTimeout(() => whenAnswered(then, tries - 1), 10);
+}
 
 function report(): void {
   socket.close();

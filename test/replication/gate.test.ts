@@ -11,7 +11,7 @@ import { receiveOnOneCpu } from '../../src/linux/receive-cpu.ts';
 import { addAddress, getLink } from '../../src/linux/rtnetlink/index.ts';
 import { sendNow } from '../../src/linux/sockets.ts';
 import { OutputGate } from '../../src/replication/gate.ts';
-import { LINK_NAME, makeVm, SANDBOX_ADDRESS, type Vm } from '../dataplane/support.ts';
+import { delivered, LINK_NAME, makeVm, SANDBOX_ADDRESS, type Vm } from '../dataplane/support.ts';
 import { needs } from '../support/needs.ts';
 import { ended, type OwnSocket, occupy, openSocket, PORT, start, startSender, until } from './support.ts';
 
@@ -75,12 +75,14 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
   test('what the process says is in the gate, in order, and nobody hears it, on the VM itself neither', async () => {
     const { pid, say, heard } = sandbox();
     say('before');
+    await delivered();
     assert.deepEqual(heard(), ['before']);
     const gate = shut(pid);
     for (let n = 0; n < 100; n++) say(`${n}`);
-    await sleep(20);
+    await delivered();
     assert.deepEqual(textsOf(packetsIn(gate)), [...Array(100).keys()].map(String));
     say('f'.repeat(4000));
+    await delivered();
     const parts = packetsIn(gate).map((packet) => decodePacket(packet)!);
     assert.equal(parts.length, 3);
     assert.equal(decodeDatagram(parts)?.payload.length, 4000);
@@ -93,7 +95,7 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
     const gate = shut(pid);
     const asker = askerOf(vm);
     asker.ask();
-    await sleep(20);
+    await delivered();
     assert.equal(asker.isRefused(), false);
     assert.deepEqual(
       packetsIn(gate).map((packet) => packet[9]),
@@ -109,12 +111,13 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
     const gate = shut(pid);
     for (let n = 0; n < 10; n++) say(`${n}`);
     say('g'.repeat(4000));
+    await delivered();
     const held = packetsIn(gate);
     gate.release(held.slice(0, 3));
     await until('three are heard', () => heard().join() === '0,1,2');
     say('more');
     gate.release(held.slice(3));
-    await sleep(20);
+    await delivered();
     assert.deepEqual(heard(), ['3', '4', '5', '6', '7', '8', '9', 'g'.repeat(4000)]);
     assert.deepEqual(textsOf(packetsIn(gate)), ['more']);
   });
@@ -137,7 +140,7 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
       gate.release(before);
       gate.open();
       await sender.ended;
-      await sleep(30);
+      await delivered();
       const numbers = heardBy(listener).map((text) => Number(text.split('/')[1]));
       assert.equal(gate.lost(), 0);
       assert.deepEqual(
@@ -172,6 +175,7 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
     await ended(holder);
     const gate = shut(pid);
     say('held');
+    await delivered();
     assert.deepEqual(textsOf(packetsIn(gate)), ['held']);
     gate.open();
     say('open');
@@ -187,7 +191,7 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
       gate[end]();
       say('after');
       assert.equal(gate.open(), 0);
-      await sleep(20);
+      await delivered();
       assert.deepEqual(heard(), []);
     }
   });
@@ -197,6 +201,7 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
     const gate = shut(pid);
     inNetns(vm.sandbox, () => execFileSync('ip', ['link', 'set', 'cr-gate', 'txqueuelen', '10']));
     for (let n = 0; n < 30; n++) say(`${n}`);
+    await delivered();
     assert.equal(gate.lost(), 20);
     assert.equal(packetsIn(gate).length, 10);
   });
@@ -206,12 +211,12 @@ describe('the output gate', { skip: needs('root', 'ip', 'python3') }, () => {
     const gate = shut(pid);
     say('one');
     askerOf(vm).ask();
-    await sleep(20);
+    await delivered();
     say('two');
     assert.equal(gate.open(), 2);
     assert.equal(gate.open(), 0);
     say('three');
-    await sleep(20);
+    await delivered();
     assert.deepEqual(heard(), ['one', 'two', 'three']);
   });
 });

@@ -10,7 +10,7 @@ import { inNetns } from '../../src/linux/netns.ts';
 import { addTokenBucket, getLink, macBytes } from '../../src/linux/rtnetlink/index.ts';
 import { forceReceiveLimit, receiveMemory } from '../../src/linux/socket-memory.ts';
 import { InputInjector } from '../../src/replication/injector.ts';
-import { LINK_NAME, makeVm, SANDBOX_ADDRESS, SANDBOX_MAC } from '../dataplane/support.ts';
+import { delivered, LINK_NAME, makeVm, SANDBOX_ADDRESS, SANDBOX_MAC } from '../dataplane/support.ts';
 import { needs } from '../support/needs.ts';
 import { injectorInto, openSocket, PORT, until } from './support.ts';
 
@@ -69,6 +69,7 @@ describe('the injector', { skip: needs('root') }, () => {
       injector.step();
       if (steps % 10 === 0) await sleep(1);
     }
+    await delivered();
     const { usedBytes, drops } = receiveMemory(socket.descriptor);
     assert.equal(drops, 0);
     assert.ok(usedBytes > 20_000 && usedBytes <= 212_992 / 2, `${usedBytes} bytes are used`);

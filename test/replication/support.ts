@@ -14,11 +14,14 @@ import { encodePackets } from '../../src/base/packets/encode.ts';
 import { ETHER_TYPE, encodeFrame } from '../../src/base/packets/ethernet.ts';
 import type { InputEntry, LogEntry } from '../../src/base/traffic-log.ts';
 import { KernelError } from '../../src/linux/errno.ts';
+import { writeAll } from '../../src/linux/file-descriptors.ts';
+import { beginStamping } from '../../src/linux/kernel-stamp.ts';
 import { syscall } from '../../src/linux/libc.ts';
 import { inNetns } from '../../src/linux/netns.ts';
 import { O } from '../../src/linux/open-flags.ts';
 import { FrameSender } from '../../src/linux/packet-socket.ts';
 import { closeDescriptor } from '../../src/linux/pidfd.ts';
+import { QueueHeads } from '../../src/linux/queue-head.ts';
 import { getLink, macBytes, type RouteSocket, replaceRoute } from '../../src/linux/rtnetlink/index.ts';
 import { forceReceiveLimit } from '../../src/linux/socket-memory.ts';
 import { DatagramReceiver } from '../../src/linux/socket-message.ts';
@@ -32,6 +35,7 @@ import {
   SOCK_DGRAM,
 } from '../../src/linux/sockets.ts';
 import { SYS } from '../../src/linux/syscall-numbers.ts';
+import { openUdpToSelf } from '../../src/linux/udp.ts';
 import type { Replay } from '../../src/replication/replay.ts';
 import type { TrafficTap } from '../../src/replication/tap.ts';
 import { closeSockets, openUdpSockets } from '../../src/sdaemon/dataplane/process-sockets.ts';
@@ -195,12 +199,42 @@ export class Pump {
   }
 }
 
-export async function until(what: string, condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 30_000,
+): Promise<void> {
   const deadline = performance.now() + timeoutMs;
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);
     await sleep(1);
   }
+}
+
+/**
+ * Has the kernel stamp what it receives, and waits until it does: it begins some time after it has been asked to, and the
+ * stamps of what comes before that are made when somebody reads it.
+ * @returns ends it
+ */
+export async function stamping(): Promise<() => void> {
+  const asking = beginStamping();
+  const socket = openUdpToSelf();
+  const heads = new QueueHeads();
+  const own = new DatagramReceiver();
+  try {
+    await until('what comes is stamped when it comes', async () => {
+      writeAll(socket, Buffer.from('?'));
+      await sleep(5);
+      const sinceThen = ((Date.now() / 1000) % 2 ** 22) * 1e9;
+      await sleep(5);
+      const head = heads.look(socket);
+      own.take(socket);
+      return typeof head === 'object' && head.stamp < sinceThen;
+    });
+  } finally {
+    closeDescriptor(socket);
+  }
+  return () => closeDescriptor(asking);
 }
 
 /** A process in a namespace that does nothing; its PID. */

@@ -1,7 +1,7 @@
 /** Needs root. Tap, replay and gate together: two sandboxes in the same state, one of which must not be noticed. */
 import assert from 'node:assert/strict';
 import { promises } from 'node:fs';
-import { afterEach, beforeEach, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InputEntry, LogEntry } from '../../src/base/traffic-log.ts';
 import { EgressCut } from '../../src/replication/egress-cut.ts';
@@ -9,11 +9,28 @@ import { Replay, type ReplayStatus } from '../../src/replication/replay.ts';
 import { TrafficTap } from '../../src/replication/tap.ts';
 import { LINK_NAME, SANDBOX_ADDRESS } from '../dataplane/support.ts';
 import { needs } from '../support/needs.ts';
-import { leadTo, makeWorld, PORT, type Program, Pump, socketsOf, start, stop, until, type World } from './support.ts';
+import {
+  leadTo,
+  makeWorld,
+  PORT,
+  type Program,
+  Pump,
+  socketsOf,
+  stamping,
+  start,
+  stop,
+  until,
+  type World,
+} from './support.ts';
 
 describe('replication', { skip: needs('root') }, () => {
   let undone: (() => void)[] = [];
   const undo = (step: () => void): void => void undone.push(step);
+  let endStamping: () => void;
+  before(async () => {
+    endStamping = await stamping();
+  });
+  after(() => endStamping());
   beforeEach(async () => void (await promises.stat('/')));
   afterEach(() => {
     for (const step of undone.reverse()) step();

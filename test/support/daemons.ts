@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { labLayout } from '../../src/lab/layout.ts';
+import { hasThreads, type ProcessIdentity } from '../../src/linux/process-identity.ts';
 import { client, find } from './lab.ts';
 
 const RATE = 1000;
@@ -21,28 +22,26 @@ export async function assertAnswers(where: string, name = 'square'): Promise<voi
   assert.ok(answered > 300, `${answered} answers`);
 }
 
-type LabRecord = { readonly daemons: Readonly<Record<string, { readonly pid: number }>> };
+type LabRecord = { readonly daemons: Readonly<Record<string, ProcessIdentity>> };
 
-export function daemonPid(node: string): number {
+function daemonOf(node: string): ProcessIdentity {
   const record = JSON.parse(readFileSync(labLayout().recordFile, 'utf8')) as LabRecord;
-  return record.daemons[node]!.pid;
+  return record.daemons[node]!;
 }
 
-/** Whether a machine's daemon runs; false: a fault has killed it. */
-export function daemonLives(node: string): boolean {
-  try {
-    return !readFileSync(`/proc/${daemonPid(node)}/stat`, 'utf8').includes(') Z ');
-  } catch {
-    return false;
-  }
-}
+export const daemonPid = (node: string): number => daemonOf(node).pid;
 
+/** Whether a machine's daemon is there, be it with one thread that is about to end; false: a fault has killed it. */
+export const daemonLives = (node: string): boolean => hasThreads(daemonOf(node));
+
+/** Returns when it is gone, with its sockets: what is asked of its machine from then on finds nobody. */
 export function killDaemon(node: string): void {
-  try {
-    process.kill(daemonPid(node), 'SIGKILL');
-  } catch (thrown) {
-    // A fault has killed it already.
-    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ESRCH')) throw thrown;
+  const daemon = daemonOf(node);
+  const deadline = performance.now() + 30_000;
+  if (hasThreads(daemon)) process.kill(daemon.pid, 'SIGKILL');
+  while (hasThreads(daemon)) {
+    assert.ok(performance.now() < deadline, `the daemon of ${node} does not end`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
   }
 }
 

@@ -47,7 +47,10 @@ export async function migrate(name: string, to: string, mode = 'stopcopy', fallb
   return parseJsonOutput(await runComicran(words)) as Migrated;
 }
 
-/** The client in the lab's user-equipment node. @param graceSeconds for answers that are late */
+/** For answers that are missing: how busy the machine is says nothing about whether they come. */
+const PATIENCE_SECONDS = 10;
+
+/** The client in the lab's user-equipment node. @param graceSeconds for second answers */
 export async function client(
   service: string,
   rate: number,
@@ -64,6 +67,8 @@ export async function client(
       `${seconds}`,
       '--grace',
       `${graceSeconds}`,
+      '--patience',
+      `${PATIENCE_SECONDS}`,
       '--json',
     ]),
   ) as ClientReport;

@@ -1,12 +1,10 @@
 /** A server that is asked all the time while something is done to it. */
 import assert from 'node:assert/strict';
-import { setTimeout as pause } from 'node:timers/promises';
 import { Load } from '../../src/lab/demo/load.ts';
 import { find } from './lab.ts';
 
 /** Longer than anything that is done. */
 const SECONDS = 240;
-const BEFORE_MS = 1000;
 
 /**
  * @returns what `use` does.
@@ -18,7 +16,7 @@ export async function underLoad<T>(name: string, rate: number, use: () => Promis
   const load = new Load({ service, rate, seconds: SECONDS });
   let result: T;
   try {
-    await pause(BEFORE_MS);
+    await load.begun;
     result = await use();
   } catch (thrown) {
     await load.end().catch(() => undefined);

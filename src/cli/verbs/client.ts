@@ -1,13 +1,20 @@
 import type { Command } from 'commander';
 import type { HiccupMeter } from '../../monitor/hiccup.ts';
 import type { ClientRun } from '../../traffic/client/client.ts';
-import { DEFAULT_DURATION, DEFAULT_GRACE, DEFAULT_RATE, type RawClientOptions } from '../../traffic/client/options.ts';
+import {
+  DEFAULT_DURATION,
+  DEFAULT_GRACE,
+  DEFAULT_PATIENCE,
+  DEFAULT_RATE,
+  type RawClientOptions,
+} from '../../traffic/client/options.ts';
 import type { Span } from '../../traffic/client/spans.ts';
 
 type Options = RawClientOptions & {
   readonly json?: boolean;
   readonly timeline?: string;
   readonly hiccups?: boolean;
+  readonly tellStart?: boolean;
   readonly windows?: string;
 };
 
@@ -57,6 +64,8 @@ function tellSilence(target: string, sent: number): number {
   return 1;
 }
 
+const tellStart = (): void => void process.stderr.write('the first answer has come\n');
+
 async function run(target: string, raw: Options): Promise<void> {
   const { clientOptions } = await import('../../traffic/client/options.ts');
   const { runClient } = await import('../../traffic/client/client.ts');
@@ -68,6 +77,7 @@ async function run(target: string, raw: Options): Promise<void> {
   const finished = await runClient(options, {
     signal: interrupted.signal,
     ...(prepareSocket === undefined ? {} : { prepareSocket }),
+    ...(raw.tellStart === true ? { onFirstAnswer: tellStart } : {}),
   }).catch(async (thrown: unknown) => {
     // Its threads would keep the program alive.
     await meter?.stop();
@@ -104,9 +114,11 @@ export function register(command: Command): void {
     .option('--rate <n>', 'requests a second', DEFAULT_RATE)
     .option('--duration <seconds>', 'how long to send', DEFAULT_DURATION)
     .option('--grace <seconds>', 'how long to wait for answers after the last request', DEFAULT_GRACE)
+    .option('--patience <seconds>', 'wait before that for as long, while answers are missing', DEFAULT_PATIENCE)
     .option('--digits <n>', 'ask for the squares of numbers of this length, instead of short ones')
     .option('--shared', 'others ask this server too: a gap in its counter is no failure')
     .option('--hiccups', 'watch meanwhile when this machine did not run, and report the latencies without that, too')
+    .option('--tell-start', 'say on stderr when the first answer has come')
     .option('--windows <file>', 'read times from this file when the run is over, and report their requests separately')
     .option('--timeline <file>', 'write when each request was sent and answered')
     .option('--json', 'print the report as one line of JSON')

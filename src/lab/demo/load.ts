@@ -12,7 +12,7 @@ export type LoadOptions = {
   readonly rate: number;
   /** It ends then by itself, if nobody has ended it before. */
   readonly seconds: number;
-  /** How long answers are waited for after the last request. */
+  /** How long second answers are waited for when none is missing any more, or they have been waited for long enough. */
   readonly graceSeconds?: number;
   /** Of the numbers that it sends; absent: short ones. */
   readonly digits?: number;
@@ -22,7 +22,13 @@ export type LoadOptions = {
   readonly shielded?: boolean;
 };
 
+/** For answers that are missing: one that comes in this time is late, and not lost. */
+const PATIENCE_SECONDS = 5;
+const FIRST_ANSWER = /first answer has come/;
+
 export class Load {
+  /** Resolves when the server has answered: it is asked from now on. Rejects where the client ends before that. */
+  readonly begun: Promise<void>;
   readonly #program: RunningProgram;
   readonly #directory: string;
   readonly #windows: string;
@@ -33,11 +39,22 @@ export class Load {
     this.#windows = join(this.#directory, 'windows');
     writeFileSync(this.#windows, '');
     const words = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service, '--json', '--windows', this.#windows];
-    const options = ['--rate', `${rate}`, '--duration', `${seconds}`, '--grace', `${graceSeconds}`];
+    const options = ['--rate', `${rate}`, '--duration', `${seconds}`, '--grace', `${graceSeconds}`, '--tell-start'];
+    options.push('--patience', `${PATIENCE_SECONDS}`);
     if (digits !== undefined) options.push('--digits', `${digits}`);
-    this.#program = startComicran([...words, ...options, ...(hiccups ? ['--hiccups'] : [])], { shielded });
+    const begun = Promise.withResolvers<void>();
+    this.begun = begun.promise;
+    let said = '';
+    const onProgress = (text: string): void => {
+      said += text;
+      if (FIRST_ANSWER.test(said)) begun.resolve();
+    };
+    this.#program = startComicran([...words, ...options, ...(hiccups ? ['--hiccups'] : [])], { shielded, onProgress });
     // Seen again when it is waited for; without this a failing client would end the program before that.
     this.#program.finished.catch(() => undefined);
+    this.begun.catch(() => undefined);
+    const unanswered = (cause?: unknown): void => begun.reject(new Error(`${service} has answered nothing`, { cause }));
+    this.#program.finished.then(() => unanswered(), unanswered);
   }
 
   /** The requests in flight during this migration are to stand apart. */

@@ -35,6 +35,11 @@ export class QuickOwnership implements Ownership, Disposable {
     if (record !== undefined) void this.#keepOpen(record, readiness);
   }
 
+  /** Whether the channel is open, and works. */
+  get isQuick(): boolean {
+    return this.#fast !== undefined;
+  }
+
   take(expectedEpoch: bigint): Promise<OwnershipRecord> {
     return this.#ask((way) => way.take(expectedEpoch));
   }

@@ -18,6 +18,8 @@ export type RunControl = {
   readonly signal?: AbortSignal;
   /** Told the local port of the socket before anything is sent, to do to it what Node cannot. */
   readonly prepareSocket?: (localPort: number) => void;
+  /** Told once, when the server has answered. */
+  readonly onFirstAnswer?: () => void;
 };
 
 /**
@@ -31,7 +33,8 @@ export async function runClient(options: ClientOptions, control: RunControl = {}
     control.prepareSocket?.(socket.address().port);
     await rehearse(options);
     const run = new Run(options, socket);
-    await run.complete(options.graceMs, control.signal);
+    if (control.onFirstAnswer !== undefined) socket.once('message', control.onFirstAnswer);
+    await run.complete(options, control.signal);
     const host = isIPv6(options.host) ? `[${options.host}]` : options.host;
     const { family, port } = socket.address();
     const report = reportOf(run.record, {

@@ -12,6 +12,8 @@ export type ClientOptions = {
   readonly durationMs: number;
   /** How long answers are waited for after the last request. */
   readonly graceMs: number;
+  /** How long before that, at most, as long as some are missing. */
+  readonly patienceMs: number;
   readonly numbering: Numbering;
   /** Other clients ask the same server. */
   readonly shared: boolean;
@@ -21,6 +23,7 @@ export type RawClientOptions = {
   readonly rate: string;
   readonly duration: string;
   readonly grace?: string | undefined;
+  readonly patience?: string | undefined;
   readonly digits?: string | undefined;
   readonly shared?: boolean | undefined;
 };
@@ -28,6 +31,7 @@ export type RawClientOptions = {
 export const DEFAULT_RATE = '1000';
 export const DEFAULT_DURATION = '10';
 export const DEFAULT_GRACE = '1';
+export const DEFAULT_PATIENCE = '0';
 
 const MAX_RATE = 100_000;
 const MAX_SECONDS = 7 * 24 * 3600;
@@ -74,6 +78,7 @@ export function clientOptions(target: string, raw: RawClientOptions): ClientOpti
     rate,
     durationMs: seconds * 1000,
     graceMs: parseNumber(raw.grace ?? DEFAULT_GRACE, '--grace', 0, 600) * 1000,
+    patienceMs: parseNumber(raw.patience ?? DEFAULT_PATIENCE, '--patience', 0, 600) * 1000,
     numbering: numberingOf(raw.digits),
     shared: raw.shared ?? false,
   };

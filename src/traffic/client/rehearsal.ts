@@ -25,7 +25,7 @@ export async function rehearse(options: ClientOptions): Promise<void> {
   const host = { host: '127.0.0.1', port: server.address().port };
   const socket = await connect(host);
   try {
-    await new Run({ ...options, ...host, rate: 4000, durationMs: 250 }, socket).complete(0);
+    await new Run({ ...options, ...host, rate: 4000, durationMs: 250 }, socket).complete({ graceMs: 0, patienceMs: 0 });
   } finally {
     socket.close();
     server.close();

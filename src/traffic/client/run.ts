@@ -16,6 +16,8 @@ const MIN_TICK_NS = 250_000;
 /** From the decision to start until request 0 is due: the ticker must be asleep by then. */
 const LEAD_MS = 20;
 const BUFFER_BYTES = 4 * 1024 * 1024;
+/** Between two looks for answers that are missing. */
+const LOOK_MS = 20;
 
 /** A socket connected to the server, so that the kernel reports when nobody is there. The caller closes it. */
 export async function connect(options: Pick<ClientOptions, 'host' | 'port'>): Promise<Socket> {
@@ -71,7 +73,10 @@ export class Run {
   }
 
   /** Sends, then waits for late answers: to the end also when all have come, since a second answer may still follow. */
-  async complete(graceMs: number, signal?: AbortSignal): Promise<void> {
+  async complete(
+    { graceMs, patienceMs }: Pick<ClientOptions, 'graceMs' | 'patienceMs'>,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const ticker = await Ticker.create();
     const stop = (): void => void ticker.stop();
     signal?.addEventListener('abort', stop);
@@ -81,6 +86,8 @@ export class Run {
       signal?.removeEventListener('abort', stop);
       await ticker.stop();
     }
+    const deadline = performance.now() + patienceMs;
+    while (this.record.answered < this.record.sent && performance.now() < deadline) await sleep(LOOK_MS);
     await sleep(graceMs);
     // Where this program has stood still meanwhile its timer is looked at before its socket, in which answers wait that
     // came in time.

@@ -48,8 +48,12 @@ export class KeptProcess {
     this.#netns = netns;
   }
 
-  /** Starts a service; the first one begins, each other one adopts. */
-  start(): KillableService {
+  /**
+   * Starts a service; the first one begins, each other one adopts.
+   * @param confirmsChildren false: what it wants kept for a child of the process is kept, and it does not hear of that. So
+   *   it stands still there until it is killed.
+   */
+  start({ confirmsChildren = true } = {}): KillableService {
     const { journal } = this.#order;
     const children = Array.from(this.kept, ([name, descriptor]) => ({ journal: name, descriptor })).filter(
       (child) => child.journal !== journal,
@@ -57,7 +61,8 @@ export class KeptProcess {
     const userfault = this.kept.get(journal)!;
     const missing = this.#began ? null : this.#copy.missing;
     this.#began = true;
-    return new KillableService({ ...this.#order, userfault, missing, children }, this.kept, this.#netns);
+    const order = { ...this.#order, userfault, missing, children };
+    return new KillableService(order, this.kept, this.#netns, confirmsChildren);
   }
 
   close(): void {
@@ -72,7 +77,7 @@ export class KillableService {
   readonly done: Promise<ServiceCounts>;
   readonly exited: Promise<unknown>;
 
-  constructor(order: Order, kept: Map<string, number>, netns: string | undefined) {
+  constructor(order: Order, kept: Map<string, number>, netns: string | undefined, confirmsChildren: boolean) {
     const child = startNode([PROGRAM], netns);
     this.#process = child;
     const running = Promise.withResolvers<void>();
@@ -98,7 +103,7 @@ export class KillableService {
           break;
         case 'keep':
           keep(kept, line.name, child.pid!, line.descriptor);
-          child.stdin.write('kept\n');
+          if (confirmsChildren || line.name === order.journal) child.stdin.write('kept\n');
           break;
         default: {
           const descriptor = kept.get(line.name);

@@ -1,9 +1,13 @@
 /** Replicated migrations of servers with much memory, which they keep changing: it is copied while they run. */
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
+import { labLayout } from '../../src/lab/layout.ts';
 import { assertAnswers } from '../support/daemons.ts';
 import { Faults } from '../support/faults.ts';
+import type { KnownMigration } from '../support/known-migrations.ts';
 import { find } from '../support/lab.ts';
 import { Manager } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
@@ -16,6 +20,15 @@ const ID = 'large';
 const RATE = 500;
 /** Pages are written with each request. */
 const OPTIONS = ['--memory', '128M', '--touch', '16'];
+
+/** What smanager is to know of the lab: this machine, and not the other. */
+function onlyMachine(vm: string): string {
+  const { managerFile, directory } = labLayout();
+  const all = JSON.parse(readFileSync(managerFile, 'utf8')) as { readonly vms: Readonly<Record<string, object>> };
+  const file = join(directory, `only-${vm}.json`);
+  writeFileSync(file, JSON.stringify({ ...all, vms: { [vm]: all.vms[vm] } }));
+  return file;
+}
 
 test('in a lab', { skip }, async (t) => {
   const faults = new Faults();
@@ -98,16 +111,20 @@ test('in a lab', { skip }, async (t) => {
       const [at, to] = [(await find(ID))?.vm, await whereTo()];
       // A destination that does not read on keeps the source in its rounds.
       faults.arm('destination.channel.send:after', 'stop');
-      let said = '';
-      const words = ['smanager', 'migrate', ID, to, '--mode', 'replicated', '--fallback', 'none'];
-      const onProgress = (text: string): void => {
-        said += text;
-      };
-      const moving = runComicran(words, { onProgress });
+      const moving = move();
       moving.catch(() => undefined);
       await faults.halted('destination.channel.send:after', to, async () => {
-        while (!/copy/.test(said)) await pause(10);
-        await runComicran(['smanager', 'abort', ID]);
+        // The other machine stands still, and would be waited for.
+        const config = onlyMachine(at!);
+        const phase = async (): Promise<string | null | undefined> => {
+          const known = parseJsonOutput(
+            await runComicran(['smanager', '--config', config, 'migrations', ID, '--json']),
+          ) as KnownMigration[];
+          return known.at(-1)?.phase;
+        };
+        for (const deadline = performance.now() + 60_000; (await phase()) !== 'copy'; await pause(10))
+          assert.ok(performance.now() < deadline, 'it is not being copied');
+        await runComicran(['smanager', '--config', config, 'abort', ID]);
       });
       await assert.rejects(moving, /\(copy\): .* aborted on request; it runs on at vm\d/);
       assert.equal((await find(ID))?.vm, at);

@@ -75,7 +75,7 @@ describe('drain', { skip: needs('root', 'ip') }, () => {
     return { pid, child, drain };
   }
 
-  async function collect(drain: DrainedSockets, timeoutMs = 1000): Promise<CarriedDatagram[]> {
+  async function collect(drain: DrainedSockets, timeoutMs = 20_000): Promise<CarriedDatagram[]> {
     const carried: CarriedDatagram[] = [];
     await delivered();
     const { dropped } = await drain.drain((one) => void carried.push(one), timeoutMs);
@@ -178,7 +178,7 @@ describe('drain', { skip: needs('root', 'ip') }, () => {
     const drain = new DrainedSockets(pid, { readiness });
     await flood(500);
     const carried: CarriedDatagram[] = [];
-    const { dropped } = await drain.drain((one) => void carried.push(one), 1000);
+    const { dropped } = await drain.drain((one) => void carried.push(one), 20_000);
     assert.equal(dropped, 500, 'the 2,000 of before are not the migration’s');
     assert.deepEqual(
       carried.map((one) => Buffer.from(one.payload).toString()).slice(0, 100),

@@ -40,16 +40,16 @@ describe('a silent peer', { skip: needs('root') }, () => {
     const listener = inNetns(other.netns, () => new PeerListener(address, options));
     undo(() => listener.close());
     const to = { ...address, port: listener.port };
-    const { connecting } = inNetns(one.netns, () => ({ connecting: connectToPeer(to, 2000, options) }));
+    const { connecting } = inNetns(one.netns, () => ({ connecting: connectToPeer(to, 20_000, options) }));
     const channelOn = (connection: PeerConnection) => {
       const codec = { encode: (bytes: Uint8Array) => [bytes], decode: (bytes: Uint8Array) => bytes };
       const channel = new SecureChannel<Uint8Array, Uint8Array>(connection, codec, MAX_MESSAGE_BYTES, readiness);
       undo(() => channel.close());
       return channel;
     };
-    const [a, b] = (await Promise.all([connecting, listener.accept(2000)])).map(channelOn);
+    const [a, b] = (await Promise.all([connecting, listener.accept(20_000)])).map(channelOn);
     await a!.send(Buffer.from('hello'));
-    assert.equal(Buffer.from(await b!.receive(1000)).toString(), 'hello');
+    assert.equal(Buffer.from(await b!.receive(20_000)).toString(), 'hello');
     return { a: a!, cut: () => one.routes.apply(setLink('near', { up: false })) };
   }
 

@@ -108,9 +108,9 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     const listener = inNetns(destination.netns, () => new PeerListener(address, options));
     const port = listener.port;
     const { connecting } = inNetns(source.netns, () => ({
-      connecting: connectToPeer({ ...address, port }, 2000, options),
+      connecting: connectToPeer({ ...address, port }, 20_000, options),
     }));
-    const [near, far] = await Promise.all([connecting, listener.accept(2000)]);
+    const [near, far] = await Promise.all([connecting, listener.accept(20_000)]);
     listener.close();
     const sender = new SecureChannel<SourceMessage, DestinationMessage>(
       near,
@@ -136,7 +136,7 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     packets: SandboxPackets,
   ): Promise<number> {
     for (let injected = 0; ; ) {
-      const message = await receiver.receive(5000);
+      const message = await receiver.receive(20_000);
       if (message.type === 'DRAINED') {
         assert.equal(message.total, injected);
         return injected;
@@ -176,7 +176,7 @@ describe('the packets of a migration', { skip: needs('root') }, () => {
     const injecting = receiveAll(receiver, packets);
     const carried: CarriedDatagram[] = [];
     const { dropped } = await inNetns(source.netns, () => ({
-      draining: drain.drain((datagram) => void carried.push(datagram), 2000),
+      draining: drain.drain((datagram) => void carried.push(datagram), 20_000),
     })).draining;
     const drainedAt = performance.now();
     // What still comes to the machine that the sandbox has left goes after it.

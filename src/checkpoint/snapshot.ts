@@ -3,6 +3,7 @@ import { assert, defined } from '../base/assert.ts';
 import { encodeProcessImage } from '../image/codec.ts';
 import type { Agent } from '../linux/agent.ts';
 import { closeDescriptors, killClone, openClone } from '../linux/fork.ts';
+import { endFirstForWantOfMemory } from '../linux/out-of-memory.ts';
 import { PageFinder } from '../linux/pagemap.ts';
 import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal } from '../linux/urgency.ts';
@@ -148,6 +149,8 @@ function memoryOf(clone: TracedProcess): SnapshotMemory {
 /** What can be read when the process runs again. */
 function readClone(tools: SourceTools, readings: StoppedReadings, clone: Clone, freezeMicros: number): Snapshot {
   const { faults, facts } = tools;
+  // The pages that the process has written since are there twice: rather no snapshot than no process.
+  endFirstForWantOfMemory(clone.pid);
   const opened = openClone(tools.process, clone.agent, clone.pid);
   const finder = new PageFinder(clone.pid, facts.pagemapScan);
   try {

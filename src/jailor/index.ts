@@ -13,7 +13,8 @@ export {
   sandboxPaths,
   tagOf,
 } from './naming.ts';
-export { DEFAULT_HATCHERY_PID } from './plan.ts';
+export { checkMovable } from './permission.ts';
+export { DEFAULT_HATCHERY_PID, memoryLimitOf } from './plan.ts';
 export { type StartOptions, startSandbox } from './start.ts';
 export type { Exit, ExitReason, Phase, ProcessState, SandboxState } from './state.ts';
 export { findSandboxState, readSandboxState } from './state-schema.ts';

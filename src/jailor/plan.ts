@@ -63,6 +63,10 @@ const REMOUNTING: readonly string[] = ['SYS_ADMIN', 'SYS_RAWIO', 'MKNOD'];
 /** Where a configuration says nothing. Enough for a server, and too little to bring a machine down. */
 const DEFAULT_LIMITS = { memory: 4 * 2 ** 30, pids: 512 } as const;
 
+/** Bytes that a sandbox may use. */
+export const memoryLimitOf = ({ limits }: Pick<FullConfig, 'limits'>): number =>
+  limits?.memory ?? DEFAULT_LIMITS.memory;
+
 function planNetwork(address: string, tag: string, routed: boolean): Operation[] {
   const outside = linkName(tag);
   const mac = macOf(address);

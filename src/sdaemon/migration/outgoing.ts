@@ -15,7 +15,8 @@ import { ComicranError, messageOf } from '../../base/errors.ts';
 import { describeEnd, hintOfEnd, type ProcessEnd } from '../../base/process-end.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { formatBytes } from '../../base/units.ts';
-import { type SandboxState, sandboxPaths } from '../../jailor/index.ts';
+import { memoryLimitOf, type SandboxState, sandboxPaths } from '../../jailor/index.ts';
+import { lowerMemoryLimit } from '../../linux/cgroup-memory-limit.ts';
 import { isAlive } from '../../linux/process-identity.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
@@ -28,6 +29,7 @@ import { type Ending, failedEnding, type History } from './history.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import type { ChannelAddress, Inspection, JobOutcome, JobProgress } from './job.ts';
 import { lagMessage } from './lag-message.ts';
+import { checkMemoryLimit, ownMemoryBytes } from './memory-needs.ts';
 import { checkKernel } from './mode-needs.ts';
 import { planMigration } from './plan.ts';
 import { announceMigration, endMigration, openRecordChannel, ownershipOver } from './record.ts';
@@ -231,6 +233,7 @@ export class Outgoing {
     } finally {
       this.#underWay.delete(name);
       if (outcome?.outcome !== 'moved' && outcome?.outcome !== 'halted') void endMigration(this.#world, migration);
+      if (outcome?.outcome !== 'moved') await this.#putMemoryLimitBack(name, config, jail);
       // A process that ended by itself in the middle of a migration is noticed by its own watch from here on.
       if (outcome?.outcome !== 'moved') {
         const now = outcome?.outcome === 'stayed' ? (outcome.epoch ?? epoch) : epoch;
@@ -254,6 +257,13 @@ export class Outgoing {
     throw new Error(`a source job ended as ${outcome.outcome}`);
   }
 
+  /** The worker that has raised it for a snapshot puts it back; this one is for one that could not. */
+  async #putMemoryLimitBack(name: string, config: FullConfig, jail: Jail): Promise<void> {
+    const { cgroup } = jail.state();
+    if (cgroup === null || (await lowerMemoryLimit(cgroup, memoryLimitOf(config)))) return;
+    this.#world.log(`${name}: its limit of memory could not be put back: it uses more`);
+  }
+
   async #sendFiles({ toVm, toEndpoint }: MigrateRequest, config: FullConfig, signal: AbortSignal): Promise<FilesMoved> {
     const { peer, log } = this.#world;
     const files = await sendLackingFiles(this.#world, peer(toVm, toEndpoint), config, signal);
@@ -275,6 +285,7 @@ export class Outgoing {
     if (hostPid === undefined)
       throw new ComicranError('process.gone', `'${migration.sandbox}' has no process any more`);
     checkKernel(migration.mode);
+    checkMemoryLimit(config, ownMemoryBytes(hostPid));
     const inherited = inheritedPipes(jail);
     const written = writtenPaths(config);
     const route = { address: config.network.address, linkName: jail.state().link };

@@ -10,7 +10,7 @@ import {
 } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
-import { readProc, StatusFile } from '../../linux/procfs.ts';
+import { checkMovable } from '../../jailor/index.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
 import { checkEligible } from '../../replication/eligibility.ts';
 import { describeProcess } from '../replication/describe-process.ts';
@@ -18,6 +18,7 @@ import { uncarry } from './carried-error.ts';
 import { estimate, type ProcessSize, plannedSnapshot } from './estimate.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
 import type { Inspection } from './job.ts';
+import { checkMemoryLimit, ownMemoryBytes } from './memory-needs.ts';
 import { checkKernel } from './mode-needs.ts';
 import type { OutgoingWorld } from './outgoing.ts';
 import { checkSnapshot } from './snapshot-choice.ts';
@@ -30,11 +31,17 @@ function refusalOf(thrown: unknown): Refusal {
   return { code: known?.code ?? 'migration.refused', whyNot: messageOf(thrown), hint: known?.hint ?? '' };
 }
 
-/** Memory of its own: what it shares with a file is not sent. */
+const UNKNOWN_SIZE: ProcessSize = {
+  memoryBytes: 0,
+  smallPageBytes: 0,
+  snapshot: undefined,
+  threads: 0,
+  descriptors: 0,
+};
+
 function sizeOf(hostPid: number, looked: Partial<Inspection>): ProcessSize {
   const count = (what: string): number => readdirSync(`/proc/${hostPid}/${what}`).length;
-  const kib = Number.parseInt(new StatusFile(readProc(hostPid, 'status')).text('RssAnon'), 10);
-  const memoryBytes = kib * 1024;
+  const memoryBytes = ownMemoryBytes(hostPid);
   const { smallPageBytes = memoryBytes, snapshot } = looked;
   return { ...{ memoryBytes, smallPageBytes, snapshot }, threads: count('task'), descriptors: count('fd') };
 }
@@ -56,13 +63,16 @@ export async function planMigration(
     });
   }
   const hostPid = jail.state().process?.pid;
+  // One that is frozen, waits for its restart or is being looked into: as it is said when it is to be moved.
+  let refusal = refusalBy(() => checkMovable(jail.state(), Date.now()));
+  if (refusal !== undefined)
+    return planOf(modes, hostPid === undefined ? UNKNOWN_SIZE : sizeOf(hostPid, {}), () => refusal);
   if (hostPid === undefined) throw new ComicranError('process.gone', `'${name}' has no process any more`);
-  let refusal: Refusal | undefined;
-  const loadPerCpu = loadavg()[0]! / availableParallelism();
   const asked = { inherited: inheritedPipes(jail), written: writtenPaths(config), snapshot: checkSnapshot(snapshot) };
   const looked = await engine.run({ side: 'inspect', hostPid, stateDirectory, ...asked }, {});
   const size = sizeOf(hostPid, looked.outcome === 'inspected' ? looked : {});
   if ('error' in looked) refusal = refusalOf(uncarry(looked.error));
+  refusal ??= refusalBy(() => checkMemoryLimit(config, size.memoryBytes));
   if (refusal === undefined) {
     const there = await peer(toVm, toEndpoint).info({});
     if (there.kernel !== release()) {
@@ -71,8 +81,17 @@ export async function planMigration(
       );
     }
   }
+  return planOf(modes, size, (each) => refusal ?? ownRefusal(each, hostPid, config));
+}
+
+function planOf(
+  modes: readonly ModeName[],
+  size: ProcessSize,
+  refusal: (mode: ModeName) => Refusal | undefined,
+): PlanMigrationResponse {
+  const loadPerCpu = loadavg()[0]! / availableParallelism();
   return create(PlanMigrationResponseSchema, {
-    modes: modes.map((each) => plannedMode(each, size, loadPerCpu, refusal ?? ownRefusal(each, hostPid, config))),
+    modes: modes.map((each) => plannedMode(each, size, loadPerCpu, refusal(each))),
     loadPerCpu,
     memoryBytes: BigInt(size.memoryBytes),
     threads: size.threads,
@@ -82,12 +101,19 @@ export async function planMigration(
 
 /** What a mode asks beyond what all of them do. */
 function ownRefusal(mode: ModeName, hostPid: number, config: FullConfig): Refusal | undefined {
-  try {
+  return refusalBy(() => {
     checkKernel(mode);
     if (mode === 'replicated') {
       const { address } = config.network;
       checkEligible(describeProcess({ pid: hostPid, address, machineFiles: machineFiles(config) }));
     }
+  });
+}
+
+/** What a check says, as a part of the answer. */
+function refusalBy(check: () => void): Refusal | undefined {
+  try {
+    check();
     return undefined;
   } catch (thrown) {
     if (thrown instanceof ComicranError) return refusalOf(thrown);

@@ -10,9 +10,11 @@ import { RECEIVE_LIMIT_BYTES } from '../dataplane/receive-buffers.ts';
 import { WatchedTraffic } from '../replication/watched-traffic.ts';
 import { carry } from './carried-error.ts';
 import { CopiedProcess } from './copied-source.ts';
+import { explainBeginning, explained } from './explained-ports.ts';
 import { withFaults } from './faults.ts';
 import type { JobOutcome, SourceJob } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
+import { takeWithRoom } from './memory-needs.ts';
 import { sourceOutcome } from './outcomes.ts';
 import { ServedProcess } from './paged-source.ts';
 import { PagingFiles } from './paging-note.ts';
@@ -41,6 +43,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const startTicks = identity?.startTicks ?? 0;
     journal.note(migration.id, { hostPid, startTicks, channel });
     using copying = new CopiedProcess(source, world.facts);
+    const watched = explained(traffic, migration.sandbox, migration.source);
     const ports: SourcePorts = {
       process: {
         async freeze() {
@@ -49,7 +52,11 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
         },
         async snapshot() {
           const { memory: copied } = copying;
-          const snapshot = source.snapshot({ atStop: traffic.mark, ...(copied === undefined ? {} : { copied }) });
+          const atStop = traffic.mark;
+          const snapshot =
+            copied === undefined
+              ? takeWithRoom(() => source.snapshot({ atStop }), { pid: hostPid, cgroup: job.cgroup, hasEnded })
+              : source.snapshot({ atStop, copied });
           source.prepareStop();
           return snapshot;
         },
@@ -70,9 +77,9 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
         hasEnded,
         stopped: source.stopped,
       },
-      traffic,
+      traffic: watched,
       // What waits in the sockets of a process that is replicated is in the log as well.
-      packets: migration.mode === 'replicated' ? traffic : sockets,
+      packets: migration.mode === 'replicated' ? watched : explained(sockets, migration.sandbox, migration.source),
       copying,
       paging: new ServedProcess({
         ...{ pid: hostPid, address: job.address, files: paged, client: world.paging },
@@ -98,7 +105,8 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     return sourceOutcome(outcome);
   } catch (thrown) {
     // Only what comes before the role can throw: the process has not been touched.
-    return { outcome: 'stayed', error: carry(thrown), epoch: undefined, ended: isGone(thrown), leftovers: [] };
+    const error = carry(explainBeginning(migration.sandbox, migration.source, thrown));
+    return { outcome: 'stayed', error, epoch: undefined, ended: isGone(thrown), leftovers: [] };
   }
 }
 

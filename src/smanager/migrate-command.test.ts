@@ -65,7 +65,8 @@ async function run(
     interrupted: () => interrupt.signal,
   });
   for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => undefined });
-  const thrown = await program.parseAsync(['migrate', ...words], { from: 'user' }).then(
+  const line = words[0] === 'abort' ? words : ['migrate', ...words];
+  const thrown = await program.parseAsync([...line], { from: 'user' }).then(
     () => undefined,
     (error: unknown) => error,
   );
@@ -303,4 +304,10 @@ test('a dry run says what would be done, and fails where nothing could be', asyn
   const strict = await run(['square', 'vm2', '--dry-run', '--fallback', 'none'], { plan });
   assert.match(strict.printed, /cannot be moved/);
   assert.match(String(strict.thrown), /it has a TCP socket/);
+});
+
+test('an abort says whom it has asked, for programs too', async () => {
+  assert.equal((await run(['abort', 'square'], {})).printed, "the migration of 'square' is being aborted\n");
+  const { printed, aborts } = await run(['abort', 'square', '--json'], {});
+  assert.deepEqual([JSON.parse(printed), aborts], [{ name: 'square', vm: 'vm1', state: 'aborting' }, 1]);
 });

@@ -196,12 +196,16 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .command('abort')
     .description('give up a migration that is under way; the sandbox runs on where it is')
     .argument('<name>')
+    .option('--json', 'as a JSON object')
     .addHelpText(
       'after',
-      `\nOnce the cutover has begun it is too late, and the migration ends well.\n${examples('abort square')}`,
+      `\nOnce the cutover has begun it is too late, and the migration ends well.\n${examples('abort square', 'abort square --json')}`,
     )
-    .action(async (name: string) => {
-      await abortMigration(await context.fleet(), name);
-      context.print(`the migration of '${name}' is being aborted\n`);
-    });
+    .action((name: string, { json }: { json?: boolean }) =>
+      telling(context, { json, name }, async () => {
+        const vm = await abortMigration(await context.fleet(), name);
+        const text = `the migration of '${name}' is being aborted\n`;
+        context.print(json === true ? `${JSON.stringify({ name, vm, state: 'aborting' }, null, 2)}\n` : text);
+      }),
+    );
 }

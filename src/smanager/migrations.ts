@@ -146,7 +146,12 @@ export async function listMigrations(fleet: Fleet, name: string): Promise<KnownM
   return { migrations, silent };
 }
 
-/** Asks for an end of the migration that is under way; the sandbox then runs on where it is. */
-export async function abortMigration(fleet: Fleet, name: string): Promise<void> {
-  await fleet.vm(await machineOf(fleet, name)).abortMigration({ name });
+/**
+ * Asks for an end of the migration that is under way; the sandbox then runs on where it is.
+ * @returns the machine that has been asked
+ */
+export async function abortMigration(fleet: Fleet, name: string): Promise<string> {
+  const vm = await machineOf(fleet, name);
+  await fleet.vm(vm).abortMigration({ name });
+  return vm;
 }

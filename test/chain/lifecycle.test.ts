@@ -16,6 +16,7 @@ const WAIT_MS = 30_000;
 
 const row = async (name: string): Promise<SandboxRow> => (await find(name)) as SandboxRow;
 const smanager = (...words: string[]): Promise<string> => runComicran(['smanager', ...words]);
+const plan = (name: string, to: string): Promise<string> => smanager('migrate', name, to, '--dry-run');
 
 async function guests(name: string): Promise<number> {
   const { runtime } = parseJsonOutput(await smanager('inspect', name)) as { runtime: { guests: number } };
@@ -100,6 +101,7 @@ test('in a lab', { skip }, async (t) => {
     await smanager('freeze', 'steady');
     assert.equal((await row('steady')).state, 'frozen');
     await assert.rejects(migrate('steady', 'vm1'), /is frozen[\s\S]*/);
+    await assert.rejects(plan('steady', 'vm1'), /is frozen[\s\S]*next: Let it run first/);
     await restartDaemon('vm2');
     assert.equal((await row('steady')).state, 'frozen');
     await smanager('thaw', 'steady');
@@ -116,6 +118,7 @@ test('in a lab', { skip }, async (t) => {
     const staying = assert.rejects(smanager(...look, ...long));
     while ((await guests('steady')) === 0) await sleep(50);
     await assert.rejects(migrate('steady', 'vm2'), /a program in it that an operator has started/);
+    await assert.rejects(plan('steady', 'vm2'), /a program in it that an operator has started/);
     endProgram(...long);
     await staying;
     await migrate('steady', 'vm2');
@@ -141,6 +144,7 @@ test('in a lab', { skip }, async (t) => {
     const { ended } = await until('patient', 'restarting', ({ state }) => state === 'restarting');
     assert.equal(ended, 'SIGKILL');
     await assert.rejects(migrate('patient', 'vm2'), /started again in \d+ s \(restart 1\)/);
+    await assert.rejects(plan('patient', 'vm2'), /started again in \d+ s \(restart 1\)/);
     await restartDaemon('vm1');
     assert.equal((await row('patient')).state, 'restarting');
     await smanager('terminate', 'patient');

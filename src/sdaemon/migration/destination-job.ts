@@ -9,6 +9,7 @@ import { beginRestore, type RestoringProcess as Restoring } from '../../restore/
 import { SilentCopy } from '../replication/silent-copy.ts';
 import { ArrivingProcess } from './arriving-process.ts';
 import { carry } from './carried-error.ts';
+import { explainBeginning, explained } from './explained-ports.ts';
 import { withFaults } from './faults.ts';
 import { packetsOf } from './held-packets.ts';
 import type { DestinationJob, JobOutcome } from './job.ts';
@@ -66,8 +67,8 @@ export async function runDestinationJob(
     const untilAdopted = new UntilAdopted(journal);
     const ports: DestinationPorts = {
       engine: { begin },
-      replay: copy ?? NO_REPLAY,
-      packets,
+      replay: copy === undefined ? NO_REPLAY : explained(copy, migration.sandbox, migration.destination),
+      packets: explained(packets, migration.sandbox, migration.destination),
       paging: fetched ?? NOT_PAGED,
       accept: (timeoutMs) => listener.accept(timeoutMs),
       ownership: world.ownership,
@@ -89,7 +90,8 @@ export async function runDestinationJob(
     return destinationOutcome(outcome, hostPid);
   } catch (thrown) {
     // Only what comes before the role can throw: nothing has been built.
-    return { outcome: 'discarded', error: carry(thrown), epoch: undefined, leftovers: [] };
+    const error = carry(explainBeginning(migration.sandbox, migration.destination, thrown));
+    return { outcome: 'discarded', error, epoch: undefined, leftovers: [] };
   } finally {
     arriving?.watch.close();
   }

@@ -20,6 +20,7 @@ import { DrainedSockets } from '../dataplane/drain.ts';
 import type { Readiness } from '../readiness.ts';
 import { carry } from './carried-error.ts';
 import { endProcess } from './end-process.ts';
+import { explained } from './explained-ports.ts';
 import { packetsOf } from './held-packets.ts';
 import type { ChannelAddress, JobOutcome, RecoverJob } from './job.ts';
 import { JournalFiles, UntilAdopted } from './journal-files.ts';
@@ -166,6 +167,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
   using packets = job.skeleton === undefined ? undefined : packetsOf(job.skeleton);
   using journal = new JournalFiles(job.stateDirectory);
   const untilAdopted = new UntilAdopted(journal);
+  const { sandbox, destination } = entry.migration;
   const { hostPid } = job;
   const { paged } = pagedOf(job, world);
   using returns = new Returns(job.channel, world.readiness);
@@ -180,7 +182,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
           await fetched?.abandon();
         },
       },
-      packets: packets ?? NO_LINK,
+      packets: packets === undefined ? NO_LINK : explained(packets, sandbox, destination),
       replay: { discard: async () => openGate(job.skeleton) },
       paging: fetched ?? NOT_PAGED,
       accept: (timeoutMs) => returns.accept(timeoutMs),

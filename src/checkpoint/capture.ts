@@ -151,33 +151,39 @@ export function askInherited(thread: Tracee): InheritedState {
   return ask<InheritedState>((calls) => thread.batch(calls), { actions: signalActions(thread), own: ownState(thread) });
 }
 
+/** What was read, and what makes an image of it: the process may run by then. */
+export type ReadState = { readonly memory: AddressSpace; readonly complete: () => CapturedState };
+
 /**
- * What was read, as an image.
+ * Reads the rest.
  *
  * @param pid the process, or a clone of it where the process runs again.
  */
-export function stateOf(
+export function readState(
   tools: SourceTools,
   pid: number,
   readings: StoppedReadings,
   { actions, own }: InheritedState,
-): CapturedState {
+): ReadState {
   const { facts, faults } = tools;
   const { survey, childSubreaper, pendingSignals } = readings;
   const memory = captureAddressSpace(pid, survey, own.brk);
   faults.reach('capture.memory');
-  const threads = readings.threads.map((reading, index) =>
-    threadImage(reading, readings.ownAnswers[index]!, facts.scheduling.cpus, tools.ids),
-  );
-  return {
-    platform: capturePlatform(pid, facts, threads[0]!.extendedState, readings.clocks),
-    process: captureProcess(pid, readings.threads[0]!.status, { ...own, childSubreaper }, tools.ids),
+  const main = readings.threads[0]!;
+  const platform = capturePlatform(pid, facts, main.extendedState, readings.clocks);
+  const process = captureProcess(pid, main.status, { ...own, childSubreaper }, tools.ids);
+  const complete = (): CapturedState => ({
+    platform,
+    process,
     memory,
     signals: { actions, pending: pendingSignals },
     timers: readings.timers,
-    threads,
+    threads: readings.threads.map((reading, index) =>
+      threadImage(reading, readings.ownAnswers[index]!, facts.scheduling.cpus, tools.ids),
+    ),
     descriptors: readings.descriptors(),
-  };
+  });
+  return { memory, complete };
 }
 
 /** Captures a process whose threads are all stopped, and which is not cloned. */
@@ -185,10 +191,10 @@ export function captureState(
   tools: SourceTools,
   prepared: PreparedDescriptors,
   frozen: readonly FrozenThread[],
-): CapturedState {
+): ReadState {
   const inject: Inject = (main, _survey, calls) => main.batch(calls);
   const readings = readStopped(tools, prepared, frozen, tools.surveyor.survey(), inject, askInherited);
-  return stateOf(tools, tools.pid, readings, readings.atAgent);
+  return readState(tools, tools.pid, readings, readings.atAgent);
 }
 
 /**

@@ -9,13 +9,13 @@ import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal } from '../linux/urgency.ts';
 import {
   askInherited,
-  type CapturedState,
   captureState,
   type Inject,
   imageWith,
+  type ReadState,
+  readState,
   readStopped,
   type StoppedReadings,
-  stateOf,
 } from './capture.ts';
 import { cloneProcess } from './clone.ts';
 import { type CopiedMemory, type LastPages, privateAreas } from './copied-memory.ts';
@@ -156,7 +156,7 @@ function readClone(tools: SourceTools, readings: StoppedReadings, clone: Clone, 
   try {
     closeDescriptors(opened);
     faults.reach('snapshot.separated');
-    const state = stateOf(tools, clone.pid, readings, askInherited(opened));
+    const state = readState(tools, clone.pid, readings, askInherited(opened)).complete();
     const pages = pageRanges(findPages(state.memory.areas, finder));
     faults.reach('snapshot.pages');
     const image = encodeProcessImage(imageWith(state, pages));
@@ -183,7 +183,7 @@ export function takeCopiedSnapshot(
   { atStop }: Omit<SnapshotOptions, 'copied'>,
 ): Snapshot {
   const { process, facts, faults } = tools;
-  let state: CapturedState;
+  let state: ReadState;
   let last: LastPages;
   let freezeMicros = 0;
   const threads = stopAll();
@@ -199,7 +199,7 @@ export function takeCopiedSnapshot(
   }
   faults.reach('snapshot.released');
   const { own, written } = last;
-  const image = encodeProcessImage(imageWith(state, own));
+  const image = encodeProcessImage(imageWith(state.complete(), own));
   faults.reach('snapshot.encoded');
   const memory = {
     read: (ranges: readonly PageRange[], into: Uint8Array) => last.read(ranges, into),

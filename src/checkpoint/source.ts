@@ -162,7 +162,7 @@ export class Source {
       const threads = this.#stopAll();
       const frozen = new FrozenSource(this.#tools, threads);
       try {
-        const state = captureState(this.#tools, prepared, threads);
+        const state = captureState(this.#tools, prepared, threads).complete();
         beUrgent(this.#tools.facts.scheduling, null);
         const { own, written } =
           copied === undefined ? this.#allPages(state.memory.areas) : copied.last(privateAreas(state.memory.areas));

@@ -16,7 +16,7 @@ import { after, before, test } from 'node:test';
 import { stringify } from 'yaml';
 import { parseFullConfig } from '../../src/base/full-config.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
-import { client, find, migrate } from '../support/lab.ts';
+import { client, find, migrate, ps } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 import { underLoad } from '../support/under-load.ts';
 
@@ -121,6 +121,24 @@ test('in a lab', { skip: needs('root') }, async (t) => {
     const { sent, answered, wrong } = await client(service, 50, 1);
     assert.deepEqual([answered, wrong], [sent, 0]);
   });
+
+  await t.test(
+    'its address is refused to another, on its machine and on the other one, and so is its name',
+    async () => {
+      const other = join(directory, 'other.json');
+      writeFileSync(other, readFileSync(full, 'utf8').replace(/"id": ?"bundle"/, '"id":"other"'));
+      for (const vm of ['vm1', 'vm2'])
+        await assert.rejects(
+          runComicran(['smanager', 'start', other, '--on', vm]),
+          /the address 10\.88\.0\.79 belongs to .*bundle.*\n {2}next: /,
+        );
+      await assert.rejects(runComicran(['smanager', 'start', full, '--on', 'vm2']), /bundle/);
+      assert.deepEqual(
+        (await ps()).map(({ name, vm, state }) => [name, vm, state]),
+        [['bundle', 'vm1', 'running']],
+      );
+    },
+  );
 
   await t.test('it is replicated under requests, there and back', () =>
     underLoad('bundle', 500, async () => {

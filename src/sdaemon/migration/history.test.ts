@@ -73,8 +73,11 @@ test('only the last are kept, and a file that cannot be read is begun anew', () 
     for (let round = 0; round < 60; round++) history.begin({ ...REQUEST, name: `s${round}` });
     assert.equal(open().all().length, 50);
     assert.equal(open().all().at(-1)?.sandbox, 's59');
-    writeFileSync(file, '{"version":9}');
-    assert.deepEqual(open().all(), []);
-    assert.match(said.join('\n'), /begun anew/);
+    const damaged = ['{"version":9}', '{"version":1,"migrations":5}', '{"version":1,"migrations":[null]}', '', 'x'];
+    for (const [index, text] of [...damaged, ' '.repeat(5_000_000)].entries()) {
+      writeFileSync(file, text);
+      assert.deepEqual(open().all(), []);
+      assert.match(said[index] ?? '', /is begun anew, it cannot be read: .{5,300}$/);
+    }
   });
 });

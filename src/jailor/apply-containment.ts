@@ -1,9 +1,11 @@
-/** Root directory and cgroup of a sandbox under construction. */
+/** Root directory, cgroup and zygote of a sandbox under construction: what there is of it before its namespaces. */
 import { ComicranError } from '../base/errors.ts';
-import { cgroupNamed, findCgroupTrees, makeCgroup, removeCgroup } from '../linux/cgroup.ts';
+import { cgroupNamed, findCgroupTrees, makeCgroup, removeCgroup, thawCgroup } from '../linux/cgroup.ts';
 import { setLimits, treesFor } from '../linux/cgroup-limits.ts';
+import { type Child, killed } from './child.ts';
 import type { Construction } from './construction.ts';
-import type { Operation } from './operations.ts';
+import type { Operation, Stdio } from './operations.ts';
+import { startZygote } from './programs.ts';
 import { makeRootDirectory, removeRootDirectory } from './root-directory.ts';
 
 const CGROUP_EMPTY_TIMEOUT_MS = 5_000;
@@ -30,4 +32,19 @@ export function makeSandboxCgroup(
   makeCgroup(cgroup);
   construction.cgroup = cgroup;
   setLimits(name, trees, limits, new Set(required), disk);
+}
+
+export function startSandboxZygote(construction: Construction, stdio: Stdio): void {
+  const zygote = construction.withNull((fd) => startZygote(construction.stdioFds(stdio, fd)));
+  construction.zygote = kept(construction, 'end the zygote', zygote);
+}
+
+/** A child that is ended when the sandbox is taken down. */
+export function kept(construction: Construction, name: string, child: Child): Child {
+  construction.cleanup.defer(name, async () => {
+    // A frozen process does not die before it is thawed.
+    if (construction.cgroup !== undefined) thawCgroup(construction.cgroup);
+    await killed(child);
+  });
+  return child;
 }

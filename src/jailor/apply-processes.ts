@@ -1,24 +1,19 @@
-/** The processes of a sandbox under construction: zygote, init, seat. zygote.ts has the picture. */
+/** The processes of a sandbox under construction that its zygote makes: init and seat. zygote.ts has the picture. */
 import { writeFileSync } from 'node:fs';
 import { defined } from '../base/assert.ts';
-import { thawCgroup } from '../linux/cgroup.ts';
 import type { IdMaps } from '../linux/id-map.ts';
 import { closeFd, inNetns, openNetns } from '../linux/netns.ts';
 import { RouteSocket } from '../linux/rtnetlink/index.ts';
 import { getLimits, setLimit } from '../linux/scheduling.ts';
-import { adoptedChild, type Child, killed } from './child.ts';
+import { kept } from './apply-containment.ts';
+import { adoptedChild, type Child } from './child.ts';
 import type { Construction } from './construction.ts';
 import { namespaceRefused } from './no-user-namespace.ts';
-import type { Operation, Stdio } from './operations.ts';
+import type { Operation } from './operations.ts';
 import { credentialsOf, type Privileges, rlimitNumber, USUAL_DESCRIPTORS } from './privileges.ts';
-import { awaitIdle, startZygote } from './programs.ts';
+import { awaitIdle } from './programs.ts';
 import { seccompProgram } from './system-calls.ts';
 import { becomeRootProcess, cloneInit, cloneSeat, enterUserNamespace, leaveAsleep } from './zygote.ts';
-
-export function startSandboxZygote(construction: Construction, stdio: Stdio): void {
-  const zygote = construction.withNull((fd) => startZygote(construction.stdioFds(stdio, fd)));
-  construction.zygote = kept(construction, 'end the zygote', zygote);
-}
 
 /** The init, and with it the namespaces; and what jailor does the network with. */
 export async function makeNamespaces(construction: Construction, ids: IdMaps): Promise<void> {
@@ -82,13 +77,4 @@ export function limitProcess(pid: number, { rlimits, oomScoreAdjust }: Privilege
   for (const [name, limit] of Object.entries(rlimits))
     setLimit(pid, rlimitNumber(name), { soft: BigInt(limit.soft), hard: BigInt(limit.hard) });
   if (oomScoreAdjust !== 0) writeFileSync(`/proc/${pid}/oom_score_adj`, String(oomScoreAdjust));
-}
-
-function kept(construction: Construction, name: string, child: Child): Child {
-  construction.cleanup.defer(name, async () => {
-    // A frozen process does not die before it is thawed.
-    if (construction.cgroup !== undefined) thawCgroup(construction.cgroup);
-    await killed(child);
-  });
-  return child;
 }

@@ -1,34 +1,16 @@
-/** Carries operations out, one after the other. Decides nothing: what is to be done stands in the plan. */
+/**
+ * Carries operations out, one after the other. Decides nothing: what is to be done stands in the plan.
+ *
+ * From the namespaces on apply-inside.ts does it. That is loaded while the kernel moves the zygote into its cgroup, the longest
+ * wait of a start.
+ */
 import { symlinkSync } from 'node:fs';
-import { defined, unreachable } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
-import { makeCharacterDevice } from '../linux/device-node.ts';
-import { MS, mount } from '../linux/mount.ts';
-import { setHostname } from '../linux/namespaces.ts';
-import { makeSandboxCgroup, makeSandboxRoot } from './apply-containment.ts';
-import {
-  bindFromVm,
-  bindReadOnly,
-  bindRoot,
-  mapRoot,
-  maskPath,
-  mountTmpfs,
-  pivotInto,
-  remountReadOnly,
-} from './apply-mounts.ts';
-import { applyNetworkOperation } from './apply-network.ts';
-import {
-  enterUsers,
-  keepHatchery,
-  makeNamespaces,
-  startProcess,
-  startSandboxZygote,
-  startSeat,
-} from './apply-processes.ts';
+import { makeSandboxCgroup, makeSandboxRoot, startSandboxZygote } from './apply-containment.ts';
+import type { InsideOperation } from './apply-inside.ts';
 import { addToTree, finishTree } from './apply-tree.ts';
 import { Construction, type World } from './construction.ts';
 import { describe, type Operation } from './operations.ts';
-import { mountProc } from './zygote.ts';
 
 export type ApplyOptions = World & {
   /** Called before each operation; what it throws counts as that operation's failure. */
@@ -49,12 +31,13 @@ export async function applyPlan(
   options: ApplyOptions,
 ): Promise<Construction> {
   const construction = new Construction(options);
+  const inside = insideLoader(construction);
   let current = plan[0];
   try {
     for (const [index, operation] of plan.entries()) {
       current = operation;
       options.before?.(operation, index);
-      const later = applyOperation(construction, operation);
+      const later = applyOperation(construction, operation, inside);
       if (later !== undefined) await later;
       options.after?.(operation, construction);
     }
@@ -87,8 +70,21 @@ function setupError(
   });
 }
 
+type Apply = (operation: InsideOperation) => Promise<void> | undefined;
+
+function insideLoader(construction: Construction): Apply {
+  let loaded: Apply | undefined;
+  return (operation) => {
+    if (loaded !== undefined) return loaded(operation);
+    return import('./apply-inside.ts').then(({ applyInside }) => {
+      loaded = (one) => applyInside(construction, one);
+      return loaded(operation);
+    });
+  };
+}
+
 /** @returns a promise where the operation takes its time. None does between entering and leaving the namespaces. */
-function applyOperation(construction: Construction, operation: Operation): Promise<void> | undefined {
+function applyOperation(construction: Construction, operation: Operation, inside: Apply): Promise<void> | undefined {
   switch (operation.kind) {
     case 'make-root':
       makeSandboxRoot(construction, operation.hostPath);
@@ -116,78 +112,7 @@ function applyOperation(construction: Construction, operation: Operation): Promi
     case 'join-cgroup':
       construction.beginToJoin();
       return undefined;
-    case 'make-namespaces':
-      return makeNamespaces(construction, operation.ids);
-    case 'make-link':
-    case 'set-sysctl':
-    case 'switch-offloads-off':
-    case 'add-hold':
-    case 'receive-on-one-cpu':
-    case 'set-up':
-    case 'add-address':
-    case 'add-neighbour':
-    case 'add-route':
-      applyNetworkOperation(construction, operation);
-      return undefined;
-    case 'map-root':
-      mapRoot(construction, operation.closed);
-      return undefined;
-    case 'enter-namespaces':
-      construction.enter();
-      return undefined;
-    case 'set-hostname':
-      setHostname(operation.name);
-      return undefined;
-    case 'make-mounts-private':
-      mount({ source: '', target: '/', flags: MS.PRIVATE | MS.REC });
-      return undefined;
-    case 'bind-root':
-      bindRoot(construction);
-      return undefined;
-    case 'mount-tmpfs':
-      mountTmpfs(construction.at(operation.path), operation);
-      return undefined;
-    case 'mount-bind':
-      bindFromVm(operation, construction.at(operation.path));
-      return undefined;
-    case 'make-device':
-      makeCharacterDevice(construction.at(operation.path), { ...operation, mode: 0o666 });
-      return undefined;
-    case 'pivot-root':
-      pivotInto(construction.at('/'));
-      construction.prefix = '';
-      return undefined;
-    case 'start-seat':
-      startSeat(construction, operation.pid ?? null);
-      return undefined;
-    case 'mount-proc':
-      mountProc(defined(construction.seat, 'the seat'), construction.at('/proc'));
-      return undefined;
-    case 'protect':
-      bindReadOnly(construction.at(operation.path));
-      return undefined;
-    case 'mask':
-      maskPath(construction.at(operation.path), construction.at('/dev/null'));
-      return undefined;
-    case 'make-read-only':
-      remountReadOnly(construction.at(operation.path));
-      return undefined;
-    case 'keep-hatchery':
-      keepHatchery(construction);
-      return undefined;
-    case 'start-process':
-      startProcess(construction, operation);
-      return undefined;
-    case 'enter-user-namespace':
-      enterUsers(construction);
-      return undefined;
-    case 'leave-namespaces':
-      construction.leave();
-      return undefined;
-    case 'end-zygote':
-      defined(construction.zygote, 'the zygote').kill('SIGKILL');
-      return undefined;
     default:
-      return unreachable(operation);
+      return inside(operation);
   }
 }

@@ -7,7 +7,7 @@ import type { World } from './construction.ts';
 import type { Program } from './health-looks.ts';
 import { privilegesOf } from './privileges.ts';
 import type { StdioFds } from './programs.ts';
-import { type StartedInside, startInside } from './start-inside.ts';
+import type { StartedInside } from './start-inside.ts';
 import type { SandboxState } from './state.ts';
 
 export class Newcomers {
@@ -15,11 +15,21 @@ export class Newcomers {
   readonly #logFds: World['logFds'];
   readonly #pids = new Set<number>();
   #nullFd: number | undefined;
+  #inside: Promise<typeof import('./start-inside.ts')> | undefined;
 
   /** @param logFds of the root process; absent: its streams are those of this program. They stay the caller's. */
   constructor(config: FullConfig, logFds: World['logFds']) {
     this.#config = config;
     this.#logFds = logFds;
+  }
+
+  /**
+   * Loads what starts them. Not needed for the sandbox itself, and not to be put off until it is: the program on the disk may
+   * be another version by then.
+   */
+  load(): Promise<typeof import('./start-inside.ts')> {
+    this.#inside ??= import('./start-inside.ts');
+    return this.#inside;
   }
 
   /** Those that live, as this program sees them. */
@@ -39,7 +49,12 @@ export class Newcomers {
     return (await this.#start(place, spec, [nothing, nothing, nothing])).child;
   }
 
-  #start({ init, cgroup, ids }: SandboxState, program: FullConfig['process'], stdio: StdioFds): Promise<StartedInside> {
+  async #start(
+    { init, cgroup, ids }: SandboxState,
+    program: FullConfig['process'],
+    stdio: StdioFds,
+  ): Promise<StartedInside> {
+    const { startInside } = await this.load();
     const place = { initPid: defined(init, 'the init').pid, cgroup: defined(cgroup, 'the cgroup'), ids, stdio };
     const known = (child: Child): void => {
       this.#pids.add(child.hostPid);

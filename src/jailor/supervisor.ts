@@ -209,6 +209,8 @@ export class Supervisor {
       process: root === undefined ? null : processState(root),
     });
     if (root !== undefined) this.#watch(root);
+    // Whoever needs it hears of a failure.
+    this.#newcomers.load().catch(() => undefined);
     // Asked to end while the sandbox was being made.
     if (this.#requested !== undefined) this.#kill();
     void hatchery?.ended.then(() => {

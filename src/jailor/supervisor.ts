@@ -2,63 +2,43 @@
  * One sandbox from beginning to end. The transitions are drawn in state.ts; each is written to the state file before
  * anybody is told.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { rmSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { assert, defined } from '../base/assert.ts';
 import { ComicranError, messageOf } from '../base/errors.ts';
-import type { FullConfig } from '../base/sandbox-config.ts';
 import { thawCgroup } from '../linux/cgroup.ts';
 import { freezeCgroup } from '../linux/cgroup-frozen.ts';
 import { outOfMemoryKills } from '../linux/cgroup-limits.ts';
 import { closeDescriptor } from '../linux/pidfd.ts';
-import { identifyProcess } from '../linux/process-identity.ts';
 import { checkAdoptable } from './adoptable.ts';
 import { applyPlan } from './apply.ts';
 import { adoptedChild, type Child, type Ending, killed, reapStrangers, type StrangerReaper } from './child.ts';
-import type { Construction, World } from './construction.ts';
+import { claimDirectory } from './claim.ts';
+import type { Construction } from './construction.ts';
+import { firstState } from './first-state.ts';
 import { HealthWatch } from './health.ts';
 import { lookOf } from './health-looks.ts';
-import { idMapsOf } from './ids.ts';
 import { copyDescriptor, withoutKept } from './kept-descriptors.ts';
 import { endOthers } from './leftover-processes.ts';
-import { type DirectoryLock, lockDirectory } from './lock.ts';
-import { linkName, type SandboxPaths, sandboxPaths, storeDirectory, tagOf } from './naming.ts';
+import type { DirectoryLock } from './lock.ts';
+import { type SandboxPaths, sandboxPaths, storeDirectory } from './naming.ts';
 import { Newcomers } from './newcomers.ts';
-import type { Operation } from './operations.ts';
 import { checkHospitable, checkMovable, checkNotMoving, notRunning } from './permission.ts';
 import { processState } from './process-state.ts';
 import { type NextStart, nextStart } from './restart-policy.ts';
-import { type Exit, type ExitReason, exitOf, NO_RESTARTS, type SandboxState, writeState, writeWhole } from './state.ts';
+import { type Exit, type ExitReason, exitOf, type SandboxState, writeWhole } from './state.ts';
+import type { SupervisorOptions } from './supervisor-options.ts';
+import { ToldState } from './told-state.ts';
 
 const FREEZE_TIMEOUT_MS = 5_000;
-
-export type SupervisorOptions = {
-  readonly stateDirectory: string;
-  readonly config: FullConfig;
-  readonly plan: readonly Operation[];
-  readonly logFds?: World['logFds'];
-  /** Inodes of the pipes behind logFds. */
-  readonly stdio?: SandboxState['stdio'];
-  /** True: configuration, state file and log lie in the directory to be read, also when the sandbox has exited. */
-  readonly keepDirectory: boolean;
-  /** The plan is one of a sandbox that waits for its start. */
-  readonly created?: true;
-  /** Restarts of a process that is to come from another machine. */
-  readonly restartCount?: number;
-  /** Whether the restart policy of the configuration is followed; false: a person sits before it. */
-  readonly restarts: boolean;
-  /** Called when the sandbox has been taken down and before it counts as exited: its directory is still this jailor's. */
-  readonly onTakenDown?: () => Promise<void>;
-};
 
 export class Supervisor {
   readonly paths: SandboxPaths;
   /** Resolves when the sandbox has exited. */
   readonly finished: Promise<Exit>;
   readonly #options: SupervisorOptions;
-  readonly #listeners = new Set<(state: SandboxState) => void>();
+  readonly #told: ToldState;
   readonly #resolveFinished: (exit: Exit) => void;
-  #state: SandboxState;
   #lock: DirectoryLock | undefined;
   #construction: Construction | undefined;
   #requested: ExitReason | undefined;
@@ -80,33 +60,7 @@ export class Supervisor {
     const { promise, resolve: resolveFinished } = Promise.withResolvers<Exit>();
     this.finished = promise;
     this.#resolveFinished = resolveFinished;
-    const tag = tagOf(stateDirectory, id);
-    this.#state = {
-      version: 1,
-      id,
-      phase: 'starting',
-      tag,
-      address: network.address,
-      startedAtMs: Date.now(),
-      jailor: defined(identifyProcess(process.pid), 'this process'),
-      link: linkName(tag),
-      root: null,
-      files: null,
-      cgroup: null,
-      ids: idMapsOf(options.config),
-      init: null,
-      netns: null,
-      hatchery: null,
-      process: null,
-      stdio: options.stdio ?? null,
-      exit: null,
-      frozen: false,
-      moving: false,
-      restarts: { ...NO_RESTARTS, count: options.restartCount ?? 0 },
-      health: null,
-      guests: 0,
-      kept: [],
-    };
+    this.#told = new ToldState(firstState(options, stateDirectory), this.paths.state);
     this.#newcomers = new Newcomers(options.config, options.logFds);
     const { health } = options.config;
     if (health !== undefined) {
@@ -116,23 +70,20 @@ export class Supervisor {
   }
 
   get state(): SandboxState {
-    return this.#state;
+    return this.#told.now;
+  }
+
+  get #state(): SandboxState {
+    return this.#told.now;
   }
 
   /** Called after each transition. */
   onState(listener: (state: SandboxState) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#told.onState(listener);
   }
 
   #become(changes: Partial<SandboxState>): void {
-    this.#state = { ...this.#state, ...changes };
-    writeState(this.paths.state, this.#state);
-    this.#tell();
-  }
-
-  #tell(): void {
-    for (const listener of this.#listeners) listener(this.#state);
+    this.#told.become(changes);
   }
 
   /**
@@ -141,21 +92,7 @@ export class Supervisor {
    * @throws ComicranError sandbox.exists
    */
   async claim(): Promise<void> {
-    const { id } = this.#state;
-    this.#lock = lockDirectory(this.paths.directory);
-    if (this.#lock === undefined) {
-      throw new ComicranError('sandbox.exists', `the sandbox ${id} is there already (${this.paths.directory})`, {
-        hint: 'Terminate it first, or give this one another id.',
-      });
-    }
-    if (!existsSync(this.paths.state)) return;
-    // Only now: a first start needs none of it.
-    const { removeLeftovers } = await import('./clean.ts');
-    await removeLeftovers(this.#options.stateDirectory, id);
-    const { directory, state, controlSocket, log } = this.paths;
-    const logs = readdirSync(directory).filter((name) => /^log\.[0-9]+$/.test(name));
-    for (const path of [state, controlSocket, log, ...logs.map((name) => join(dirname(log), name))])
-      rmSync(path, { force: true });
+    this.#lock = await claimDirectory(this.#options.stateDirectory, this.#state.id);
   }
 
   /**
@@ -235,7 +172,7 @@ export class Supervisor {
     const isOver = this.#requested !== undefined || moving || !follows;
     const next: NextStart = isOver ? { kind: 'end', gaveUp: false } : nextStart(config.restart, restarts, exit, ranMs);
     if (next.kind === 'start') return this.#restartLater(exit, next);
-    this.#state = { ...this.#state, restarts: { ...restarts, gaveUp: next.gaveUp } };
+    this.#told.note({ restarts: { ...restarts, gaveUp: next.gaveUp } });
     await this.#finish(exit);
   }
 
@@ -259,7 +196,7 @@ export class Supervisor {
       process.stderr.write(`comicran jailor: it could not be started again: ${messageOf(thrown)}\n`);
       this.#starting = undefined;
       const { count } = this.#state.restarts;
-      this.#state = { ...this.#state, restarts: { ...this.#state.restarts, count: count + 1 } };
+      this.#told.note({ restarts: { ...this.#state.restarts, count: count + 1 } });
       await this.#rootEnded({ ...before, reason: this.#requested ?? before.reason }, 0);
     }
   }
@@ -348,12 +285,12 @@ export class Supervisor {
     const gone = { kept: [], root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
     const still = { frozen: false, moving: false, health: null, guests: 0 };
     const restarts = { ...this.#state.restarts, nextAtMs: null };
-    this.#state = { ...this.#state, ...gone, ...still, restarts, phase: 'exited', exit };
+    this.#told.note({ ...gone, ...still, restarts, phase: 'exited', exit });
     if (this.#options.keepDirectory) {
-      writeState(this.paths.state, this.#state);
+      this.#told.write();
       this.#lock?.release();
     } else this.#forget();
-    this.#tell();
+    this.#told.tell();
     this.#resolveFinished(exit);
   }
 

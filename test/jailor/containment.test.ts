@@ -3,19 +3,11 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
 import { idMapsOf, rootOf } from '../../src/jailor/ids.ts';
 import { cgroupName, tagOf } from '../../src/jailor/naming.ts';
-import {
-  becomeVm,
-  fileEntry,
-  makeStateDirectory,
-  needs,
-  runForeground,
-  startForeground,
-  testConfig,
-} from './support.ts';
+import { fileEntry, inVm, needs, runForeground, startForeground, testConfig } from './support.ts';
 
 const NEEDED_BY_A_SHELL = [
   ...['read', 'write', 'open', 'openat', 'close', 'fstat', 'newfstatat', 'stat', 'mmap', 'mprotect', 'munmap', 'brk'],
@@ -36,18 +28,7 @@ const NEEDED_BY_A_SHELL = [
 ] as const;
 
 describe('containment', { skip: needs, timeout: 120_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-    mkdirSync(join(state.path, 'sandboxes'));
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
+  const state = inVm();
 
   const run = (script: string, change: Partial<FullConfig> = {}) =>
     runForeground(state.path, testConfig({ script, change }));

@@ -1,10 +1,10 @@
 /** Sandboxes in the background: control socket, state file, log, skeletons. Needs root. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ComicranError } from '../../src/base/errors.ts';
 import {
@@ -32,34 +32,18 @@ import {
   RouteSocket,
 } from '../../src/linux/rtnetlink/index.ts';
 import { openWake, signalWake } from '../../src/linux/wake.ts';
-import { type Inventory, leftBehind } from '../support/inventory.ts';
 import { hatch } from './hatch.ts';
-import { becomeVm, largeConfig, makeStateDirectory, needs, takeSandboxInventory, testConfig } from './support.ts';
+import { inVm, largeConfig, leavesNothing, needs, testConfig } from './support.ts';
 
 const ID = 'jailtest';
 const HATCHERY_PID = 31_000;
 
 describe('a sandbox in the background', { skip: needs, timeout: 180_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-  let before_: Inventory;
+  const state = inVm();
 
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-    mkdirSync(join(state.path, 'sandboxes'));
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
-  beforeEach(() => {
-    before_ = takeSandboxInventory(state.path);
-  });
-  afterEach(async () => {
+  leavesNothing(state, async () => {
     await jailorsGone();
     await forgetSandbox(state.path, ID);
-    assert.deepEqual(leftBehind(before_, takeSandboxInventory(state.path)), []);
   });
 
   const jailors = new Set<SandboxState['jailor']>();

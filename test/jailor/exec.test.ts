@@ -3,39 +3,24 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
 import { type ControlClient, forgetSandbox, startSandbox } from '../../src/jailor/index.ts';
 import { cgroupProcesses } from '../../src/linux/cgroup.ts';
 import { isAlive } from '../../src/linux/process-identity.ts';
-import { type Inventory, leftBehind } from '../support/inventory.ts';
-import { becomeVm, makeStateDirectory, needs, PROGRAM, takeSandboxInventory, testConfig } from './support.ts';
+import { inVm, leavesNothing, needs, PROGRAM, testConfig } from './support.ts';
 
 const ID = 'jailtest';
 
 describe('jailor exec', { skip: needs, timeout: 120_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-  let inventory: Inventory;
+  const state = inVm();
   let client: ControlClient;
 
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
-  beforeEach(() => {
-    inventory = takeSandboxInventory(state.path);
-  });
-  afterEach(async () => {
+  leavesNothing(state, async () => {
     await client.terminate({ graceMs: 0 }).catch(() => undefined);
     while (isAlive(client.state.jailor)) await sleep(5);
     await forgetSandbox(state.path, ID);
-    assert.deepEqual(leftBehind(inventory, takeSandboxInventory(state.path)), []);
   });
 
   async function start(change: Partial<FullConfig> = {}): Promise<void> {

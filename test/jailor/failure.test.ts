@@ -3,35 +3,18 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { planSandbox } from '../../src/jailor/plan.ts';
 import { leftBehind } from '../support/inventory.ts';
 import type { Attempt } from './fail-everywhere.ts';
-import {
-  becomeVm,
-  makeStateDirectory,
-  needs,
-  PROGRAM,
-  startForeground,
-  takeSandboxInventory,
-  testConfig,
-} from './support.ts';
+import { inVm, needs, PROGRAM, startForeground, takeSandboxInventory, testConfig } from './support.ts';
 
 /** As few as run: every file is an operation, and every operation fails once. */
 const NEEDED_BY_SH = /\/(sh|libc\.so\.6|ld-linux[^/]*)$/;
 
 describe('a failure while a sandbox is made', { skip: needs, timeout: 180_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
+  const state = inVm();
 
   for (const kind of ['run', 'skeleton'] as const) {
     test(`at every operation (${kind}): the error names it, and nothing is left`, () => {

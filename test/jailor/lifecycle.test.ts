@@ -1,7 +1,7 @@
 /** Created, running, frozen, restarted, given up, unhealthy: what a jailor in the background does by itself. Needs root. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
 import {
@@ -16,37 +16,22 @@ import {
 import { cgroupProcesses } from '../../src/linux/cgroup.ts';
 import { isFrozen } from '../../src/linux/cgroup-frozen.ts';
 import { isAlive } from '../../src/linux/process-identity.ts';
-import { type Inventory, leftBehind } from '../support/inventory.ts';
 import { hatch } from './hatch.ts';
-import { becomeVm, makeStateDirectory, needs, takeSandboxInventory, testConfig } from './support.ts';
+import { inVm, leavesNothing, needs, testConfig } from './support.ts';
 
 const ID = 'jailtest';
 type Change = Partial<FullConfig>;
 
 describe('the life of a sandbox', { skip: needs, timeout: 180_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-  let inventory: Inventory;
+  const state = inVm();
   const clients: ControlClient[] = [];
 
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
-  beforeEach(() => {
-    inventory = takeSandboxInventory(state.path);
-  });
-  afterEach(async () => {
+  leavesNothing(state, async () => {
     for (const client of clients.splice(0)) {
       await client.terminate({ graceMs: 0 }).catch(() => undefined);
       while (isAlive(client.state.jailor)) await sleep(5);
     }
     await forgetSandbox(state.path, ID);
-    assert.deepEqual(leftBehind(inventory, takeSandboxInventory(state.path)), []);
   });
 
   async function start(script: string, change: Change = {}, options: object = {}): Promise<ControlClient> {

@@ -6,45 +6,29 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readSandboxState } from '../../src/jailor/state-schema.ts';
 import { readOffloads } from '../../src/linux/ethtool.ts';
 import { inNetnsOf } from '../../src/linux/netns.ts';
 import { receiveSteering } from '../../src/linux/receive-cpu.ts';
 import { findLink, getLink, listNeighbours, listRoutes, RouteSocket } from '../../src/linux/rtnetlink/index.ts';
-import { type Inventory, leftBehind } from '../support/inventory.ts';
 import {
-  becomeVm,
+  inVm,
   largeConfig,
-  makeStateDirectory,
+  leavesNothing,
   needs,
   PROGRAM,
   runForeground,
   startForeground,
-  takeSandboxInventory,
   testConfig,
   VM_ADDRESS,
 } from './support.ts';
 
 describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-  let before_: Inventory;
+  const state = inVm();
 
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-    mkdirSync(join(state.path, 'sandboxes'));
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
-  beforeEach(() => {
-    before_ = takeSandboxInventory(state.path);
-  });
-  afterEach(() => assert.deepEqual(leftBehind(before_, takeSandboxInventory(state.path)), []));
+  leavesNothing(state);
 
   const run = (script: string, change: Parameters<typeof testConfig>[0] = {}) =>
     runForeground(state.path, testConfig({ script, ...change }));

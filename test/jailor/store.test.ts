@@ -3,23 +3,14 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileEntry } from '../../src/base/sandbox-config.ts';
 import { forgetSandbox, startSandbox } from '../../src/jailor/index.ts';
 import { storeDirectory } from '../../src/jailor/naming.ts';
 import { removeUnused, storeFigures } from '../../src/jailor/store/keeping.ts';
 import { isAlive } from '../../src/linux/process-identity.ts';
-import { type Inventory, leftBehind } from '../support/inventory.ts';
-import {
-  becomeVm,
-  makeStateDirectory,
-  needs,
-  runForeground,
-  startForeground,
-  takeSandboxInventory,
-  testConfig,
-} from './support.ts';
+import { inVm, leavesNothing, needs, runForeground, startForeground, testConfig } from './support.ts';
 
 const MIB = 2 ** 20;
 const LARGE_BYTES = 200 * MIB;
@@ -27,10 +18,10 @@ const LARGE_BYTES = 200 * MIB;
 const PARTS = 8;
 
 describe('the root directory of a sandbox', { skip: needs, timeout: 180_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
+  const state = inVm((path) => {
+    large = makeLarge(path);
+  });
   let large: FileEntry[] = [];
-  let before_: Inventory;
 
   /** A root file system of 200 MB. */
   function makeLarge(directory: string): FileEntry[] {
@@ -49,19 +40,7 @@ describe('the root directory of a sandbox', { skip: needs, timeout: 180_000 }, (
     });
   }
 
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-    large = makeLarge(state.path);
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
-  beforeEach(() => {
-    before_ = takeSandboxInventory(state.path);
-  });
-  afterEach(() => assert.deepEqual(leftBehind(before_, takeSandboxInventory(state.path)), []));
+  leavesNothing(state);
 
   const config = (script: string, id = 'jailtest', address = '10.88.77.5') => {
     const base = testConfig({ script, id, address });

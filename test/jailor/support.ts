@@ -1,16 +1,27 @@
 /** Sandboxes for tests, made of what every Debian has, without configer. */
+import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, afterEach, before, beforeEach } from 'node:test';
 import type { FileEntry, FullConfig, SymlinkEntry } from '../../src/base/sandbox-config.ts';
 import { tagOf } from '../../src/jailor/naming.ts';
 import { NamespaceReturn } from '../../src/linux/namespaces.ts';
 import { addNamedNetns, deleteNamedNetns, enterNetworkNamespace } from '../../src/linux/netns.ts';
 import { addAddress, getLink, RouteSocket, setLink } from '../../src/linux/rtnetlink/index.ts';
-import { type Inventory, takeInventory } from '../support/inventory.ts';
+import { type Inventory, leftBehind, takeInventory } from '../support/inventory.ts';
 
 const VM_NETNS = 'cr-jailor-test';
 /** An address of the VM. */
@@ -164,6 +175,49 @@ export function becomeVm(): { close(): void } {
       deleteNamedNetns(VM_NETNS);
     },
   };
+}
+
+/**
+ * For a `describe`: its tests have a VM ({@link becomeVm}) and a state directory, with a directory for sandboxes in it.
+ *
+ * @param make is called once, in the VM, with the state directory.
+ * @returns the state directory; its path is known when tests run.
+ */
+export function inVm(make: (path: string) => void = () => undefined): { readonly path: string } {
+  let vm: ReturnType<typeof becomeVm> | undefined;
+  let state: ReturnType<typeof makeStateDirectory> | undefined;
+  const place = {
+    get path(): string {
+      assert.ok(state !== undefined, 'a test asks for it');
+      return state.path;
+    },
+  };
+  before(() => {
+    vm = becomeVm();
+    state = makeStateDirectory();
+    mkdirSync(join(state.path, 'sandboxes'));
+    make(state.path);
+  });
+  after(() => {
+    state?.remove();
+    vm?.close();
+  });
+  return place;
+}
+
+/** For a `describe`: each of its tests leaves nothing behind. @param tidy is called first, after each test. */
+export function leavesNothing(
+  state: { readonly path: string },
+  tidy: () => Promise<void> = async () => undefined,
+): void {
+  let inventory: Inventory = {};
+  beforeEach(() => {
+    inventory = takeSandboxInventory(state.path);
+  });
+  afterEach(async () => {
+    await tidy();
+    assert.deepEqual(leftBehind(inventory, takeSandboxInventory(state.path)), []);
+  });
 }
 
 /** `comicran jailor run` in the foreground. */

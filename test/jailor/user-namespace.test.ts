@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
 import { idMapsOf, rootOf } from '../../src/jailor/ids.ts';
@@ -24,35 +24,17 @@ import {
   startSandbox,
 } from '../../src/jailor/index.ts';
 import { mount, unmount } from '../../src/linux/mount.ts';
-import {
-  becomeVm,
-  fileEntry,
-  makeStateDirectory,
-  needs,
-  runForeground,
-  startForeground,
-  testConfig,
-} from './support.ts';
+import { fileEntry, inVm, needs, runForeground, startForeground, testConfig } from './support.ts';
 
 /** The four of /proc/PID/status. */
 const fourTimes = (id: number): string => Array(4).fill(id).join('\t');
 
 describe('users of a sandbox', { skip: needs, timeout: 120_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
-  const { uid: ROOT, gid: ROOT_GROUP } = rootOf(idMapsOf(testConfig({})));
-
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
+  const state = inVm((path) => {
     // Users other than root come by here.
-    chmodSync(state.path, 0o755);
-    mkdirSync(join(state.path, 'sandboxes'));
+    chmodSync(path, 0o755);
   });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
+  const { uid: ROOT, gid: ROOT_GROUP } = rootOf(idMapsOf(testConfig({})));
 
   const run = (script: string, change: Partial<FullConfig> = {}) =>
     runForeground(state.path, testConfig({ script, change }));

@@ -1,9 +1,9 @@
 /** What the users of a sandbox have and may, before and after a move to another sandbox. Needs root. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { afterEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FullConfig, SecuritySpec, UserSpec } from '../../src/base/sandbox-config.ts';
 import type { FrozenSource } from '../../src/checkpoint/frozen.ts';
@@ -15,7 +15,7 @@ import { type ControlClient, forgetSandbox, sandboxPaths, startSandbox } from '.
 import { probeKernel } from '../../src/linux/kernel-facts.ts';
 import { readClockOffsets } from '../../src/linux/time-namespace.ts';
 import { beginRestore, type RestoringProcess } from '../../src/restore/restoring.ts';
-import { becomeVm, fileEntry, makeStateDirectory, needs, testConfig } from './support.ts';
+import { fileEntry, inVm, needs, testConfig } from './support.ts';
 
 const PERL = '/usr/bin/perl';
 const PROGRAM = join(import.meta.dirname, 'users-move.pl');
@@ -30,19 +30,9 @@ function libraries(): string[] {
 }
 
 describe('users that move', { skip: missing, timeout: 120_000 }, () => {
-  let vm: ReturnType<typeof becomeVm>;
-  let state: ReturnType<typeof makeStateDirectory>;
+  const state = inVm();
   const facts = probeKernel();
 
-  before(() => {
-    vm = becomeVm();
-    state = makeStateDirectory();
-    mkdirSync(join(state.path, 'sandboxes'));
-  });
-  after(() => {
-    state.remove();
-    vm.close();
-  });
   let sandbox: ControlClient | undefined;
   afterEach(async () => {
     if (sandbox?.state.phase !== 'exited') await sandbox?.terminate({ graceMs: 0 }).catch(() => undefined);

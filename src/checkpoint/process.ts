@@ -82,13 +82,14 @@ export function isSubreaper(main: Tracee): Question<boolean> {
 
 /**
  * @param pid the process, or a clone of it.
- * @param status of the main thread.
+ * @param status of the main thread. @param seccompFilters what is read of a thread that is traced.
  */
 export function captureProcess(
   pid: number,
   status: StatusFile,
   own: OwnState & { readonly childSubreaper: boolean },
   ids: IdMaps,
+  seccompFilters = captureFilters(pid, status),
 ): ProcessRecord {
   return {
     pid: status.innermost('NSpid'),
@@ -103,7 +104,7 @@ export function captureProcess(
     transparentHugePagesDisabled: own.transparentHugePagesDisabled,
     oomScoreAdjust: Number(readProc(pid, 'oom_score_adj')),
     grantedStateMask: own.grantedStateMask,
-    seccompFilters: captureFilters(pid, status),
+    seccompFilters,
     limits: getLimits(pid),
     ids,
   };

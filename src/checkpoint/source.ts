@@ -34,6 +34,7 @@ import { inspectProcess } from './inspect.ts';
 import { MappedFiles } from './mapped-files.ts';
 import { AreaSurveyor, findPages } from './memory.ts';
 import { RestartedCalls } from './restarted-calls.ts';
+import { sketchProcess } from './sketch.ts';
 import { type Snapshot, type SnapshotOptions, takeCopiedSnapshot, takeSnapshot } from './snapshot.ts';
 import { SignalStop } from './stop.ts';
 import { WaitDeadlines } from './wait-deadlines.ts';
@@ -146,6 +147,11 @@ export class Source {
       closeDescriptor(pidfd);
       throw error;
     }
+  }
+
+  /** What a destination can build of the process beforehand (sketch.ts); it runs, and is not touched. @throws as {@link freeze} */
+  sketch(): Uint8Array {
+    return translated(this.pid, () => encodeProcessImage(sketchProcess(this.#tools)));
   }
 
   /**

@@ -24,14 +24,14 @@ export function readMode(input: ByteReader): ModeName {
   return mode ?? input.fail(`mode ${JSON.stringify(name)}; known are ${MODES.join(', ')}`);
 }
 
-export function readImage(input: ByteReader): ImageMessage {
+export function readImage(input: ByteReader): Omit<ImageMessage, 'type'> {
   const totalBytes = input.u32();
   const offset = input.u32();
   if (totalBytes > MAX_IMAGE_BYTES) input.fail(`an image of ${totalBytes} bytes, ${MAX_IMAGE_BYTES} is the most`);
   const bytes = input.raw(input.remaining);
   if (offset + bytes.length > totalBytes)
     input.fail(`${bytes.length} bytes at ${offset} of an image of ${totalBytes} bytes`);
-  return { type: 'IMAGE', totalBytes, offset, bytes };
+  return { totalBytes, offset, bytes };
 }
 
 export function writeRanges(out: ByteWriter, ranges: readonly PageRange[]): ByteWriter {

@@ -92,6 +92,7 @@ const WIRE: readonly (readonly [Message, string])[] = [
   [{ type: 'MISSING', ranges: [{ start: 0x7f0000001000n, length: 8192 }] }, '0d 01000000 00100000007f0000 00200000'],
   [{ type: 'OWN', ranges: [{ start: 0x1000n, length: 4096 }] }, '0e 01000000 0010000000000000 00100000'],
   [{ type: 'FREED' }, '0f'],
+  [{ type: 'SKETCH', totalBytes: 5, offset: 2, bytes: Buffer.from([9, 8, 7]) }, '10 05000000 02000000 090807'],
   [{ type: 'LOG_END', inputs: 7, outputs: 8 }, '0b 07000000 08000000'],
   [
     { type: 'OWNED', epoch: 8n, takeMicros: 1, runMicros: 2, replayed: 3, compared: 4, released: 5 },
@@ -115,6 +116,7 @@ const WIRE: readonly (readonly [Message, string])[] = [
   ),
   [{ type: 'LED' }, '4b'],
   [{ type: 'TAKEN' }, '4c'],
+  [{ type: 'SKETCHED' }, '4d'],
   [{ type: 'HANDED_OVER', injected: 4, held: 5 }, '44 04000000 05000000'],
   [{ type: 'FAILED', ...failure }, `45 ${failureHex}`],
   [{ type: 'RECEIVED', epoch: 8n, datagrams: 3 }, '46 0800000000000000 03000000'],
@@ -159,13 +161,14 @@ test('a message cut at any byte, or with a byte too many, is refused by name', (
     const bytes = bytesOf(message);
     const read = isSource(message) ? decodeSourceMessage : decodeDestinationMessage;
     // An image part has no length of its own: what is cut off its end is noticed by the count.
-    const shortest = message.type === 'IMAGE' ? 9 : bytes.length;
+    const isPart = message.type === 'IMAGE' || message.type === 'SKETCH';
+    const shortest = isPart ? 9 : bytes.length;
     for (let length = 0; length < shortest; length += length > 100 && length < 4000 ? 97 : 1)
       assert.throws(
         () => read(bytes.subarray(0, length)),
         protocolError(length === 0 ? /without a byte/ : new RegExp(message.type)),
       );
-    if (message.type !== 'IMAGE')
+    if (!isPart)
       assert.throws(() => read(Buffer.concat([bytes, Buffer.of(0)])), protocolError(new RegExp(message.type)));
   }
 });

@@ -52,7 +52,8 @@ function encodeParts(message: Message): Uint8Array[] {
       out.u8(SOURCE_TAGS.HELLO).u32(message.version).text(message.migrationId).text(message.sandbox).text(message.mode);
       return [out.text(message.source).text(message.destination).u64(message.epoch).finish()];
     case 'IMAGE':
-      return [out.u8(SOURCE_TAGS.IMAGE).u32(message.totalBytes).u32(message.offset).finish(), message.bytes];
+    case 'SKETCH':
+      return [out.u8(SOURCE_TAGS[message.type]).u32(message.totalBytes).u32(message.offset).finish(), message.bytes];
     case 'PAGES':
       return [writeRanges(out.u8(SOURCE_TAGS.PAGES), message.ranges).finish(), message.bytes];
     case 'END':
@@ -109,7 +110,8 @@ function encodeParts(message: Message): Uint8Array[] {
     case 'LED':
       return [out.u8(DESTINATION_TAGS.LED).finish()];
     case 'TAKEN':
-      return [out.u8(DESTINATION_TAGS.TAKEN).finish()];
+    case 'SKETCHED':
+      return [out.u8(DESTINATION_TAGS[message.type]).finish()];
     case 'FAILED':
       return [writeFailure(out.u8(DESTINATION_TAGS.FAILED), message).finish()];
     case 'RECEIVED':
@@ -162,7 +164,9 @@ function readSourceMessage(type: SourceMessage['type'], input: ByteReader): Sour
         epoch: input.u64(),
       };
     case 'IMAGE':
-      return readImage(input);
+      return { type, ...readImage(input) };
+    case 'SKETCH':
+      return { type, ...readImage(input) };
     case 'PAGES':
       return readPages(input);
     case 'END':
@@ -227,6 +231,7 @@ function readDestinationMessage(type: DestinationMessage['type'], input: ByteRea
       return { type, injected: input.u32(), held: input.u32() };
     case 'LED':
     case 'TAKEN':
+    case 'SKETCHED':
       return { type };
     case 'FAILED':
       return { type, ...readFailure(input) };

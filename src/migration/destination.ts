@@ -251,6 +251,7 @@ class DestinationRole {
     return this.#leftovers.tidy('destroying the process', async () => {
       const process = await this.#beginning?.catch(() => undefined);
       await process?.destroy();
+      await this.#context.ports.engine.forgetSketch();
     });
   }
 

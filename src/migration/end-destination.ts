@@ -43,6 +43,7 @@ export async function endOwned(context: DestinationAfter, ending: Ending, leftov
   const { epoch, fill, passDirectly, onRunning } = ending;
   const runningMicros = ports.clock.nowMicros();
   fill?.fetchAll();
+  phases.speak();
   phases.enter('hand-over');
   const intake = new Intake(context, leftovers);
   if (ending.line === undefined) intake.forget();

@@ -43,6 +43,7 @@ export async function endGiven(
   let handedOver: HandedOver = { carried: 0, dropped: 0, confirmed: false, failures: [], line };
   let filled: FilledMessage | undefined;
   if (entry.stage !== 'filled') {
+    phases.speak();
     phases.enter('hand-over');
     const given = advance(entry, 'given');
     await leftovers.tidy('noting that the destination owns', () => ports.journal.write(given));

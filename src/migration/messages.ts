@@ -56,6 +56,8 @@
  * In mode `postcopy` most pages come when the destination owns, over connections of their own (paging/):
  *
  *       │ ── PAGE_SERVER where they are to be had ──────────────► │
+ *       │ ── SKETCH × n  what can be built of it beforehand ────► │  builds that
+ *       │ ◄─────────────────────────────────────────── SKETCHED ─ │  has built it, or cannot: makes all of it from the image
  *     freezes                                                     │
  *       │ ── IMAGE × n                                            │
  *       │ ── MISSING × n which pages come later ────────────────► │
@@ -79,7 +81,7 @@ import type { ModeName } from './modes.ts';
 import type { CarriedDatagram, PageRange, PageServer } from './ports.ts';
 
 /** Of the protocol. Both sides must say the same. */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 
 /** Page size of x86-64: pages are moved in whole ones. */
 export const PAGE_BYTES = 4096;
@@ -120,6 +122,7 @@ export const SOURCE_TAGS = {
   MISSING: 13,
   OWN: 14,
   FREED: 15,
+  SKETCH: 16,
 } as const satisfies Record<SourceMessage['type'], number>;
 
 export const DESTINATION_TAGS = {
@@ -135,6 +138,7 @@ export const DESTINATION_TAGS = {
   FILLED: 74,
   LED: 75,
   TAKEN: 76,
+  SKETCHED: 77,
 } as const satisfies Record<DestinationMessage['type'], number>;
 
 export type HelloMessage = {
@@ -154,6 +158,8 @@ export type ImageMessage = {
   readonly offset: number;
   readonly bytes: Uint8Array;
 };
+/** The same of a sketch: the process as it was shortly before it is stopped, as far as that can be seen from outside. */
+export type SketchMessage = Omit<ImageMessage, 'type'> & { readonly type: 'SKETCH' };
 /** `bytes` is the memory of `ranges`, one behind another. */
 export type PagesMessage = {
   readonly type: 'PAGES';
@@ -185,6 +191,7 @@ export type OwnMessage = { readonly type: 'OWN'; readonly ranges: readonly PageR
 /** The process at the source has ended. */
 export type FreedMessage = { readonly type: 'FREED' };
 
+export type SketchedMessage = { readonly type: 'SKETCHED' };
 export type WelcomeMessage = { readonly type: 'WELCOME'; readonly version: number };
 /** Durations by the destination's clock. */
 export type ReadyMessage = {
@@ -259,7 +266,8 @@ export type SourceMessage =
   | PageServerMessage
   | MissingMessage
   | OwnMessage
-  | FreedMessage;
+  | FreedMessage
+  | SketchMessage;
 
 export type DestinationMessage =
   | WelcomeMessage
@@ -273,6 +281,7 @@ export type DestinationMessage =
   | FillingMessage
   | FilledMessage
   | LedMessage
-  | TakenMessage;
+  | TakenMessage
+  | SketchedMessage;
 
 export type Message = SourceMessage | DestinationMessage;

@@ -5,6 +5,7 @@ export const SOURCE_PHASES = {
   connect: 'reaching the destination and agreeing on what comes',
   watch: 'beginning to watch what goes into the process and comes out of it',
   copy: 'copying its memory while it runs, in rounds, until little is left (precopy; replicated where there is much of it)',
+  sketch: 'telling the destination what it can build beforehand, and waiting until it has (postcopy)',
   capture: 'making ready to stop the process, and capturing it stopped; replicated: it then runs on',
   image: 'sending the process without its pages',
   pages: 'reading and sending its memory',
@@ -19,6 +20,7 @@ export const SOURCE_PHASES = {
 export const DESTINATION_PHASES = {
   accept: 'waiting for the source and agreeing on what comes',
   copy: 'receiving its memory while it runs at the source',
+  sketch: 'building what can be built of the process before it is stopped (postcopy)',
   image: 'receiving the process without its pages',
   build: 'building the process',
   pages: 'receiving and writing its memory',
@@ -79,6 +81,7 @@ export class PhaseLog<Phase extends string> {
   #doneBytes = 0;
   #totalBytes = 0;
   #lag: LogLag | undefined;
+  #isHushed = false;
   readonly #marks: { readonly moment: string; readonly atMicros: number }[] = [];
   #missingBytes: number | undefined;
 
@@ -107,7 +110,23 @@ export class PhaseLog<Phase extends string> {
     // How far the copy was behind while it was followed says nothing of what comes next.
     this.#lag = undefined;
     this.#current = { phase, startMicros: this.elapsedMicros };
-    if (!UNTOLD.has(phase)) this.#report();
+    if (!UNTOLD.has(phase) && (!this.#isHushed || this.#isReportDue)) this.#report();
+  }
+
+  /**
+   * Phases that follow each other quickly are not told each, from here to {@link speak}: nobody answers while they last, and
+   * it is the same CPUs that would tell.
+   */
+  hush(): void {
+    this.#isHushed = true;
+  }
+
+  speak(): void {
+    this.#isHushed = false;
+  }
+
+  get #isReportDue(): boolean {
+    return this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS;
   }
 
   expectBytes(total: number): void {
@@ -116,17 +135,17 @@ export class PhaseLog<Phase extends string> {
 
   addBytes(count: number): void {
     this.#doneBytes += count;
-    if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
+    if (this.#isReportDue) this.#report();
   }
 
   setLag(lag: LogLag): void {
     this.#lag = lag;
-    if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
+    if (this.#isReportDue) this.#report();
   }
 
   setMissing(bytes: number): void {
     this.#missingBytes = bytes;
-    if (this.elapsedMicros - this.#reportedMicros >= REPORT_MICROS) this.#report();
+    if (this.#isReportDue) this.#report();
   }
 
   note(text: string): void {

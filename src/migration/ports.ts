@@ -35,6 +35,11 @@ export const PAGE_KEY_BYTES = 32;
 /** The process at the source. Created after everything that can be refused has been refused. */
 export interface SourceProcess {
   /**
+   * What can be seen of the process from outside, encoded, for {@link DestinationEngine.sketch}. It runs, and is not touched.
+   * What it says need not be true any more.
+   */
+  sketch(): Uint8Array | Promise<Uint8Array>;
+  /**
    * Stops every thread and captures the process. On failure the process runs on as if nothing had happened.
    * May be called again after {@link StoppedProcess.resume}.
    */
@@ -270,6 +275,13 @@ export interface DestinationReplay {
 
 /** The destination's engine: a skeleton of the sandbox waits, no process in it yet. */
 export interface DestinationEngine {
+  /**
+   * Builds what takes long of the process that a sketch is of: what is still true of it when the image comes is used by
+   * {@link begin}. Where it throws, nothing is left, and {@link begin} does without.
+   */
+  sketch(sketch: Uint8Array, options: BeginOptions): void | Promise<void>;
+  /** Nothing is left of what {@link sketch} has built and {@link begin} has not come to. May be repeated. */
+  forgetSketch(): void | Promise<void>;
   /** Starts to build the process. Refuses (ComicranError) an image that cannot live here, and leaves nothing then. */
   begin(image: Uint8Array, options: BeginOptions): Promise<RestoringProcess>;
 }

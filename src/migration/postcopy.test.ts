@@ -42,7 +42,7 @@ test('the stop does not hold the memory, and the hand-over does not wait for it'
   const slow = await run({ pageMicros: 60_000, requests: 200 });
   checkNothingLost(slow);
   const { phases, filled, stopMicros } = moved(slow);
-  const expected = ['connect', 'capture', 'image', 'pages', 'restore', 'commit', 'hand-over', 'fill', 'end'];
+  const expected = ['connect', 'sketch', 'capture', 'image', 'pages', 'restore', 'commit', 'hand-over', 'fill', 'end'];
   assert.deepEqual(phaseNames(slow), expected);
   const end = phases.find(({ phase }) => phase === 'fill')!;
   assert.ok(filled!.fillMicros > stopMicros, 'the memory comes behind the stop');
@@ -87,6 +87,14 @@ test('each port that fails: one instance, no request lost, and the source answer
     ['hold', 'begin', 'writePages', 'start paging', 'finish'],
   );
   await failEach(run, places, 10, assertNobodyFenced);
+});
+
+test('what cannot be sketched, or not be built of a sketch, is made of the image alone', async () => {
+  for (const place of ['source sketch', 'destination build sketch']) {
+    const report = await run({ failing: { [place]: 1 } });
+    checkNothingLost(report);
+    assert.equal(moved(report).outcome, 'moved', place);
+  }
 });
 
 test('journals that fail once the destination owns change nothing', async () => {

@@ -32,14 +32,31 @@ const ADVICE: readonly (readonly [number, number])[] = [
 ];
 
 /** @param thread the only thread; descriptors that it has are left as they are. */
-export function mapAreas(thread: Tracee, { areas, files }: MemoryImage): void {
+export function mapAreas(thread: Tracee, { areas, files }: Pick<MemoryImage, 'areas' | 'files'>): void {
+  if (areas.length === 0) return;
   const mark = thread.agent.mark();
-  const descriptors = openFiles(thread, files);
-  const calls = areas.flatMap((area) => areaCalls(thread, area, area.file === null ? -1 : descriptors[area.file]!));
-  for (const [index, descriptor] of descriptors.entries())
-    calls.push({ what: `close ${files[index]!.path}`, number: SYS.close, args: [descriptor] });
+  const used = files.filter((_, index) => areas.some(({ file }) => file === index));
+  const opened = openFiles(thread, used);
+  const descriptors = new Map(used.map((file, index) => [file, opened[index]!]));
+  const calls = areas.flatMap((area) =>
+    areaCalls(thread, area, area.file === null ? -1 : descriptors.get(files[area.file]!)!),
+  );
+  for (const [file, descriptor] of descriptors)
+    calls.push({ what: `close ${file.path}`, number: SYS.close, args: [descriptor] });
   thread.batch(calls);
   thread.agent.release(mark);
+}
+
+/** Takes areas away. */
+export function unmapAreas(thread: Tracee, areas: readonly MemoryArea[]): void {
+  if (areas.length === 0) return;
+  thread.batch(
+    areas.map(({ start, end }) => ({
+      what: `unmap 0x${start.toString(16)}`,
+      number: SYS.munmap,
+      args: [start, end - start],
+    })),
+  );
 }
 
 function openFiles(thread: Tracee, files: MemoryImage['files']): number[] {

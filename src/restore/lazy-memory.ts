@@ -28,20 +28,27 @@ const FEATURES = FEATURE.EVENT_FORK | FEATURE.EVENT_REMAP | FEATURE.EVENT_REMOVE
 
 export class LazyMemory {
   /** Of single areas: a copy must not cross the border of two. */
-  readonly #areas: readonly Span[];
+  #areas: readonly Span[] = [];
   #descriptor: number;
+
+  /** Registers nothing yet. @throws ComicranError needs.kernel */
+  constructor(thread: Tracee) {
+    this.#descriptor = takeUserfault(thread);
+    try {
+      enableFeatures(this.#descriptor, FEATURES);
+    } catch (cause) {
+      this.close();
+      throw cause;
+    }
+  }
 
   /**
    * Registers the areas of the process that can be lazy. From now on nobody may touch their missing pages but through
    * {@link copy}: whoever does waits.
-   *
-   * @throws ComicranError needs.kernel
    */
-  constructor(thread: Tracee, memory: MemoryImage) {
+  register(memory: MemoryImage): void {
     this.#areas = memory.areas.filter(isLazy);
-    this.#descriptor = takeUserfault(thread);
     try {
-      enableFeatures(this.#descriptor, FEATURES);
       for (const { start, end } of lazySpans(memory))
         register(this.#descriptor, start, end - start, REGISTER_MODE.MISSING);
     } catch (cause) {

@@ -30,7 +30,15 @@ export function raiseDescriptorLimit(pid: number, image: ProcessImage): void {
   if (soft < enough) setLimit(pid, RLIMIT_NOFILE, { soft: enough, hard: hard < enough ? enough : hard });
 }
 
-/** Directory, umask, session, switches, signal actions. */
+/** What its threads have from the first one, and what can be done only once. Before there are others. */
+export function beginProcess(main: Tracee, { process }: ProcessImage): void {
+  main.batch([
+    { what: 'set the personality', number: SYS.personality, args: [process.personality] },
+    ...sessionCalls(process),
+  ]);
+}
+
+/** Directory, umask, switches, signal actions. */
 export function prepareProcess(main: Tracee, { process, signals }: ProcessImage): void {
   const mark = main.agent.mark();
   const prctl = (what: string, ...args: number[]): RemoteCall => ({ what, number: SYS.prctl, args });
@@ -41,8 +49,6 @@ export function prepareProcess(main: Tracee, { process, signals }: ProcessImage)
       args: [main.put(cString(process.workingDirectory))],
     },
     { what: 'set the umask', number: SYS.umask, args: [process.umask] },
-    { what: 'set the personality', number: SYS.personality, args: [process.personality] },
-    ...sessionCalls(process),
   ];
   if (process.childSubreaper) calls.push(prctl('become a subreaper', PR_SET_CHILD_SUBREAPER, 1));
   if (process.transparentHugePagesDisabled) calls.push(prctl('switch huge pages off', PR_SET_THP_DISABLE, 1));

@@ -5,10 +5,12 @@
  *                         │                         │                    │
  *                         └──────── destroy ────────┴────────────────────┴──► gone
  *
+ * What a sketch shows of it can be built before there is an image: sketched ──become──► building.
+ *
  * While it is being built its threads are traced and end with this program. Stopped, it is nobody's any more: a SIGSTOP
  * keeps it. All calls on one process come from one thread.
  */
-import { assert } from '../base/assert.ts';
+import { assert, defined } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
 import { decodeProcessImage } from '../image/codec.ts';
 import type { ProcessImage } from '../image/types.ts';
@@ -26,7 +28,7 @@ import { hasSignal, SIGNAL } from '../linux/signals.ts';
 import type { TracedProcess } from '../linux/tracee.ts';
 import { beNormal, beUrgent } from '../linux/urgency.ts';
 import { reapThreads } from '../linux/wait.ts';
-import { lockCalls, mapAreas, setFields } from './address-space.ts';
+import { lockCalls, mapAreas, setFields, unmapAreas } from './address-space.ts';
 import { offsetsFor, readMachineClocks } from './clocks.ts';
 import { ownersOf } from './descriptors/owners.ts';
 import { recreateDescriptors } from './descriptors/recreate.ts';
@@ -39,6 +41,7 @@ import { type PageRange, PageWriter } from './page-writer.ts';
 import { checkFiles, checkIds, checkPlatform } from './platform.ts';
 import {
   applyLimits,
+  beginProcess,
   completionCalls,
   dumpableCall,
   prepareProcess,
@@ -46,6 +49,7 @@ import {
   raiseLockLimit,
 } from './process.ts';
 import { clearAddressSpace, execute } from './program.ts';
+import { adjustDescriptors, changedAreas, fits } from './sketched.ts';
 import {
   completeThread,
   makeThreads,
@@ -88,22 +92,88 @@ const EXIT_SEEN_MS = 100;
  *   migration.refused (the PID is taken), process.trace. Nothing of the process is left then.
  */
 export function beginRestore(imageBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): RestoringProcess {
+  const restoring = newProcess(imageBytes, hatcheryPid, options);
+  restoring.build(hatcheryPid, options.inherited ?? STANDARD_PIPES);
+  restoring.dress(options.lazy ?? false);
+  return restoring;
+}
+
+/**
+ * Builds what a sketch shows of a process (Source.sketch): {@link SketchedProcess.become} makes it that of an image.
+ *
+ * @throws as {@link beginRestore}.
+ */
+export function beginSketched(sketchBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): SketchedProcess {
+  const restoring = newProcess(sketchBytes, hatcheryPid, options);
+  restoring.build(hatcheryPid, options.inherited ?? STANDARD_PIPES, true);
+  restoring.pause(options.lazy ?? false);
+  return new SketchedProcess(restoring, hatcheryPid, options);
+}
+
+/** Exactly one of become, discard is called in the end; from the thread that began it. */
+export class SketchedProcess {
+  readonly #restoring: RestoringProcess;
+  readonly #hatcheryPid: number;
+  readonly #options: RestoreOptions;
+
+  constructor(restoring: RestoringProcess, hatcheryPid: number, options: RestoreOptions) {
+    this.#restoring = restoring;
+    this.#hatcheryPid = hatcheryPid;
+    this.#options = options;
+  }
+
+  /**
+   * What was built, as that of the image; or another one, where it does not fit.
+   *
+   * @throws as {@link beginRestore}. Nothing is left then.
+   */
+  become(imageBytes: Uint8Array): RestoringProcess {
+    const restoring = this.#restoring;
+    try {
+      const image = checkedImage(imageBytes, this.#hatcheryPid, this.#options);
+      if (restoring.adjust(image)) {
+        restoring.dress(this.#options.lazy ?? false);
+        return restoring;
+      }
+    } catch (error) {
+      restoring.destroy();
+      throw error;
+    }
+    restoring.destroy();
+    return beginRestore(imageBytes, this.#hatcheryPid, this.#options);
+  }
+
+  /** What was built. Its userfaultfd, if it is built lazily, is there already. */
+  get process(): RestoringProcess {
+    return this.#restoring;
+  }
+
+  discard(): void {
+    this.#restoring.destroy();
+  }
+}
+
+function newProcess(imageBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): RestoringProcess {
+  const image = checkedImage(imageBytes, hatcheryPid, options);
+  const faults = options.faults ?? NO_RESTORE_FAULTS;
+  faults.reach('restore.checked');
+  return new RestoringProcess(image, options.facts, faults);
+}
+
+function checkedImage(imageBytes: Uint8Array, hatcheryPid: number, options: RestoreOptions): ProcessImage {
   const image = decodeProcessImage(imageBytes);
   checkPlatform(image.platform, options.facts);
   checkIds(image.process.ids, readIdMaps(hatcheryPid));
   const files = options.files ?? new FileLooks();
   checkFiles(image.memory.files, (path) => files.look(`/proc/${hatcheryPid}/root${path}`));
-  const faults = options.faults ?? NO_RESTORE_FAULTS;
-  faults.reach('restore.checked');
-  const restoring = new RestoringProcess(image, options.facts, faults);
-  restoring.build(hatcheryPid, options.inherited ?? STANDARD_PIPES, options.lazy ?? false);
-  return restoring;
+  return image;
 }
 
 type State = 'new' | 'building' | 'stopped' | 'running' | 'gone';
 
 export class RestoringProcess {
-  readonly #image: ProcessImage;
+  /** Or the sketch. */
+  #image: ProcessImage;
   readonly #facts: KernelFacts;
   readonly #faults: RestoreFaults;
   #state: State = 'new';
@@ -115,6 +185,9 @@ export class RestoringProcess {
   #writer: PageWriter | null = null;
   #lazy: LazyMemory | null = null;
   #filters: readonly Uint8Array[] = [];
+  #inherited: ReadonlyMap<string, number> = new Map();
+  /** That it is built on. */
+  #cpu: Uint8Array | null = null;
 
   constructor(image: ProcessImage, facts: KernelFacts, faults: RestoreFaults) {
     this.#image = image;
@@ -128,13 +201,15 @@ export class RestoringProcess {
     return this.#process.pid;
   }
 
-  /** Called once, by {@link beginRestore}. */
-  build(hatcheryPid: number, inherited: ReadonlyMap<string, number>, lazy: boolean): void {
+  /** Called once, by {@link beginRestore} and {@link beginSketched}: what takes long, and of what a sketch tells enough. */
+  build(hatcheryPid: number, inherited: ReadonlyMap<string, number>, isSketch = false): void {
     assert(this.#state === 'new', 'a process is built once');
+    this.#inherited = inherited;
     this.#guarded(() => {
       this.#hatchery = new ProcessWatch(hatcheryPid);
       // The engine and the one that it works on take turns: on one CPU that takes half the time.
       const cpu = singleCpu(currentCpu());
+      this.#cpu = cpu;
       beUrgent(this.#facts.scheduling, cpu);
       const clocks = offsetsFor(this.#image.platform, readMachineClocks());
       const { process, pidfd, thread: main } = hatch(hatcheryPid, this.#image.process.pid, clocks);
@@ -146,24 +221,72 @@ export class RestoringProcess {
       setAffinity(process.pid, cpu);
       setScheduling(process.pid, getScheduling(0));
       process.doorbell = this.#freeDoorbell();
-      this.#filters = missingFilters(main, this.#image.process.seccompFilters);
       this.#faults.reach('restore.hatched');
       execute(main, this.#image.process.executable);
       this.#faults.reach('restore.executed');
       clearAddressSpace(main, this.#image.memory);
       this.#faults.reach('restore.cleared');
       mapAreas(main, this.#image.memory);
-      setFields(main, this.#image.memory);
       this.#faults.reach('restore.mapped');
+      beginProcess(main, this.#image);
       raiseDescriptorLimit(process.pid, this.#image);
-      recreateDescriptors({ tracee: main, inherited, owners: ownersOf(this.#image) }, this.#image.descriptors);
-      prepareProcess(main, this.#image);
+      const { descriptors } = this.#image;
+      // A sketch may have none where the process has some.
+      if (!isSketch || descriptors.descriptors.length > 0)
+        recreateDescriptors({ tracee: main, inherited, owners: ownersOf(this.#image) }, descriptors);
       this.#faults.reach('restore.described');
       this.#threads = makeThreads(main, this.#image.threads);
-      for (const thread of this.#threads) prepareThread(thread);
       this.#faults.reach('restore.threads');
-      if (lazy) this.#lazy = new LazyMemory(main, this.#image.memory);
-      this.#writer = new PageWriter(process.memory, this.#image.memory, this.#lazy);
+    });
+  }
+
+  /** Called once, behind {@link build} of a sketch: it waits for its image. @param lazy as of {@link dress} */
+  pause(lazy: boolean): void {
+    this.#guarded(() => {
+      if (lazy) this.#lazy = new LazyMemory(this.#threads[0]!.thread);
+    });
+    beNormal(this.#facts.scheduling);
+  }
+
+  /**
+   * Makes what was built of a sketch what would have been built of this image.
+   *
+   * @returns false: it does not fit, and is to be destroyed.
+   */
+  adjust(image: ProcessImage): boolean {
+    assert(this.#state === 'building' && this.#writer === null, 'a process that is not a sketch any more');
+    const sketch = this.#image;
+    const { thread: main } = this.#threads[0]!;
+    if (!fits(sketch, image, main.agent)) return false;
+    this.#guarded(() => {
+      beUrgent(this.#facts.scheduling, this.#cpu);
+      this.#image = image;
+      const made = new Map(this.#threads.map(({ thread, image: { tid } }) => [tid, thread]));
+      this.#threads = image.threads.map((each) => ({ thread: defined(made.get(each.tid), 'a thread'), image: each }));
+      main.process.doorbell = this.#freeDoorbell();
+      const { gone, fresh } = changedAreas(sketch.memory, image.memory);
+      unmapAreas(main, gone);
+      mapAreas(main, { areas: fresh, files: image.memory.files });
+      this.#faults.reach('restore.mapped');
+      raiseDescriptorLimit(main.process.pid, image);
+      const context = { tracee: main, inherited: this.#inherited, owners: ownersOf(image) };
+      adjustDescriptors(context, sketch.descriptors, image.descriptors);
+      this.#faults.reach('restore.described');
+    });
+    return true;
+  }
+
+  /** Called once, when there is an image: what takes less. */
+  dress(lazy: boolean): void {
+    this.#guarded(() => {
+      const { thread: main } = this.#threads[0]!;
+      this.#filters = missingFilters(main, this.#image.process.seccompFilters);
+      setFields(main, this.#image.memory);
+      prepareProcess(main, this.#image);
+      for (const thread of this.#threads) prepareThread(thread);
+      if (lazy) this.#lazy ??= new LazyMemory(main);
+      this.#lazy?.register(this.#image.memory);
+      this.#writer = new PageWriter(main.process.memory, this.#image.memory, this.#lazy);
       this.#faults.reach('restore.begun');
     });
   }

@@ -1,6 +1,13 @@
 /** A process on its way in: its image, and its pages, which are written while the next ones come. */
 import { ComicranError } from '../../base/errors.ts';
-import type { ImageMessage, PagesMessage, ReadyMessage, SourceMessage, TakeMessage } from '../messages.ts';
+import type {
+  ImageMessage,
+  PagesMessage,
+  ReadyMessage,
+  SketchMessage,
+  SourceMessage,
+  TakeMessage,
+} from '../messages.ts';
 import type { Clock, RestoringProcess } from '../ports.ts';
 import type { DestinationBefore, DestinationLine } from '../roles.ts';
 import { within } from '../waiting.ts';
@@ -94,15 +101,22 @@ export function duration(fromMicros: number, toMicros: number): number {
   return Math.min(Math.max(0, Math.round(toMicros - fromMicros)), 0xffff_ffff);
 }
 
-async function receiveImage(
-  { line, phases, deadlines }: DestinationBefore,
-  firstPart: ImageMessage | undefined,
+async function receiveImage(before: DestinationBefore, firstPart: ImageMessage | undefined): Promise<Uint8Array> {
+  const { line, deadlines } = before;
+  const first = firstPart ?? (await line.expect('IMAGE', deadlines.stepMs));
+  return receiveParts(before, first, () => line.expect('IMAGE', deadlines.stepMs));
+}
+
+/** An image, or a sketch. */
+export async function receiveParts<Part extends ImageMessage | SketchMessage>(
+  { line, phases }: DestinationBefore,
+  first: Part,
+  next: () => Promise<Part>,
 ): Promise<Uint8Array> {
   let image: Uint8Array | undefined;
   let received = 0;
   do {
-    const known = image === undefined ? firstPart : undefined;
-    const part: ImageMessage = known ?? (await line.expect('IMAGE', deadlines.stepMs));
+    const part = image === undefined ? first : await next();
     image ??= new Uint8Array(part.totalBytes);
     if (part.totalBytes !== image.length || part.offset !== received)
       throw new ComicranError(
@@ -113,7 +127,7 @@ async function receiveImage(
     received += part.bytes.length;
     if (part.bytes.length === 0 && received < image.length)
       throw new ComicranError('peer.protocol', 'an empty part of an image that is not whole');
-    phases.addBytes(part.bytes.length);
+    if (part.type === 'IMAGE') phases.addBytes(part.bytes.length);
     line.recycle(part);
   } while (received < image.length);
   return image;

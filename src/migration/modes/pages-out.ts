@@ -12,14 +12,19 @@ export const PAGE_BUFFERS = 4;
 /** A range's length has 32 bits. */
 const MAX_RANGE_BYTES = 1 << 30;
 
-export async function sendImage({ line, phases, deadlines }: SourceBefore, image: Uint8Array): Promise<void> {
+/** @param type IMAGE: it counts as done of what is to be sent */
+export async function sendImage(
+  { line, phases, deadlines }: SourceBefore,
+  image: Uint8Array,
+  type: 'IMAGE' | 'SKETCH' = 'IMAGE',
+): Promise<void> {
   if (image.length > MAX_IMAGE_BYTES)
     throw new ComicranError('process.unsupported', `a process image of ${image.length} bytes without its pages`);
   const sent: Promise<void>[] = [];
   for (let offset = 0; offset < image.length || offset === 0; offset += MAX_PART_BYTES) {
     const bytes = image.subarray(offset, offset + MAX_PART_BYTES);
-    sent.push(line.send({ type: 'IMAGE', totalBytes: image.length, offset, bytes }, deadlines.stepMs));
-    phases.addBytes(bytes.length);
+    sent.push(line.send({ type, totalBytes: image.length, offset, bytes }, deadlines.stepMs));
+    if (type === 'IMAGE') phases.addBytes(bytes.length);
   }
   await Promise.all(sent);
 }

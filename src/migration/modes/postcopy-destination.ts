@@ -5,15 +5,19 @@ import type { Fill, PageRange } from '../ports.ts';
 import type { DestinationMode } from '../roles.ts';
 import { within } from '../waiting.ts';
 import { exchangeReady, receiveProcess } from './pages-in.ts';
+import { receiveSketch } from './sketch-in.ts';
 import { openAtOnce } from './stopcopy-destination.ts';
 
 export const receivePostcopy: DestinationMode['receive'] = async (before) => {
-  const { line, ports, deadlines, signal } = before;
+  const { line, phases, ports, deadlines, signal } = before;
   const server: PageServerMessage = await line.expect('PAGE_SERVER', deadlines.stepMs);
+  const firstPart = await receiveSketch(before, { lazy: true });
+  phases.hush();
   const missing: PageRange[] = [];
   let fill: Fill | undefined;
   const { process, ready } = await receiveProcess(before, {
     lazy: true,
+    ...(firstPart === undefined ? {} : { firstPart }),
     also(message) {
       if (message.type === 'MISSING') missing.push(...message.ranges);
       return message.type === 'MISSING';

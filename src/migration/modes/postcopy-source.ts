@@ -5,6 +5,7 @@ import type { SourceMode } from '../roles.ts';
 import { within } from '../waiting.ts';
 import { sendFrozen } from './frozen-out.ts';
 import { PAGE_BUFFERS, sendRanges } from './pages-out.ts';
+import { sendSketch } from './sketch-out.ts';
 
 export const sendPostcopy: SourceMode['prepare'] = async (before) => {
   const { ports, phases, line, deadlines, signal } = before;
@@ -13,7 +14,9 @@ export const sendPostcopy: SourceMode['prepare'] = async (before) => {
   before.onEnd('serving no more pages', () => paging.close());
   const server = await within(ports.clock, deadlines.stepMs, 'opening the page server', paging.serve(), { signal });
   await line.send({ type: 'PAGE_SERVER', ...server }, deadlines.stepMs);
+  await sendSketch(before);
   phases.enter('capture');
+  phases.hush();
   const frozen = await before.freeze();
   let later: readonly PageRange[] = [];
   const prepared = await sendFrozen(before, frozen, {

@@ -69,6 +69,8 @@ export class Machine {
   #waitingOutputs: Output[] | undefined;
   /** Of an answer in several packets some have left when it is cut off. */
   isHalfOut = false;
+  /** Something has been built of a process that is to come. */
+  hasSketch = false;
   journalMicros = 0;
   serviceMicros = 150;
   /** From this request on its answers are not what another one's would be. */
@@ -149,6 +151,7 @@ export class Machine {
   daemonEnded(): void {
     if (this.#process?.state === 'traced') this.#setState('running');
     if (this.#process?.state === 'building') this.#process = undefined;
+    this.hasSketch = false;
     // The tap and what the gate holds are the daemon's; that the gate is shut is not.
     this.#tap = undefined;
     if (this.#gate !== undefined) this.#gate = new FakeGate();
@@ -163,6 +166,11 @@ export class Machine {
 
   sourceProcess(life: Life): SourceProcess {
     return {
+      sketch: async () => {
+        this.#mayFail('sketch');
+        await this.#world.work();
+        return new Uint8Array([1, 2, 3]);
+      },
       freeze: async (): Promise<FrozenProcess> => {
         this.#mayFail('freeze');
         const beganMicros = this.#world.clock.nowMicros();
@@ -399,7 +407,16 @@ export class Machine {
 
   engine(life: Life): DestinationEngine {
     return {
+      sketch: async () => {
+        this.#mayFail('build sketch');
+        await this.#world.work();
+        if (!life.dead) this.hasSketch = true;
+      },
+      forgetSketch: () => {
+        this.hasSketch = false;
+      },
       begin: async (image): Promise<RestoringProcess> => {
+        this.hasSketch = false;
         this.#mayFail('begin');
         await this.#world.work();
         const process = newProcess('building', newMemory());

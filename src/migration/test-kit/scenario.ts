@@ -214,6 +214,7 @@ export function checkOneInstance({ world }: Report): void {
   assert.equal(source.journal, undefined, 'the source has nothing left to decide');
   assert.equal(destination.journal, undefined, 'the destination has nothing left to decide');
   assert.equal(destination.holds, false, 'no packet is held any more');
+  assert.equal(destination.hasSketch, false, 'nothing is left of what was built beforehand');
   assert.equal(source.isTracked, false, 'nobody takes note of writes any more');
   assert.equal(running.missingPages, 0, 'no page is missing');
   // Registers and memory are those of a server that never moved.

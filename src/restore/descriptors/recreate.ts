@@ -53,6 +53,14 @@ export function recreateDescriptors(context: RecreateContext, table: DescriptorT
   checkNumbers(pid, table);
 }
 
+/** Puts the files there that travel with a table, where its descriptors are there and none of them is of such a file. */
+export function placeCarriedFiles({ tracee, owners = OWN }: RecreateContext, table: DescriptorTableImage): void {
+  if (table.carriedFiles.length === 0) return;
+  using root = new RootDirectory(tracee.process.pid, owners.maker);
+  using files = new PlacedFiles(root, owners.ids);
+  files.place(table, subjectsOf(table));
+}
+
 function subjectsOf({ descriptors, descriptions }: DescriptorTableImage): Subject[] {
   const first = new Map<number, number>();
   for (const { number, description } of descriptors.toReversed()) first.set(description, number);

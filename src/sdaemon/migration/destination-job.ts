@@ -5,7 +5,12 @@ import type { ProcessWatch } from '../../linux/process-watch.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { BeginOptions, DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
 import { patientDeadlines } from '../../migration/waiting.ts';
-import { beginRestore, type RestoringProcess as Restoring } from '../../restore/restoring.ts';
+import {
+  beginRestore,
+  beginSketched,
+  type RestoringProcess as Restoring,
+  type SketchedProcess,
+} from '../../restore/restoring.ts';
 import { SilentCopy } from '../replication/silent-copy.ts';
 import { ArrivingProcess } from './arriving-process.ts';
 import { carry } from './carried-error.ts';
@@ -49,12 +54,24 @@ export async function runDestinationJob(
           end: () => arriving?.watch.ended(),
         })
       : undefined;
+    let sketched: SketchedProcess | undefined;
+    const forgetSketch = (): void => {
+      sketched?.discard();
+      sketched = undefined;
+    };
+    const sketch = (bytes: Uint8Array, { lazy }: BeginOptions): void => {
+      sketched = beginSketched(bytes, hatcheryPid, { facts: world.facts, files: world.files, lazy });
+      if (lazy) fetched?.keep(sketched.process.userfault);
+    };
     const begin = async (image: Uint8Array, { lazy }: BeginOptions): Promise<RestoringProcess> => {
-      const built = beginRestore(image, hatcheryPid, { facts: world.facts, files: world.files, lazy });
+      const before = sketched;
+      sketched = undefined;
+      const options = { facts: world.facts, files: world.files, lazy };
+      const built = before?.become(image) ?? beginRestore(image, hatcheryPid, options);
       restoring = built;
       hostPid = built.pid;
       world.faults.aimAt(hostPid);
-      if (lazy) fetched?.keep(built.userfault);
+      if (lazy && built !== before?.process) fetched?.keep(built.userfault);
       arriving = new ArrivingProcess({
         ...{ built, turn: world.readiness, missingBytes: () => fetched?.missingBytes },
         // From here on the process outlives this daemon: the next one must find it.
@@ -66,7 +83,7 @@ export async function runDestinationJob(
     };
     const untilAdopted = new UntilAdopted(journal);
     const ports: DestinationPorts = {
-      engine: { begin },
+      engine: { sketch, forgetSketch, begin },
       replay: copy === undefined ? NO_REPLAY : explained(copy, migration.sandbox, migration.destination),
       packets: explained(packets, migration.sandbox, migration.destination),
       paging: fetched ?? NOT_PAGED,

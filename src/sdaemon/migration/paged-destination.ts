@@ -52,23 +52,27 @@ export class FetchedProcess implements DestinationPaging {
     return this.#missingBytes;
   }
 
-  /** As soon as there is a userfaultfd: a third program has to have its turn for it. */
+  /**
+   * As soon as there is a userfaultfd: a third program has to have its turn for it. It takes the place of one that was kept
+   * before.
+   */
   keep(userfault: number): void {
     const { keeper, files } = this.#options;
-    this.#keeping = keeper.keep(files.missing, userfault);
+    const before = (this.#keeping ?? Promise.resolve()).catch(() => undefined);
+    this.#keeping = before.then(() => keeper.keep(files.missing, userfault));
     this.#keeping.catch(() => undefined);
   }
 
   async start(missing: readonly PageRange[], { address, port, key }: PageServer): Promise<Fill> {
     const { files, client, process } = this.#options;
-    const noted = files.write({ pages: { address: ipv4Text(address), port, key } });
+    files.write({ pages: { address: ipv4Text(address), port, key } });
     this.#missingBytes = missing.reduce((sum, { length }) => sum + BigInt(length), 0n);
     const { pid } = process();
     const options = this.#paged({ address: Buffer.from(address), port, key }, pid);
     const userfault = process().takeUserfault();
     this.#starting = client.startPaging({ ...options, userfault, missing: pageRuns(missing), fillsLater: true });
     // Nobody waits for it here: the process can be finished meanwhile.
-    this.#secured = Promise.all([noted, this.#starting, this.#keeping]);
+    this.#secured = Promise.all([this.#starting, this.#keeping]);
     this.#secured.catch(() => undefined);
     return this.#fill();
   }

@@ -36,7 +36,7 @@ export class ServedProcess implements SourcePaging {
       onDone: () => undefined,
       onFailure: (error) => note(`its pages cannot be served: ${error.message}`),
     });
-    await files.write({ pages: { address, port: this.#serving.port, key } });
+    files.write({ pages: { address, port: this.#serving.port, key } });
     return { ...listen, port: this.#serving.port };
   }
 

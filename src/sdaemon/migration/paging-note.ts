@@ -1,6 +1,5 @@
 /** What a daemon that starts again needs to go on with a `postcopy` migration: where pages are to be had, and under which key. */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChannelAddress } from './job.ts';
 import { safeName } from './journal-files.ts';
@@ -25,16 +24,16 @@ export class PagingFiles {
     return `${this.#base}.missing`;
   }
 
-  write({ pages }: PagingNote): Promise<void> {
+  write({ pages }: PagingNote): void {
     const text: NoteText = { pages: toText(pages) };
-    return this.#put(`${JSON.stringify(text)}\n`);
+    this.#put(`${JSON.stringify(text)}\n`);
   }
 
-  /** Beside whatever else this thread does: a process may be standing still. */
-  async #put(text: string): Promise<void> {
+  /** At once, as the journal: a process may be standing still, and threads of Node's that would do it are slow to wake. */
+  #put(text: string): void {
     const next = `${this.#path}.next`;
-    await writeFile(next, text, { mode: 0o600 });
-    await rename(next, this.#path);
+    writeFileSync(next, text, { mode: 0o600 });
+    renameSync(next, this.#path);
   }
 
   read(): PagingNote | undefined {

@@ -46,6 +46,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const watched = explained(traffic, migration.sandbox, migration.source);
     const ports: SourcePorts = {
       process: {
+        sketch: () => source.sketch(),
         async freeze() {
           sockets.markFreeze();
           return source.freeze(copying.memory);

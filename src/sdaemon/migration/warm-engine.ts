@@ -11,7 +11,7 @@ import { closeDescriptor } from '../../linux/pidfd.ts';
 import { readStatus } from '../../linux/procfs.ts';
 import { openTracker } from '../../paging/tracking/write-tracker.ts';
 import { splitPages } from '../../restore/lazy-areas.ts';
-import { beginRestore, type RestoreOptions } from '../../restore/restoring.ts';
+import { beginRestore, beginSketched, type RestoreOptions } from '../../restore/restoring.ts';
 import { SleepingProcesses, until } from './sleeping-processes.ts';
 
 /** How often; each takes some milliseconds. */
@@ -36,6 +36,7 @@ function moveInPlace(pid: number, hatchery: number, options: RestoreOptions & { 
   photographTracked(source, facts);
   source.prepareStop();
   source.stop().resume();
+  const sketch = source.sketch();
   const frozen = source.freeze();
   const { pages } = frozen;
   const bytes = Buffer.alloc(pages.reduce((sum, { length }) => sum + length, 0));
@@ -45,7 +46,8 @@ function moveInPlace(pid: number, hatchery: number, options: RestoreOptions & { 
   frozen.kill();
   until(() => (isGone(pid) ? true : undefined));
   splitPages(decodeProcessImage(image), pages);
-  const restoring = beginRestore(image, hatchery, { facts, files, lazy });
+  const how = { facts, files, lazy };
+  const restoring = lazy ? beginSketched(sketch, hatchery, how).become(image) : beginRestore(image, hatchery, how);
   for (const [index, { length }] of pages.entries()) {
     const at = pages.slice(0, index).reduce((sum, range) => sum + range.length, 0);
     restoring.writePages([pages[index]!], bytes.subarray(at, at + length));

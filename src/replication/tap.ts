@@ -147,15 +147,18 @@ export class TrafficTap {
       for (let batches = 0; batches < MAX_BATCHES && this.#sequencer.waiting < maxEntries; batches++)
         if (this.#readBatch() === 0) break;
       if (!this.#finished) this.#checkDrops();
-      if (!this.#finished && this.#tap.deviceGone)
-        throw new ComicranError('sandbox.not-running', 'the link of the sandbox is gone', {
-          hint: 'Its process has ended, or somebody has taken the link away: see the log of the sandbox.',
-        });
-      return this.#sequencer.take(maxEntries);
+      const entries = this.#sequencer.take(maxEntries);
+      if (entries.length > 0) return entries;
     } catch (thrown) {
       this.#failure = thrown;
       throw thrown;
     }
+    // That is no failure of the log: it is whole, and may be finished.
+    if (!this.#finished && this.#tap.deviceGone)
+      throw new ComicranError('sandbox.not-running', 'the link of the sandbox is gone', {
+        hint: 'Its process has ended, or somebody has taken the link away: see the log of the sandbox.',
+      });
+    return [];
   }
 
   #throwFailure(): void {

@@ -14,7 +14,14 @@ import { inNetns } from '../../src/linux/netns.ts';
 import { FrameSender } from '../../src/linux/packet-socket.ts';
 import { PacketTap } from '../../src/linux/packet-tap.ts';
 import { receiveOnAnyCpu } from '../../src/linux/receive-cpu.ts';
-import { addAddress, getLink, RouteSocket, replaceRoute, setNoQueue } from '../../src/linux/rtnetlink/index.ts';
+import {
+  addAddress,
+  deleteLink,
+  getLink,
+  RouteSocket,
+  replaceRoute,
+  setNoQueue,
+} from '../../src/linux/rtnetlink/index.ts';
 import { forceReceiveLimit } from '../../src/linux/socket-memory.ts';
 import { SOL_SOCKET, sendNow, tryGetSocketOption, trySetSocketOption } from '../../src/linux/sockets.ts';
 import { digestOf } from '../../src/replication/digest.ts';
@@ -542,6 +549,25 @@ describe('the traffic tap', { skip: needs('root', 'ip', 'tc', 'ethtool', 'python
     await delivered();
     before.tap.mark(before.sockets);
     assert.throws(() => before.tap.read(10), { code: 'replication.overrun' });
+  });
+
+  test('when the link is gone the log is whole: it is read to its end, said, and can be finished', async () => {
+    const { vm, tap, sockets, inject } = watched();
+    tap.mark(sockets);
+    for (let n = 0; n < 3; n++) inject(Buffer.from(`${n}`));
+    await arrived(sockets[0]!);
+    vm.routes.apply(deleteLink(LINK_NAME));
+    const gone = { code: 'sandbox.not-running', message: /link of the sandbox is gone/ };
+    await until('it is noticed', () => {
+      try {
+        return inputsOf(tap.read(1)).length === 0;
+      } catch (thrown) {
+        assert.equal((thrown as { code?: string }).code, gone.code);
+        return true;
+      }
+    });
+    assert.throws(() => tap.read(10), gone);
+    assert.equal(tap.finish().inputs, 3);
   });
 
   test('what a full receive queue drops ends the log before an answer shows it; before the mark it is refused', async () => {

@@ -105,7 +105,7 @@ async function errorsOf(config: unknown, options: Partial<BundleOptions> = {}): 
 
 async function converted(config: unknown, options: Partial<BundleOptions> = {}): Promise<Converted> {
   using tree = bundle(config);
-  return convertBundle(tree.root, { ...OPTIONS, ...options });
+  return await convertBundle(tree.root, { ...OPTIONS, ...options });
 }
 
 test('what runc writes becomes a full configuration', async () => {

@@ -2,11 +2,13 @@
  * Limits of a control group, for version 2 and version 1. Documentation/admin-guide/cgroup-v2.rst; cgroup-v1/memory.rst,
  * pids.rst, blkio-controller.rst; scheduler/sched-bwc.rst.
  */
+
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { LimitsSpec } from '../base/sandbox-config.ts';
 import type { CgroupTree } from './cgroup.ts';
+import { deviceText } from './device-number.ts';
 
 /** A controller, by its name in version 2. */
 type Controller = 'memory' | 'pids' | 'cpu' | 'io';
@@ -139,9 +141,7 @@ function treeOf(trees: readonly CgroupTree[], controller: Controller): CgroupTre
 
 /** `major:minor` of the whole disk that a directory is on: limits are none of partitions. */
 function diskOf(directory: string): string {
-  const { dev } = statSync(directory);
-  // gnu_dev_major and gnu_dev_minor of sys/sysmacros.h.
-  const number = `${(dev >> 8) & 0xfff}:${(dev & 0xff) | ((dev >> 12) & 0xfff00)}`;
+  const number = deviceText(statSync(directory).dev);
   const device = `/sys/dev/block/${number}`;
   if (!existsSync(join(device, 'partition'))) return number;
   // Not join(): what is above is the directory that the link leads to.

@@ -1,4 +1,5 @@
 /** Calls on open descriptors of this process: status, flags, position, pipes, readiness. */
+import { decodeDevice } from './device-number.ts';
 import { EAGAIN, EINTR, KernelError } from './errno.ts';
 import { syscall, trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
@@ -60,8 +61,6 @@ export function fileStatus(descriptor: number): FileStatus {
 }
 
 function decodeStat(bytes: Buffer): FileStatus {
-  // The encoding of dev_t that user space sees: minor bits 0-7 and 20-31, major bits 8-19.
-  const rdev = bytes.readUInt32LE(40);
   return {
     device: bytes.readBigUInt64LE(0),
     inode: bytes.readBigUInt64LE(8),
@@ -69,8 +68,7 @@ function decodeStat(bytes: Buffer): FileStatus {
     mode: bytes.readUInt32LE(24),
     uid: bytes.readUInt32LE(28),
     gid: bytes.readUInt32LE(32),
-    major: (rdev >>> 8) & 0xfff,
-    minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
+    ...decodeDevice(bytes.readUInt32LE(40)),
     size: bytes.readBigInt64LE(48),
   };
 }

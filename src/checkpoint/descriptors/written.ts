@@ -6,6 +6,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 import { MAX_CARRIED_BYTES, MAX_WRITTEN_BYTES } from '../../image/descriptors/limits.ts';
 import type { CarriedFileImage } from '../../image/descriptors/types.ts';
+import { deviceText } from '../../linux/device-number.ts';
 import {
   type FileStatus,
   fileSystemOf,
@@ -23,11 +24,6 @@ import { readMounts } from '../../linux/mountinfo.ts';
 import { type DescriptorSource, Refusal } from './source.ts';
 
 const PERMISSIONS = 0o7777;
-
-/** As mountinfo has it; gnu_dev_major and gnu_dev_minor of sys/sysmacros.h, of the devices without a disk that a tmpfs has. */
-function deviceText(device: bigint): string {
-  return `${(device >> 8n) & 0xfffn}:${(device & 0xffn) | ((device >> 12n) & 0xfff00n)}`;
-}
 
 /** @param known whether the file of this inode is carried already, because it is open. @throws Refusal */
 export function readWritten(
@@ -89,13 +85,14 @@ export function readWritten(
   };
 
   const written = source.context.written ?? [];
-  const mounts = readMounts(source.pid);
+  const within = new Set(written.filter((path) => written.some((above) => path.startsWith(`${above}/`))));
+  const mounts = within.size === 0 ? [] : readMounts(source.pid);
   for (const path of written) {
     const root = statAt(null, cString(outside(path)));
-    if (written.some((above) => path.startsWith(`${above}/`))) {
+    if (within.has(path)) {
       // On the way to it the process can put a link in place of a directory, and that would lead into the machine's own files.
       const mounted = mounts.findLast(({ mountPoint }) => mountPoint === path)?.device;
-      if (root === null || mounted !== deviceText(root.device))
+      if (root === null || mounted !== deviceText(Number(root.device)))
         throw new Refusal(null, `the file system at ${path}, which is not there any more`);
     }
     if (root === null) continue;

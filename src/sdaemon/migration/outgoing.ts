@@ -15,8 +15,7 @@ import { ComicranError, messageOf } from '../../base/errors.ts';
 import { describeEnd, hintOfEnd, type ProcessEnd } from '../../base/process-end.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
 import { formatBytes } from '../../base/units.ts';
-import { memoryLimitOf, type SandboxState, sandboxPaths } from '../../jailor/index.ts';
-import { lowerMemoryLimit } from '../../linux/cgroup-memory-limit.ts';
+import { type SandboxState, sandboxPaths } from '../../jailor/index.ts';
 import { isAlive } from '../../linux/process-identity.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { MODES, type ModeName } from '../../migration/modes.ts';
@@ -24,6 +23,7 @@ import type { SnapshotChoice } from '../../migration/snapshot-way.ts';
 import { type FilesMoved, sendLackingFiles } from '../files/send-files.ts';
 import { logToCarry } from '../logs.ts';
 import type { Jail } from '../sandboxes/jailors.ts';
+import { putMemoryLimitBack } from '../sandboxes/memory-limit.ts';
 import { uncarry } from './carried-error.ts';
 import { type Ending, failedEnding, type History } from './history.ts';
 import { inheritedPipes } from './inherited-pipes.ts';
@@ -233,9 +233,10 @@ export class Outgoing {
     } finally {
       this.#underWay.delete(name);
       if (outcome?.outcome !== 'moved' && outcome?.outcome !== 'halted') void endMigration(this.#world, migration);
-      if (outcome?.outcome !== 'moved') await this.#putMemoryLimitBack(name, config, jail);
-      // A process that ended by itself in the middle of a migration is noticed by its own watch from here on.
       if (outcome?.outcome !== 'moved') {
+        // The worker that has raised it for a snapshot puts it back; this is for one that could not.
+        await putMemoryLimitBack(jail, config, this.#world.log);
+        // A process that ended by itself in the middle of a migration is noticed by its own watch from here on.
         const now = outcome?.outcome === 'stayed' ? (outcome.epoch ?? epoch) : epoch;
         registry.set(name, { state: 'running', config, jail, epoch: now });
         noted = this.#world.lifecycle.watch(name, jail);
@@ -255,13 +256,6 @@ export class Outgoing {
     if (outcome.outcome === 'stayed') throw new MigrationFailure(uncarry(outcome.error), vm);
     if (outcome.outcome === 'halted') throw new MigrationFailure(uncarry(outcome.error), '');
     throw new Error(`a source job ended as ${outcome.outcome}`);
-  }
-
-  /** The worker that has raised it for a snapshot puts it back; this one is for one that could not. */
-  async #putMemoryLimitBack(name: string, config: FullConfig, jail: Jail): Promise<void> {
-    const { cgroup } = jail.state();
-    if (cgroup === null || (await lowerMemoryLimit(cgroup, memoryLimitOf(config)))) return;
-    this.#world.log(`${name}: its limit of memory could not be put back: it uses more`);
   }
 
   async #sendFiles({ toVm, toEndpoint }: MigrateRequest, config: FullConfig, signal: AbortSignal): Promise<FilesMoved> {

@@ -43,7 +43,7 @@ function machine(
   const exit = Promise.withResolvers<Exit>();
   const restarts = { count: 4, startedAtMs: null };
   const process = { pid: 7, startTicks: 1, innerPid: 3 };
-  const state = { id: 'square', process, startedAtMs: 1, restarts } as SandboxState;
+  const state = { id: 'square', process, startedAtMs: 1, restarts, cgroup: null } as SandboxState;
   const restartCounts: (number | undefined)[] = [];
   const jail: Jail = {
     id: 'square',
@@ -200,6 +200,7 @@ test('a daemon that starts again takes over what it owns and takes down what ano
   const own = machine({}, 'vm1', true);
   await own.lifecycle.adoptAll();
   assert.equal(own.registry.get('square').state, 'running');
+  assert.deepEqual(own.did, ['publish']);
   const other = machine({}, 'vm2', true);
   await other.lifecycle.adoptAll();
   assert.equal(other.registry.find('square'), undefined);

@@ -4,14 +4,13 @@ import type { Sdn } from '../../api/gen/comicran_pb.ts';
 import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { FullConfig } from '../../base/sandbox-config.ts';
-import { memoryLimitOf } from '../../jailor/index.ts';
 import type { Exit, SandboxState } from '../../jailor/state.ts';
-import { lowerMemoryLimit } from '../../linux/cgroup-memory-limit.ts';
 import type { Log } from '../log.ts';
 import type { PortPublisher } from '../publish/publisher.ts';
 import { retry } from '../retry.ts';
 import type { EarlierLife, Jail, Jailors } from './jailors.ts';
 import { LostJailors, type LostSandbox } from './lost-jailors.ts';
+import { putMemoryLimitBack } from './memory-limit.ts';
 import type { Registry } from './registry.ts';
 import { portMessages } from './sandbox-message.ts';
 
@@ -337,11 +336,8 @@ export class Lifecycle {
     log(`${jail.id}: found again, process ${jail.state().process?.pid ?? '?'}, epoch ${location.epoch}`);
     // A migration of the run before may have left it so; there is none now.
     await jail.setMoving(false).catch((thrown: unknown) => log(`${jail.id}: ${messageOf(thrown)}`));
-    const { cgroup } = jail.state();
-    // As above: raised for the clone of a snapshot, which has ended with that run.
-    if (cgroup !== null && !(await lowerMemoryLimit(cgroup, memoryLimitOf(config))))
-      log(`${jail.id}: its limit of memory could not be put back: it uses more`);
     await publisher.publish(jail.id, config.network);
+    await putMemoryLimitBack(jail, config, log);
   }
 }
 

@@ -1,7 +1,5 @@
 /** The words of `comicran jailor run`, read without a parser of command lines: loading one takes as long as all the rest. */
-import { DEFAULT_STATE_DIRECTORY } from '../jailor/naming.ts';
-
-export const DEFAULT_HATCHERY_PID = 32_000;
+import { DEFAULT_HATCHERY_PID, DEFAULT_STATE_DIRECTORY } from '../jailor/naming.ts';
 
 /** The least that a number of an option may be. */
 export const LEAST = { outcomeFd: 3, hatcheryPid: 2, restarts: 0 } as const;

@@ -4,6 +4,7 @@ export { ControlClient } from './control-client.ts';
 export type { LogLine } from './log-writer.ts';
 export {
   cgroupName,
+  DEFAULT_HATCHERY_PID,
   DEFAULT_STATE_DIRECTORY,
   GATEWAY,
   INSIDE_LINK,
@@ -14,7 +15,7 @@ export {
   tagOf,
 } from './naming.ts';
 export { checkMovable } from './permission.ts';
-export { DEFAULT_HATCHERY_PID, memoryLimitOf } from './plan.ts';
+export { memoryLimitOf } from './plan.ts';
 export { type StartOptions, startSandbox } from './start.ts';
 export type { Exit, ExitReason, Phase, ProcessState, SandboxState } from './state.ts';
 export { findSandboxState, readSandboxState } from './state-schema.ts';

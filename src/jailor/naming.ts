@@ -6,6 +6,9 @@ import { ipv4Bytes } from '../base/ipv4.ts';
 
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/comicran';
 
+/** A PID that a young process and its threads do not have, below the smallest limit that kernels start with (32768). */
+export const DEFAULT_HATCHERY_PID = 32_000;
+
 /** The sandbox's way out: an address that nobody has, with the MAC address of the VM's end of the link. */
 export const GATEWAY = { address: '169.254.1.1', mac: '02:00:a9:fe:01:01' } as const;
 

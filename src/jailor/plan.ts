@@ -21,9 +21,6 @@ export type PlanOptions = {
   readonly created?: true;
 };
 
-/** A PID that a young process and its threads do not have, below the smallest limit that kernels start with (32768). */
-export const DEFAULT_HATCHERY_PID = 32_000;
-
 /** Permission bits of others. */
 const READ = 4;
 const EXECUTE = 1;

@@ -64,16 +64,12 @@ export class Supervisor {
     this.#newcomers = new Newcomers(options.config, options.logFds);
     const { health } = options.config;
     if (health !== undefined) {
-      const look = lookOf(health, network.address, (program) => this.#newcomers.startProbe(this.#state, program));
+      const look = lookOf(health, network.address, (program) => this.#newcomers.startProbe(this.state, program));
       this.#health = new HealthWatch(health, look, (found) => this.#foundHealth(found));
     }
   }
 
   get state(): SandboxState {
-    return this.#told.now;
-  }
-
-  get #state(): SandboxState {
     return this.#told.now;
   }
 
@@ -92,7 +88,7 @@ export class Supervisor {
    * @throws ComicranError sandbox.exists
    */
   async claim(): Promise<void> {
-    this.#lock = await claimDirectory(this.#options.stateDirectory, this.#state.id);
+    this.#lock = await claimDirectory(this.#options.stateDirectory, this.state.id);
   }
 
   /**
@@ -151,7 +147,7 @@ export class Supervisor {
     // Asked to end while the sandbox was being made.
     if (this.#requested !== undefined) this.#kill();
     void hatchery?.ended.then(() => {
-      if (this.#state.hatchery !== null) return this.#finish(exitOf(this.#requested ?? 'hatchery-lost', undefined));
+      if (this.state.hatchery !== null) return this.#finish(exitOf(this.#requested ?? 'hatchery-lost', undefined));
     });
   }
 
@@ -168,7 +164,7 @@ export class Supervisor {
 
   async #rootEnded(exit: Exit, ranMs: number): Promise<void> {
     const { config, restarts: follows } = this.#options;
-    const { moving, restarts } = this.#state;
+    const { moving, restarts } = this.state;
     const isOver = this.#requested !== undefined || moving || !follows;
     const next: NextStart = isOver ? { kind: 'end', gaveUp: false } : nextStart(config.restart, restarts, exit, ranMs);
     if (next.kind === 'start') return this.#restartLater(exit, next);
@@ -179,7 +175,7 @@ export class Supervisor {
   #restartLater(exit: Exit, { delayMs, inRow }: Extract<NextStart, { kind: 'start' }>): void {
     this.#thaw();
     void this.#health?.pause();
-    const restarts = { ...this.#state.restarts, inRow, nextAtMs: Date.now() + delayMs, last: exit };
+    const restarts = { ...this.state.restarts, inRow, nextAtMs: Date.now() + delayMs, last: exit };
     this.#become({ phase: 'restarting', process: null, frozen: false, health: null, restarts });
     this.#nextStart = setTimeout(() => {
       this.#starting = this.#restart(exit);
@@ -188,26 +184,26 @@ export class Supervisor {
 
   /** Nothing of the run before is left when the next one begins, but for what it has written. */
   async #restart(before: Exit): Promise<void> {
-    const { cgroup, init } = this.#state;
+    const { cgroup, init } = this.state;
     try {
       await endOthers(defined(cgroup, 'the cgroup'), new Set([defined(init, 'the init').pid, ...this.#newcomers.pids]));
       await this.#becomeRunning();
     } catch (thrown) {
       process.stderr.write(`comicran jailor: it could not be started again: ${messageOf(thrown)}\n`);
       this.#starting = undefined;
-      const { count } = this.#state.restarts;
-      this.#told.note({ restarts: { ...this.#state.restarts, count: count + 1 } });
+      const { count } = this.state.restarts;
+      this.#told.note({ restarts: { ...this.state.restarts, count: count + 1 } });
       await this.#rootEnded({ ...before, reason: this.#requested ?? before.reason }, 0);
     }
   }
 
   /** The root process in a sandbox that is there: the first of a created one, or one more. */
   async #becomeRunning(): Promise<void> {
-    const { child: root, state } = await this.#newcomers.startRoot(this.#state);
+    const { child: root, state } = await this.#newcomers.startRoot(this.state);
     const construction = defined(this.#construction, 'a sandbox that is there');
     construction.process = root;
-    const isFirst = this.#state.phase === 'created';
-    const { restarts } = this.#state;
+    const isFirst = this.state.phase === 'created';
+    const { restarts } = this.state;
     const next = { ...restarts, count: restarts.count + 1, nextAtMs: null, startedAtMs: Date.now() };
     this.#starting = undefined;
     this.#become({
@@ -227,7 +223,7 @@ export class Supervisor {
    * @throws ComicranError sandbox.not-running, sandbox.setup-failed; the sandbox stays as it is then.
    */
   async run(): Promise<SandboxState> {
-    if (this.#state.phase !== 'created' || this.#starting !== undefined) throw this.#notRunning('started');
+    if (this.state.phase !== 'created' || this.#starting !== undefined) throw this.#notRunning('started');
     const begun = this.#becomeRunning();
     this.#starting = begun.catch(() => undefined);
     try {
@@ -235,23 +231,23 @@ export class Supervisor {
     } catch (cause) {
       this.#starting = undefined;
       if (this.#requested !== undefined) this.#kill();
-      throw new ComicranError('sandbox.setup-failed', `sandbox ${this.#state.id}: ${messageOf(cause)}`, { cause });
+      throw new ComicranError('sandbox.setup-failed', `sandbox ${this.state.id}: ${messageOf(cause)}`, { cause });
     }
-    return this.#state;
+    return this.state;
   }
 
   #foundHealth(health: SandboxState['health']): void {
     if (this.#root() === undefined || this.#finishing) return;
     this.#become({ health });
     const { config } = this.#options;
-    if (health?.status !== 'unhealthy' || config.health?.restart !== true || this.#state.moving) return;
+    if (health?.status !== 'unhealthy' || config.health?.restart !== true || this.state.moving) return;
     this.#isIll = true;
     this.#root()?.kill('SIGKILL');
   }
 
   /** Does nothing to one that has not been frozen. */
   #thaw(): void {
-    const { cgroup, frozen } = this.#state;
+    const { cgroup, frozen } = this.state;
     if (frozen && cgroup !== null) thawCgroup(cgroup);
   }
 
@@ -264,7 +260,7 @@ export class Supervisor {
   }
 
   #outOfMemoryKills(): number {
-    return outOfMemoryKills(this.#state.cgroup?.paths ?? []);
+    return outOfMemoryKills(this.state.cgroup?.paths ?? []);
   }
 
   /**
@@ -284,7 +280,7 @@ export class Supervisor {
     this.#newcomers.close();
     const gone = { kept: [], root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
     const still = { frozen: false, moving: false, health: null, guests: 0 };
-    const restarts = { ...this.#state.restarts, nextAtMs: null };
+    const restarts = { ...this.state.restarts, nextAtMs: null };
     this.#told.note({ ...gone, ...still, restarts, phase: 'exited', exit });
     if (this.#options.keepDirectory) {
       this.#told.write();
@@ -295,7 +291,7 @@ export class Supervisor {
   }
 
   #root(): Child | undefined {
-    return this.#state.phase === 'running' ? this.#construction?.process : undefined;
+    return this.state.phase === 'running' ? this.#construction?.process : undefined;
   }
 
   /**
@@ -333,7 +329,7 @@ export class Supervisor {
   }
 
   #kill(): void {
-    const { cgroup, phase, restarts } = this.#state;
+    const { cgroup, phase, restarts } = this.state;
     if (cgroup !== null) thawCgroup(cgroup);
     const child = this.#root() ?? (phase === 'restarting' ? undefined : this.#construction?.hatchery);
     if (this.#root() === undefined && this.#starting !== undefined) {
@@ -352,16 +348,16 @@ export class Supervisor {
    * @throws ComicranError sandbox.not-running, migration.busy, deadline; it runs on then.
    */
   async freeze(): Promise<SandboxState> {
-    if (this.#state.frozen) return this.#state;
-    const { cgroup, id } = this.#state;
+    if (this.state.frozen) return this.state;
+    const { cgroup, id } = this.state;
     this.#checkNotEnding('frozen');
     if (this.#root() === undefined || cgroup === null) throw this.#notRunning('frozen');
-    checkNotMoving(this.#state);
+    checkNotMoving(this.state);
     // At once: a migration that is asked for meanwhile finds it so.
     this.#become({ frozen: true });
     await this.#health?.pause();
     const isDone = await freezeCgroup(cgroup, FREEZE_TIMEOUT_MS).catch(() => false);
-    if (isDone && this.#state.frozen) return this.#state;
+    if (isDone && this.state.frozen) return this.state;
     // It has ended meanwhile, and its successor is not to be born into a freezer.
     thawCgroup(cgroup);
     if (this.#root() === undefined) throw this.#notRunning('frozen');
@@ -373,11 +369,11 @@ export class Supervisor {
 
   /** Lets a frozen one run on; does nothing to another. */
   thaw(): SandboxState {
-    if (!this.#state.frozen) return this.#state;
+    if (!this.state.frozen) return this.state;
     this.#thaw();
     this.#become({ frozen: false });
     this.#health?.resume();
-    return this.#state;
+    return this.state;
   }
 
   /**
@@ -387,17 +383,17 @@ export class Supervisor {
    */
   async setMoving(moving: boolean): Promise<SandboxState> {
     if (!moving) {
-      if (this.#state.moving) {
+      if (this.state.moving) {
         this.#become({ moving });
         this.#health?.resume();
       }
-      return this.#state;
+      return this.state;
     }
     this.#checkNotEnding('moved');
-    checkMovable(this.#state, Date.now());
+    checkMovable(this.state, Date.now());
     this.#become({ moving });
     await this.#health?.pause();
-    return this.#state;
+    return this.state;
   }
 
   /**
@@ -407,10 +403,10 @@ export class Supervisor {
    */
   admitGuest(): () => void {
     this.#checkNotEnding('looked into');
-    checkHospitable(this.#state);
-    this.#become({ guests: this.#state.guests + 1 });
+    checkHospitable(this.state);
+    this.#become({ guests: this.state.guests + 1 });
     return () => {
-      if (!this.#finishing) this.#become({ guests: this.#state.guests - 1 });
+      if (!this.#finishing) this.#become({ guests: this.state.guests - 1 });
     };
   }
 
@@ -422,17 +418,17 @@ export class Supervisor {
    */
   adopt(hostPid: number): SandboxState {
     const construction = this.#construction;
-    if (this.#state.phase !== 'ready' || construction === undefined || this.#finishing) {
+    if (this.state.phase !== 'ready' || construction === undefined || this.#finishing) {
       throw this.#notRunning('given a process');
     }
-    checkAdoptable(hostPid, defined(this.#state.init, 'the init').pid);
+    checkAdoptable(hostPid, defined(this.state.init, 'the init').pid);
     const child = adoptedChild(hostPid);
     construction.process = child;
     construction.cleanup.defer('end the root process', () => killed(child));
     this.#become({ phase: 'running', process: processState(child), hatchery: null });
     construction.hatchery?.kill('SIGKILL');
     this.#watch(child);
-    return this.#state;
+    return this.state;
   }
 
   /**
@@ -443,28 +439,28 @@ export class Supervisor {
   keep(name: string, pid: number, descriptor: number): SandboxState {
     if (this.#finishing) throw this.#notRunning('asked to keep anything');
     const copy = copyDescriptor(pid, descriptor);
-    const others = withoutKept(this.#state.kept, name);
+    const others = withoutKept(this.state.kept, name);
     this.#become({ kept: [...others, { name, descriptor: copy }] });
-    return this.#state;
+    return this.state;
   }
 
   /** Closes what is kept under a name; nothing happens where nothing is. */
   drop(name: string): SandboxState {
-    const { kept } = this.#state;
+    const { kept } = this.state;
     if (kept.some((one) => one.name === name)) this.#become({ kept: withoutKept(kept, name) });
-    return this.#state;
+    return this.state;
   }
 
   #closeKept(): void {
-    for (const { descriptor } of this.#state.kept) closeDescriptor(descriptor);
+    for (const { descriptor } of this.state.kept) closeDescriptor(descriptor);
   }
 
   #notRunning(what: string): ComicranError {
-    return notRunning(this.#state, what);
+    return notRunning(this.state, what);
   }
 
   #checkNotEnding(what: string): void {
-    const { id } = this.#state;
+    const { id } = this.state;
     if (!this.#finishing) return;
     throw new ComicranError('sandbox.not-running', `the sandbox ${id} is ending and cannot be ${what}`);
   }

@@ -172,9 +172,15 @@ export class TrafficTap {
 
   #checkDrops(): void {
     if (!this.#marked) return;
-    const { dropped } = this.#tap.count();
-    if (dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+    this.#queued();
     this.#checkQueues();
+  }
+
+  /** Frames so far, all of them there. @throws ComicranError replication.overrun: some since the mark are not */
+  #queued(): number {
+    const { queued, dropped } = this.#tap.count();
+    if (dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+    return queued;
   }
 
   /**
@@ -218,8 +224,7 @@ export class TrafficTap {
   #drain(): void {
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
       while (this.#readBatch() > 0);
-      const { queued, dropped } = this.#tap.count();
-      if (dropped > this.#dropsAtMark) throw lostFrames(dropped - this.#dropsAtMark);
+      const queued = this.#queued();
       // After this nobody would notice that an output is missing: the kernel's count has to agree.
       if (queued === this.#sequencer.seen) {
         this.#sequencer.begin();

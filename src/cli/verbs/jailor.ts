@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { ComicranError, messageOf } from '../../base/errors.ts';
-import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
+import { DEFAULT_HATCHERY_PID, DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
 import { needRoot } from '../root.ts';
-import { DEFAULT_HATCHERY_PID, LEAST, type RunFlags } from '../run-words.ts';
+import { LEAST, type RunFlags } from '../run-words.ts';
 import { registerLifecycle } from './jailor-lifecycle.ts';
 
 const wholeNumber =

@@ -24,12 +24,9 @@ export class Rehearsal {
   readonly run = (forks: boolean): void => {
     if (this.#isOver || this.#processes === null) return;
     try {
-      const { facts, files } = { facts: this.#facts, files: this.#files };
-      this.#source ??= openSource(this.#processes.pids[0], { facts, files });
-      for (let round = 0; round < ROUNDS; round++) {
-        if (forks) this.#source.snapshot().close();
-        else this.#source.freeze().resume();
-      }
+      this.#source ??= openSource(this.#processes.pids[0], { facts: this.#facts, files: this.#files });
+      if (forks) this.#source.snapshot().close();
+      else this.#source.freeze().resume();
     } catch {
       this.#isOver = true;
     }
@@ -46,5 +43,3 @@ export class Rehearsal {
     this.close();
   }
 }
-
-const ROUNDS = 1;

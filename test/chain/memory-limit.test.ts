@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { labLayout } from '../../src/lab/layout.ts';
 import { type Cgroup, cgroupProcesses } from '../../src/linux/cgroup.ts';
@@ -17,6 +16,7 @@ import { find } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
 import { startServer } from '../support/server-config.ts';
+import { underLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -65,23 +65,12 @@ test('in a lab', { skip }, async (t) => {
   });
 
   /** Asked all the time, and so it writes. */
-  const underLoad = async (use: () => Promise<void>): Promise<void> => {
-    const load = new Load({ service: (await find(ID))?.service ?? '', rate: 500, seconds: 120 });
-    try {
-      await load.begun;
-      await use();
-    } catch (thrown) {
-      await load.end().catch(() => undefined);
-      throw thrown;
-    }
-    const { lost, duplicated, wrong } = await load.end();
-    assert.deepEqual({ lost, duplicated, wrong }, { lost: 0, duplicated: 0, wrong: 0 });
-  };
+  const asked = (use: () => Promise<void>): Promise<void> => underLoad(ID, 500, use);
 
   await t.test('it is moved, though it uses more than it may while its clone is there', async () => {
     const cgroup = cgroupOn('vm1');
     assert.equal(memoryLimit(cgroup), limit);
-    await underLoad(async () => {
+    await asked(async () => {
       faults.arm(CLONED, 'stop');
       const moving = manager.migrate(ID, 'vm2', REPLICATED);
       moving.catch(() => undefined);
@@ -100,7 +89,7 @@ test('in a lab', { skip }, async (t) => {
   await t.test('its clone is killed: that is said, and the process has noticed nothing', async () => {
     const cgroup = cgroupOn('vm1');
     const pid = (await find(ID))?.pid;
-    await underLoad(async () => {
+    await asked(async () => {
       faults.arm(CLONED, 'stop');
       const moving = manager.migrate(ID, 'vm2', REPLICATED);
       moving.catch(() => undefined);
@@ -125,7 +114,7 @@ test('in a lab', { skip }, async (t) => {
 
   await t.test('its daemon is killed while the clone is there: the next one puts the limit back', async () => {
     const cgroup = cgroupOn('vm1');
-    await underLoad(async () => {
+    await asked(async () => {
       const { status } = await faults.killedAt(CLONED, 'vm1', () => manager.migrate(ID, 'vm2', REPLICATED));
       assert.equal(status, 'rejected');
     });

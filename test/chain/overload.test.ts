@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startDaemon } from '../../src/lab/daemons.ts';
-import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { labLayout } from '../../src/lab/layout.ts';
 import { forceReceiveLimit, receiveMemory } from '../../src/linux/socket-memory.ts';
@@ -16,6 +15,7 @@ import { knownMigrations } from '../support/known-migrations.ts';
 import { find, start } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
+import { reportUnderLoad } from '../support/under-load.ts';
 
 const skip = needs('root', 'unshare');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -65,11 +65,9 @@ test('in a lab', { skip }, async (t) => {
   const faults = new Faults();
   const layout = labLayout();
   let manager!: Manager;
-  let service!: string;
   before(async () => {
     await faults.labUp();
     await start('square.yaml', 'vm1');
-    service = (await find('square'))?.service ?? '';
     manager = new Manager();
   });
   after(async () => {
@@ -78,17 +76,7 @@ test('in a lab', { skip }, async (t) => {
     await runComicran(['lab', 'down']);
   });
 
-  const underLoad = async (use: () => Promise<void>) => {
-    const load = new Load({ service, rate: RATE, seconds: 120 });
-    try {
-      await load.begun;
-      await use();
-    } catch (thrown) {
-      await load.end().catch(() => undefined);
-      throw thrown;
-    }
-    return load.end();
-  };
+  const underLoad = (use: () => Promise<void>) => reportUnderLoad('square', RATE, use);
 
   await t.test('a full receive queue at the source: counted, named, and the copy is begun anew', async () => {
     const pid = await pidOfServer();

@@ -1,18 +1,16 @@
 /** A daemon that fails or is killed at any step of a replicated migration: one owner, which answers; no answer twice. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { assertAnswers, killDaemon } from '../support/daemons.ts';
 import { type FaultPoint, Faults } from '../support/faults.ts';
 import { find, migrate, start } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
+import { reportUnderLoad } from '../support/under-load.ts';
 
 const skip = needs('root');
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Longer than anything that is done under load. */
-const LOAD_SECONDS = 120;
 /** After the migration: requests that its end is to answer. */
 const MARGIN_MS = 400;
 
@@ -46,18 +44,8 @@ test('in a lab', { skip }, async (t) => {
   const move = (to = 'vm2') => migrate('square', to, 'replicated', 'none');
 
   /** What the clients see while it is moved; the migration may fail. */
-  const underLoad = async (meanwhile: () => Promise<unknown>) => {
-    const load = new Load({ service: (await find('square'))?.service ?? '', rate: 500, seconds: LOAD_SECONDS });
-    try {
-      await load.begun;
-      await meanwhile();
-      await pause(MARGIN_MS);
-    } catch (thrown) {
-      await load.end().catch(() => undefined);
-      throw thrown;
-    }
-    return load.end();
-  };
+  const underLoad = (meanwhile: () => Promise<unknown>) =>
+    reportUnderLoad('square', 500, meanwhile, { marginMs: MARGIN_MS });
 
   for (const [point, expected] of POINTS)
     await t.test(`${point}=kill: one owner, which answers, and no answer twice`, async () => {

@@ -62,6 +62,11 @@ export class Construction {
     return join('/', this.prefix, path);
   }
 
+  /** Whether a child of jailor is one of those named here. */
+  hasChild(hostPid: number): boolean {
+    return [this.zygote, this.init, this.hatchery, this.process].some((child) => child?.hostPid === hostPid);
+  }
+
   socket(side: Side): RouteSocket {
     return defined(this.network, 'the network namespace').sockets[side];
   }

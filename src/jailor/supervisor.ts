@@ -1,85 +1,89 @@
 /**
  * One sandbox from beginning to end. The transitions are drawn in state.ts; each is written to the state file before
- * anybody is told.
+ * anybody is told. What carries them out lies beside this file:
+ *
+ *     RootWatch    why the root process has ended, and its health until then
+ *     RootStarter  the root process in a sandbox that is there: the first one, and restarts
+ *     Freezer      freeze and thaw
+ *     Admission    what else may have it: a migration, programs of an operator's
+ *     Termination  the end, on request
+ *     TakeDown     the end, carried out
  */
-import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { assert, defined } from '../base/assert.ts';
-import { ComicranError, messageOf } from '../base/errors.ts';
-import { thawCgroup } from '../linux/cgroup.ts';
-import { freezeCgroup } from '../linux/cgroup-frozen.ts';
-import { outOfMemoryKills } from '../linux/cgroup-limits.ts';
-import { closeDescriptor } from '../linux/pidfd.ts';
+import { Admission } from './admission.ts';
 import { checkAdoptable } from './adoptable.ts';
 import { applyPlan } from './apply.ts';
-import { adoptedChild, type Child, type Ending, killed, reapStrangers, type StrangerReaper } from './child.ts';
-import { claimDirectory } from './claim.ts';
+import { adoptedChild, killed, reapStrangers, type StrangerReaper } from './child.ts';
 import type { Construction } from './construction.ts';
-import { firstState } from './first-state.ts';
-import { HealthWatch } from './health.ts';
-import { lookOf } from './health-looks.ts';
-import { copyDescriptor, withoutKept } from './kept-descriptors.ts';
-import { endOthers } from './leftover-processes.ts';
-import type { DirectoryLock } from './lock.ts';
+import { firstState, madeState } from './first-state.ts';
+import { Freezer } from './freezer.ts';
+import { KeptDescriptors } from './kept-descriptors.ts';
 import { type SandboxPaths, sandboxPaths, storeDirectory } from './naming.ts';
 import { Newcomers } from './newcomers.ts';
-import { checkHospitable, checkMovable, checkNotMoving, notRunning } from './permission.ts';
 import { processState } from './process-state.ts';
-import { type NextStart, nextStart } from './restart-policy.ts';
-import { type Exit, type ExitReason, exitOf, type SandboxState, writeWhole } from './state.ts';
+import { RootStarter } from './root-starter.ts';
+import { RootWatch } from './root-watch.ts';
+import { Sandbox } from './sandbox.ts';
+import { type Exit, exitOf, type SandboxState, writeWhole } from './state.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
+import { TakeDown } from './take-down.ts';
+import { Termination } from './termination.ts';
 import { ToldState } from './told-state.ts';
-
-const FREEZE_TIMEOUT_MS = 5_000;
 
 export class Supervisor {
   readonly paths: SandboxPaths;
-  /** Resolves when the sandbox has exited. */
-  readonly finished: Promise<Exit>;
   readonly #options: SupervisorOptions;
-  readonly #told: ToldState;
-  readonly #resolveFinished: (exit: Exit) => void;
-  #lock: DirectoryLock | undefined;
-  #construction: Construction | undefined;
-  #requested: ExitReason | undefined;
-  #finishing = false;
-  readonly #health: HealthWatch | undefined;
+  readonly #sandbox: Sandbox;
   readonly #newcomers: Newcomers;
-  /** Where the phase is `restarting`: what waits for its time, and what has begun. */
-  #nextStart: NodeJS.Timeout | undefined;
-  #starting: Promise<void> | undefined;
-  /** It is being ended because of its health. */
-  #isIll = false;
+  readonly #watch: RootWatch;
+  readonly #starter: RootStarter;
+  readonly #freezer: Freezer;
+  readonly #admission: Admission;
+  readonly #kept: KeptDescriptors;
+  readonly #takeDown: TakeDown;
+  readonly #termination: Termination;
   #strangers: StrangerReaper | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    const { config, restarts: followsPolicy } = options;
     const stateDirectory = resolve(options.stateDirectory);
-    const { id, network } = options.config;
-    this.paths = sandboxPaths(stateDirectory, id);
-    const { promise, resolve: resolveFinished } = Promise.withResolvers<Exit>();
-    this.finished = promise;
-    this.#resolveFinished = resolveFinished;
-    this.#told = new ToldState(firstState(options, stateDirectory), this.paths.state);
-    this.#newcomers = new Newcomers(options.config, options.logFds);
-    const { health } = options.config;
-    if (health !== undefined) {
-      const look = lookOf(health, network.address, (program) => this.#newcomers.startProbe(this.state, program));
-      this.#health = new HealthWatch(health, look, (found) => this.#foundHealth(found));
-    }
+    this.paths = sandboxPaths(stateDirectory, config.id);
+    const sandbox = new Sandbox(config, new ToldState(firstState(options, stateDirectory), this.paths.state));
+    const newcomers = new Newcomers(config, options.logFds);
+    const watch = new RootWatch(sandbox, newcomers, (exit, ranMs) => this.#starter.ended(exit, ranMs));
+    this.#sandbox = sandbox;
+    this.#newcomers = newcomers;
+    this.#watch = watch;
+    this.#freezer = new Freezer(sandbox, watch);
+    this.#admission = new Admission(sandbox, watch);
+    const kill = (): void => this.#termination.kill();
+    const onOver = (exit: Exit): Promise<void> => this.#takeDown.finish(exit);
+    this.#starter = new RootStarter({ sandbox, newcomers, watch, followsPolicy, onOver, kill });
+    this.#kept = new KeptDescriptors(sandbox);
+    const quieten = (): Promise<void> => this.#quieten();
+    const close = (): void => this.#close();
+    this.#takeDown = new TakeDown(sandbox, { ...options, stateDirectory }, { quieten, close });
+    this.#termination = new Termination(sandbox, this.#starter, this.#freezer, this.#takeDown);
   }
 
   get state(): SandboxState {
-    return this.#told.now;
+    return this.#sandbox.state;
   }
 
-  /** Called after each transition. */
+  /** Resolves when the sandbox has exited. */
+  get finished(): Promise<Exit> {
+    return this.#takeDown.finished;
+  }
+
+  /** Called after each transition. @returns what ends it. */
   onState(listener: (state: SandboxState) => void): () => void {
-    return this.#told.onState(listener);
+    return this.#sandbox.told.onState(listener);
   }
 
   #become(changes: Partial<SandboxState>): void {
-    this.#told.become(changes);
+    this.#sandbox.told.become(changes);
   }
 
   /**
@@ -88,17 +92,17 @@ export class Supervisor {
    * @throws ComicranError sandbox.exists
    */
   async claim(): Promise<void> {
-    this.#lock = await claimDirectory(this.#options.stateDirectory, this.state.id);
+    await this.#takeDown.claim();
   }
 
   /**
-   * Makes the sandbox; afterwards its phase is that of the plan: `running`, `created`, or `ready` for a skeleton. On failure nothing is left of it, its
-   * directory included.
+   * Makes the sandbox; afterwards its phase is that of the plan: `running`, `created`, or `ready` for a skeleton. On failure
+   * nothing is left of it, its directory included.
    *
    * @param open opens what lies in the directory, before anything is made.
    */
   async start(open: () => Promise<void> = async () => undefined): Promise<void> {
-    assert(this.#lock !== undefined, 'the sandbox has been claimed');
+    assert(this.#takeDown.isClaimed, 'the sandbox has been claimed');
     const { config, plan, stateDirectory, logFds, keepDirectory } = this.#options;
     try {
       // Only a daemon that comes back reads it: a sandbox in the foreground is nobody else's business.
@@ -112,302 +116,47 @@ export class Supervisor {
         // From here on the directory is jailor's to remove, and whoever finds a dead jailor must know.
         after: ({ kind }, { root }) => kind === 'make-root' && this.#become({ root: root ?? null }),
       });
-      this.#construction = construction;
       this.#begin(construction);
     } catch (thrown) {
-      this.#forget();
+      this.#takeDown.forget();
       throw thrown;
     }
   }
 
   #begin(construction: Construction): void {
-    const { process: root, hatchery, cgroup } = construction;
-    const strangers = reapStrangers(
-      (pid) =>
-        this.#newcomers.pids.has(pid) ||
-        [construction.zygote, construction.init, construction.hatchery, construction.process].some(
-          (child) => child?.hostPid === pid,
-        ),
-    );
+    const sandbox = this.#sandbox;
+    sandbox.construction = construction;
+    const { process: root, hatchery } = construction;
+    const strangers = reapStrangers((pid) => this.#newcomers.pids.has(pid) || construction.hasChild(pid));
     this.#strangers = strangers;
     void this.finished.then(() => strangers.stop());
-    const init = processState(defined(construction.init, 'the init'));
-    this.#become({
-      files: construction.rootFiles ?? null,
-      phase: root !== undefined ? 'running' : this.#options.created === true ? 'created' : 'ready',
-      cgroup: cgroup ?? null,
-      init,
-      netns: `/proc/${init.pid}/ns/net`,
-      hatchery: hatchery === undefined ? null : processState(hatchery),
-      process: root === undefined ? null : processState(root),
-    });
-    if (root !== undefined) this.#watch(root);
+    this.#become(madeState(construction, this.#options.created === true));
+    if (root !== undefined) this.#watch.begin(root);
     // Whoever needs it hears of a failure.
     this.#newcomers.load().catch(() => undefined);
     // Asked to end while the sandbox was being made.
-    if (this.#requested !== undefined) this.#kill();
+    if (sandbox.requested !== undefined) this.#termination.kill();
     void hatchery?.ended.then(() => {
-      if (this.state.hatchery !== null) return this.#finish(exitOf(this.#requested ?? 'hatchery-lost', undefined));
+      if (this.state.hatchery === null) return;
+      return this.#takeDown.finish(exitOf(sandbox.requested ?? 'hatchery-lost', undefined));
     });
   }
 
-  /** From now on this is the root process. */
-  #watch(root: Child): void {
-    const sinceMs = performance.now();
-    const killsBefore = this.#outOfMemoryKills();
-    void root.ended.then((ending) => {
-      const exit = exitOf(this.#requested ?? this.#reasonOf(ending, killsBefore), ending);
-      return this.#rootEnded(exit, performance.now() - sinceMs);
-    });
-    this.#health?.begin();
-  }
-
-  async #rootEnded(exit: Exit, ranMs: number): Promise<void> {
-    const { config, restarts: follows } = this.#options;
-    const { moving, restarts } = this.state;
-    const isOver = this.#requested !== undefined || moving || !follows;
-    const next: NextStart = isOver ? { kind: 'end', gaveUp: false } : nextStart(config.restart, restarts, exit, ranMs);
-    if (next.kind === 'start') return this.#restartLater(exit, next);
-    this.#told.note({ restarts: { ...restarts, gaveUp: next.gaveUp } });
-    await this.#finish(exit);
-  }
-
-  #restartLater(exit: Exit, { delayMs, inRow }: Extract<NextStart, { kind: 'start' }>): void {
-    this.#thaw();
-    void this.#health?.pause();
-    const restarts = { ...this.state.restarts, inRow, nextAtMs: Date.now() + delayMs, last: exit };
-    this.#become({ phase: 'restarting', process: null, frozen: false, health: null, restarts });
-    this.#nextStart = setTimeout(() => {
-      this.#starting = this.#restart(exit);
-    }, delayMs);
-  }
-
-  /** Nothing of the run before is left when the next one begins, but for what it has written. */
-  async #restart(before: Exit): Promise<void> {
-    const { cgroup, init } = this.state;
-    try {
-      await endOthers(defined(cgroup, 'the cgroup'), new Set([defined(init, 'the init').pid, ...this.#newcomers.pids]));
-      await this.#becomeRunning();
-    } catch (thrown) {
-      process.stderr.write(`comicran jailor: it could not be started again: ${messageOf(thrown)}\n`);
-      this.#starting = undefined;
-      const { count } = this.state.restarts;
-      this.#told.note({ restarts: { ...this.state.restarts, count: count + 1 } });
-      await this.#rootEnded({ ...before, reason: this.#requested ?? before.reason }, 0);
-    }
-  }
-
-  /** The root process in a sandbox that is there: the first of a created one, or one more. */
-  async #becomeRunning(): Promise<void> {
-    const { child: root, state } = await this.#newcomers.startRoot(this.state);
-    const construction = defined(this.#construction, 'a sandbox that is there');
-    construction.process = root;
-    const isFirst = this.state.phase === 'created';
-    const { restarts } = this.state;
-    const next = { ...restarts, count: restarts.count + 1, nextAtMs: null, startedAtMs: Date.now() };
-    this.#starting = undefined;
-    this.#become({
-      phase: 'running',
-      process: state,
-      hatchery: null,
-      ...(isFirst ? { startedAtMs: Date.now() } : { restarts: next }),
-    });
-    if (isFirst) construction.hatchery?.kill('SIGKILL');
-    this.#watch(root);
-    // Asked to end meanwhile.
-    if (this.#requested !== undefined) this.#kill();
-  }
-
-  /**
-   * Created: starts the root process.
-   * @throws ComicranError sandbox.not-running, sandbox.setup-failed; the sandbox stays as it is then.
-   */
-  async run(): Promise<SandboxState> {
-    if (this.state.phase !== 'created' || this.#starting !== undefined) throw this.#notRunning('started');
-    const begun = this.#becomeRunning();
-    this.#starting = begun.catch(() => undefined);
-    try {
-      await begun;
-    } catch (cause) {
-      this.#starting = undefined;
-      if (this.#requested !== undefined) this.#kill();
-      throw new ComicranError('sandbox.setup-failed', `sandbox ${this.state.id}: ${messageOf(cause)}`, { cause });
-    }
-    return this.state;
-  }
-
-  #foundHealth(health: SandboxState['health']): void {
-    if (this.#root() === undefined || this.#finishing) return;
-    this.#become({ health });
-    const { config } = this.#options;
-    if (health?.status !== 'unhealthy' || config.health?.restart !== true || this.state.moving) return;
-    this.#isIll = true;
-    this.#root()?.kill('SIGKILL');
-  }
-
-  /** Does nothing to one that has not been frozen. */
-  #thaw(): void {
-    const { cgroup, frozen } = this.state;
-    if (frozen && cgroup !== null) thawCgroup(cgroup);
-  }
-
-  /** As long as the cgroup is there. A process of the sandbox other than the root process may have been killed before. */
-  #reasonOf({ signal }: Ending, killsBefore: number): ExitReason {
-    const isIll = this.#isIll;
-    this.#isIll = false;
-    if (signal !== 'SIGKILL') return 'ended';
-    return this.#outOfMemoryKills() > killsBefore ? 'out-of-memory' : isIll ? 'unhealthy' : 'ended';
-  }
-
-  #outOfMemoryKills(): number {
-    return outOfMemoryKills(this.state.cgroup?.paths ?? []);
-  }
-
-  /**
-   * Takes everything down, once. When anybody hears that the sandbox has exited, its id, its address and its directory are
-   * free again.
-   */
-  async #finish(exit: Exit): Promise<void> {
-    if (this.#finishing) return;
-    this.#finishing = true;
-    clearTimeout(this.#nextStart);
-    await this.#health?.pause();
+  async #quieten(): Promise<void> {
+    this.#starter.cancel();
+    await this.#watch.pauseLooks();
     this.#strangers?.hurry();
-    const failures = (await this.#construction?.cleanup.run()) ?? [];
-    for (const failure of failures) process.stderr.write(`comicran jailor: ${messageOf(failure)}\n`);
-    await this.#options.onTakenDown?.();
-    this.#closeKept();
+  }
+
+  #close(): void {
+    this.#kept.closeAll();
     this.#newcomers.close();
-    const gone = { kept: [], root: null, cgroup: null, init: null, netns: null, hatchery: null, process: null };
-    const still = { frozen: false, moving: false, health: null, guests: 0 };
-    const restarts = { ...this.state.restarts, nextAtMs: null };
-    this.#told.note({ ...gone, ...still, restarts, phase: 'exited', exit });
-    if (this.#options.keepDirectory) {
-      this.#told.write();
-      this.#lock?.release();
-    } else this.#forget();
-    this.#told.tell();
-    this.#resolveFinished(exit);
   }
 
-  #root(): Child | undefined {
-    return this.state.phase === 'running' ? this.#construction?.process : undefined;
-  }
-
-  /**
-   * @param whom `group`: every process of the process group that the root process leads, as a terminal does it.
-   * @throws ComicranError sandbox.not-running
-   */
-  signal(signal: NodeJS.Signals, whom: 'process' | 'group' = 'process'): void {
-    const root = this.#root();
-    if (root === undefined) throw this.#notRunning('signalled');
-    root.kill(signal, whom);
-  }
-
-  /**
-   * Ends the sandbox: `signal` to the root process, SIGKILL `graceMs` later. A skeleton ends at once. Resolves when
-   * everything has been taken down; a second call waits for the first.
-   */
-  async terminate(signal: NodeJS.Signals, graceMs: number): Promise<Exit> {
-    this.#requested ??= 'terminated';
-    const root = this.#root();
-    if (root === undefined || graceMs <= 0) this.#kill();
-    else {
-      this.thaw();
-      root.kill(signal);
-      const timer = setTimeout(() => this.#kill(), graceMs);
-      void this.finished.then(() => clearTimeout(timer));
-    }
-    return this.finished;
-  }
-
-  /** The process lives elsewhere now: what is left of it here ends, and nobody calls it a crash. */
-  async release(): Promise<Exit> {
-    this.#requested = 'released';
-    this.#kill();
-    return this.finished;
-  }
-
-  #kill(): void {
-    const { cgroup, phase, restarts } = this.state;
-    if (cgroup !== null) thawCgroup(cgroup);
-    const child = this.#root() ?? (phase === 'restarting' ? undefined : this.#construction?.hatchery);
-    if (this.#root() === undefined && this.#starting !== undefined) {
-      // What is being started is ended as soon as it runs.
-      return;
-    }
-    child?.kill('SIGKILL');
-    if (phase === 'restarting') {
-      const last = restarts.last ?? exitOf('terminated', undefined);
-      void this.#finish({ ...last, reason: this.#requested ?? last.reason });
-    }
-  }
-
-  /**
-   * Stops every process of the sandbox until {@link thaw}, or the sandbox is told to end.
-   * @throws ComicranError sandbox.not-running, migration.busy, deadline; it runs on then.
-   */
-  async freeze(): Promise<SandboxState> {
-    if (this.state.frozen) return this.state;
-    const { cgroup, id } = this.state;
-    this.#checkNotEnding('frozen');
-    if (this.#root() === undefined || cgroup === null) throw this.#notRunning('frozen');
-    checkNotMoving(this.state);
-    // At once: a migration that is asked for meanwhile finds it so.
-    this.#become({ frozen: true });
-    await this.#health?.pause();
-    const isDone = await freezeCgroup(cgroup, FREEZE_TIMEOUT_MS).catch(() => false);
-    if (isDone && this.state.frozen) return this.state;
-    // It has ended meanwhile, and its successor is not to be born into a freezer.
-    thawCgroup(cgroup);
-    if (this.#root() === undefined) throw this.#notRunning('frozen');
-    this.thaw();
-    throw new ComicranError('deadline', `the sandbox ${id} could not be frozen within ${FREEZE_TIMEOUT_MS} ms`, {
-      hint: 'It runs on. A process that waits for a disk cannot be frozen: try again.',
-    });
-  }
-
-  /** Lets a frozen one run on; does nothing to another. */
-  thaw(): SandboxState {
-    if (!this.state.frozen) return this.state;
-    this.#thaw();
-    this.#become({ frozen: false });
-    this.#health?.resume();
+  /** Created: starts the root process. @throws as {@link RootStarter.startFirst} */
+  async run(): Promise<SandboxState> {
+    await this.#starter.startFirst();
     return this.state;
-  }
-
-  /**
-   * A migration has begun, or has ended and left the process here. In between it is not restarted, frozen or looked at, and
-   * nothing is started in it.
-   * @throws ComicranError migration.refused, by what it is: frozen, restarting, or with guests
-   */
-  async setMoving(moving: boolean): Promise<SandboxState> {
-    if (!moving) {
-      if (this.state.moving) {
-        this.#become({ moving });
-        this.#health?.resume();
-      }
-      return this.state;
-    }
-    this.#checkNotEnding('moved');
-    checkMovable(this.state, Date.now());
-    this.#become({ moving });
-    await this.#health?.pause();
-    return this.state;
-  }
-
-  /**
-   * Somebody is about to start a program in it.
-   * @returns what is to be called when that has ended.
-   * @throws ComicranError sandbox.not-running, migration.busy
-   */
-  admitGuest(): () => void {
-    this.#checkNotEnding('looked into');
-    checkHospitable(this.state);
-    this.#become({ guests: this.state.guests + 1 });
-    return () => {
-      if (!this.#finishing) this.#become({ guests: this.state.guests - 1 });
-    };
   }
 
   /**
@@ -417,56 +166,71 @@ export class Supervisor {
    * @throws ComicranError sandbox.not-running, process.gone
    */
   adopt(hostPid: number): SandboxState {
-    const construction = this.#construction;
-    if (this.state.phase !== 'ready' || construction === undefined || this.#finishing) {
-      throw this.#notRunning('given a process');
-    }
+    const { construction, isEnding } = this.#sandbox;
+    if (this.state.phase !== 'ready' || construction === undefined || isEnding)
+      throw this.#sandbox.notRunning('given a process');
     checkAdoptable(hostPid, defined(this.state.init, 'the init').pid);
     const child = adoptedChild(hostPid);
     construction.process = child;
     construction.cleanup.defer('end the root process', () => killed(child));
     this.#become({ phase: 'running', process: processState(child), hatchery: null });
     construction.hatchery?.kill('SIGKILL');
-    this.#watch(child);
+    this.#watch.begin(child);
     return this.state;
   }
 
   /**
-   * Keeps a copy of a descriptor of another process, under a name, for as long as the sandbox lives or until it is dropped.
-   *
-   * @throws ComicranError process.gone: there is no such process or descriptor
+   * @param whom `group`: every process of the process group that the root process leads, as a terminal does it.
+   * @throws ComicranError sandbox.not-running
    */
+  signal(signal: NodeJS.Signals, whom: 'process' | 'group' = 'process'): void {
+    const { root } = this.#sandbox;
+    if (root === undefined) throw this.#sandbox.notRunning('signalled');
+    root.kill(signal, whom);
+  }
+
+  /** As {@link Termination.terminate}. */
+  terminate(signal: NodeJS.Signals, graceMs: number): Promise<Exit> {
+    return this.#termination.terminate(signal, graceMs);
+  }
+
+  /** As {@link Termination.release}. */
+  release(): Promise<Exit> {
+    return this.#termination.release();
+  }
+
+  /** As {@link Freezer.freeze}. */
+  async freeze(): Promise<SandboxState> {
+    await this.#freezer.freeze();
+    return this.state;
+  }
+
+  /** As {@link Freezer.thaw}. */
+  thaw(): SandboxState {
+    this.#freezer.thaw();
+    return this.state;
+  }
+
+  /** As {@link Admission.setMoving}. */
+  async setMoving(moving: boolean): Promise<SandboxState> {
+    await this.#admission.setMoving(moving);
+    return this.state;
+  }
+
+  /** As {@link Admission.admitGuest}. */
+  admitGuest(): () => void {
+    return this.#admission.admitGuest();
+  }
+
+  /** As {@link KeptDescriptors.keep}. */
   keep(name: string, pid: number, descriptor: number): SandboxState {
-    if (this.#finishing) throw this.#notRunning('asked to keep anything');
-    const copy = copyDescriptor(pid, descriptor);
-    const others = withoutKept(this.state.kept, name);
-    this.#become({ kept: [...others, { name, descriptor: copy }] });
+    this.#kept.keep(name, pid, descriptor);
     return this.state;
   }
 
-  /** Closes what is kept under a name; nothing happens where nothing is. */
+  /** As {@link KeptDescriptors.drop}. */
   drop(name: string): SandboxState {
-    const { kept } = this.state;
-    if (kept.some((one) => one.name === name)) this.#become({ kept: withoutKept(kept, name) });
+    this.#kept.drop(name);
     return this.state;
-  }
-
-  #closeKept(): void {
-    for (const { descriptor } of this.state.kept) closeDescriptor(descriptor);
-  }
-
-  #notRunning(what: string): ComicranError {
-    return notRunning(this.state, what);
-  }
-
-  #checkNotEnding(what: string): void {
-    const { id } = this.state;
-    if (!this.#finishing) return;
-    throw new ComicranError('sandbox.not-running', `the sandbox ${id} is ending and cannot be ${what}`);
-  }
-
-  #forget(): void {
-    rmSync(this.paths.directory, { recursive: true, force: true });
-    this.#lock?.release();
   }
 }

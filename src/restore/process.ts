@@ -8,7 +8,7 @@ import { getLimits, setLimit } from '../linux/scheduling.ts';
 import { hasSignal, SIGNAL, SIGNAL_COUNT } from '../linux/signals.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
-import { signalOf } from './threads.ts';
+import { signalOf } from './image-signals.ts';
 
 const PR_SET_DUMPABLE = 4;
 const PR_SET_CHILD_SUBREAPER = 36;

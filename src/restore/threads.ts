@@ -11,6 +11,7 @@ import { setAffinity, setScheduling } from '../linux/scheduling.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import { type RemoteCall, Tracee } from '../linux/tracee.ts';
 import { waitThread } from '../linux/wait.ts';
+import { signalOf } from './image-signals.ts';
 
 const PR_SET_PDEATHSIG = 1;
 const PR_SET_NAME = 15;
@@ -112,10 +113,6 @@ export function completeThread(
   calls.push(...extra.after);
   if (calls.length > 0) thread.batch(calls);
   thread.agent.release(mark);
-}
-
-export function signalOf(info: Uint8Array): number {
-  return Buffer.from(info.buffer, info.byteOffset, info.byteLength).readInt32LE(0);
 }
 
 /** Scheduling, from outside. */

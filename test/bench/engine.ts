@@ -3,7 +3,7 @@
  * adds to it (the state channel, two machines, ownership) is in the figures of stopcopy.
  */
 import { summarise } from '../../src/base/stats.ts';
-import { beginRestore } from '../../src/restore/restoring.ts';
+import { beginRestore } from '../../src/restore/begin-restore.ts';
 import { warmEngine } from '../../src/sdaemon/migration/warm-engine.ts';
 import { Cage, NODE, program } from '../engine/support/cage.ts';
 import { facts, files, open } from '../engine/support/engine.ts';

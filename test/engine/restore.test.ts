@@ -7,8 +7,8 @@ import { decodeProcessImage, encodeProcessImage } from '../../src/image/codec.ts
 import type { ProcessImage } from '../../src/image/types.ts';
 import { listChildren, listThreads, readStatus } from '../../src/linux/procfs.ts';
 import { getScheduling } from '../../src/linux/scheduling.ts';
+import { beginRestore } from '../../src/restore/begin-restore.ts';
 import { RESTORE_FAULTS, type RestoreFault } from '../../src/restore/faults.ts';
-import { beginRestore } from '../../src/restore/restoring.ts';
 import { needs } from '../support/needs.ts';
 import { Cage, NODE, program } from './support/cage.ts';
 import { facts, files, open, Resident, readAllPages } from './support/engine.ts';

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { decodeProcessImage, encodeProcessImage } from '../../src/image/codec.ts';
 import type { ProcessImage } from '../../src/image/types.ts';
 import { listThreads } from '../../src/linux/procfs.ts';
-import { beginSketched, type SketchedProcess } from '../../src/restore/restoring.ts';
+import { beginSketched, type SketchedProcess } from '../../src/restore/sketched-process.ts';
 import { needs } from '../support/needs.ts';
 import { Cage, PYTHON, program } from './support/cage.ts';
 import { describeProcess } from './support/describe.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { decodeProcessImage, encodeProcessImage } from '../../src/image/codec.ts';
 import { readStatus } from '../../src/linux/procfs.ts';
-import { beginRestore } from '../../src/restore/restoring.ts';
+import { beginRestore } from '../../src/restore/begin-restore.ts';
 import { needs } from '../support/needs.ts';
 import { Cage, PYTHON, program } from './support/cage.ts';
 import { describeProcess } from './support/describe.ts';

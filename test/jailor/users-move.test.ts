@@ -14,7 +14,8 @@ import { idMapsOf, rootOf } from '../../src/jailor/ids.ts';
 import { type ControlClient, forgetSandbox, sandboxPaths, startSandbox } from '../../src/jailor/index.ts';
 import { probeKernel } from '../../src/linux/kernel-facts.ts';
 import { readClockOffsets } from '../../src/linux/time-namespace.ts';
-import { beginRestore, type RestoringProcess } from '../../src/restore/restoring.ts';
+import { beginRestore } from '../../src/restore/begin-restore.ts';
+import type { RestoringProcess } from '../../src/restore/restoring.ts';
 import { fileEntry, inVm, needs, testConfig } from './support.ts';
 
 const PERL = '/usr/bin/perl';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { iterate } from '../../src/paging/tracking/rounds.ts';
 import { openTracker, type WriteTracker } from '../../src/paging/tracking/write-tracker.ts';
-import { beginRestore } from '../../src/restore/restoring.ts';
+import { beginRestore } from '../../src/restore/begin-restore.ts';
 import { Cage, NODE, PYTHON, program } from '../engine/support/cage.ts';
 import { facts, files, open, Resident } from '../engine/support/engine.ts';
 import { needs } from '../support/needs.ts';

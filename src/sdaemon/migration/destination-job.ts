@@ -5,12 +5,9 @@ import type { ProcessWatch } from '../../linux/process-watch.ts';
 import { runDestination } from '../../migration/destination.ts';
 import type { BeginOptions, DestinationPorts, RestoringProcess } from '../../migration/ports.ts';
 import { patientDeadlines } from '../../migration/waiting.ts';
-import {
-  beginRestore,
-  beginSketched,
-  type RestoringProcess as Restoring,
-  type SketchedProcess,
-} from '../../restore/restoring.ts';
+import { beginRestore } from '../../restore/begin-restore.ts';
+import type { RestoringProcess as Restoring } from '../../restore/restoring.ts';
+import { beginSketched, type SketchedProcess } from '../../restore/sketched-process.ts';
 import { SilentCopy } from '../replication/silent-copy.ts';
 import { ArrivingProcess } from './arriving-process.ts';
 import { carry } from './carried-error.ts';

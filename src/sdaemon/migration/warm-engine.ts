@@ -10,8 +10,9 @@ import type { KernelFacts } from '../../linux/kernel-facts.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { readStatus } from '../../linux/procfs.ts';
 import { openTracker } from '../../paging/tracking/write-tracker.ts';
+import { beginRestore, type RestoreOptions } from '../../restore/begin-restore.ts';
 import { splitPages } from '../../restore/lazy-areas.ts';
-import { beginRestore, beginSketched, type RestoreOptions } from '../../restore/restoring.ts';
+import { beginSketched } from '../../restore/sketched-process.ts';
 import { SleepingProcesses, until } from './sleeping-processes.ts';
 
 /** How often; each takes some milliseconds. */

@@ -18,7 +18,7 @@ import { parseMaps, readProc } from '../../../src/linux/procfs.ts';
 import { SYS } from '../../../src/linux/syscall-numbers.ts';
 import { TracedProcess } from '../../../src/linux/tracee.ts';
 import { readVdso } from '../../../src/linux/vdso.ts';
-import { beginRestore } from '../../../src/restore/restoring.ts';
+import { beginRestore } from '../../../src/restore/begin-restore.ts';
 
 const [, , what, pidText, other] = process.argv;
 const pid = Number(pidText);

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { openSource } from '../../../src/checkpoint/source.ts';
 import { probeKernel } from '../../../src/linux/kernel-facts.ts';
-import { beginRestore } from '../../../src/restore/restoring.ts';
+import { beginRestore } from '../../../src/restore/begin-restore.ts';
 
 const { pid, hatchery } = workerData as { pid: number; hatchery: number };
 const facts = probeKernel();

@@ -5,7 +5,8 @@ import { openSource, type Source, type SourceOptions } from '../../../src/checkp
 import { FileLooks } from '../../../src/linux/file-digest.ts';
 import { probeKernel } from '../../../src/linux/kernel-facts.ts';
 import { listThreads, readStatus } from '../../../src/linux/procfs.ts';
-import { beginRestore, type RestoreOptions, type RestoringProcess } from '../../../src/restore/restoring.ts';
+import { beginRestore, type RestoreOptions } from '../../../src/restore/begin-restore.ts';
+import type { RestoringProcess } from '../../../src/restore/restoring.ts';
 import { Cage, type StartOptions } from './cage.ts';
 
 type Photograph = Pick<FrozenSource | Snapshot, 'image' | 'pages' | 'readPages'>;

@@ -9,8 +9,9 @@ import { decodeProcessImage } from '../../../src/image/codec.ts';
 import type { PageRun } from '../../../src/paging/page-range.ts';
 import { pageRuns } from '../../../src/paging/page-range.ts';
 import type { ServiceCounts } from '../../../src/paging/service-times.ts';
+import { beginRestore } from '../../../src/restore/begin-restore.ts';
 import { splitPages } from '../../../src/restore/lazy-areas.ts';
-import { beginRestore, type RestoringProcess } from '../../../src/restore/restoring.ts';
+import type { RestoringProcess } from '../../../src/restore/restoring.ts';
 import type { PageServerAddress } from '../../../src/sdaemon/paging/fault-session.ts';
 import {
   type PageServing,

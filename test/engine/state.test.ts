@@ -119,7 +119,7 @@ describe('the state of a process', { skip }, () => {
         'import resource',
         'resource.setrlimit(resource.RLIMIT_CORE, (0, 4096))',
         'resource.setrlimit(resource.RLIMIT_NOFILE, (512, 1000))',
-        'os.nice(3)',
+        'os.setpriority(os.PRIO_PROCESS, 0, 3)',
         'open("/proc/self/oom_score_adj", "w").write("321")',
         'libc.personality(0x0040000)',
         'libc.prctl(29, 70000)',
@@ -128,8 +128,8 @@ describe('the state of a process', { skip }, () => {
         'libc.prctl(1, 12)',
         'def get(option):\n n = ctypes.c_int()\n libc.prctl(option, ctypes.byref(n))\n return n.value',
       ].join('\n'),
-      '(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE), os.nice(0), ' +
-        'open("/proc/self/oom_score_adj").read(), libc.personality(-1), libc.prctl(30), get(37), libc.prctl(3), get(2))',
+      '(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE), ' +
+        'os.getpriority(os.PRIO_PROCESS, 0), open("/proc/self/oom_score_adj").read(), libc.personality(-1), libc.prctl(30), get(37), libc.prctl(3), get(2))',
       "((0, 4096), (512, 1000), 3, '321\\n', 262144, 70000, 1, 0, 12)",
     ));
 

@@ -1,5 +1,7 @@
 /** Work that is done in the moments in which this program would only wait for a traced thread. */
-import { pollThread, type WaitStatus, waitThread } from './wait.ts';
+
+import type { WaitStatus } from './wait.ts';
+import * as wait from './wait.ts';
 
 /**
  * Made of steps of some 20 µs each: a thread that has stopped meanwhile is seen behind the step. They must neither read the
@@ -41,12 +43,19 @@ export class Errand<T> {
   }
 }
 
-/** Waits until a thread reports, see waitThread, and works meanwhile. */
-export function waitBusily(tid: number, errand: Errand<unknown> | null): WaitStatus {
+/**
+ * Waits until a thread reports, see waitThread, and works meanwhile. A thread that has reported already is seen before any
+ * step.
+ */
+export function waitBusily(
+  tid: number,
+  errand: Errand<unknown> | null,
+  world: Pick<typeof wait, 'pollThread' | 'waitThread'> = wait,
+): WaitStatus {
   while (errand?.isOver === false) {
-    const status = pollThread(tid);
+    const status = world.pollThread(tid);
     if (status !== null) return status;
     errand.step();
   }
-  return waitThread(tid);
+  return world.waitThread(tid);
 }

@@ -70,7 +70,7 @@ function ownMegabytes(pid: number): number {
 /** Milliseconds of each freeze. */
 async function freezes(pid: number, count: number): Promise<number[]> {
   // As a migration does.
-  using rehearsal = new Rehearsal(facts, files);
+  using rehearsal = Rehearsal.start(facts, files);
   using source = open(pid, { rehearse: rehearsal.run });
   const found: number[] = [];
   for (let round = 0; round < count; round++) {

@@ -97,7 +97,7 @@ async function freezes(
 ): Promise<{ freezes: number[]; pages: number }> {
   const { pid } = subject.resident;
   // As a migration does.
-  using rehearsal = new Rehearsal(facts, files);
+  using rehearsal = Rehearsal.start(facts, files);
   using source = open(pid, { rehearse: rehearsal.run });
   using tracker = openTracker(pid, { facts, inStop: (run) => source.inStop(run) });
   subject.copy(tracker, tracker.next());

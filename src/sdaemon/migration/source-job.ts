@@ -31,7 +31,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const group = job.cgroup === null ? {} : { cgroup: job.cgroup };
     using tracing = new DisposableStack();
     const { facts, files } = world;
-    using rehearsal = new Rehearsal(facts, files);
+    using rehearsal = Rehearsal.start(facts, files);
     const { run: rehearse } = rehearsal;
     const source = tracing.use(openSource(hostPid, { facts, files, inherited, written, rehearse, ...group }));
     const { readiness } = world;

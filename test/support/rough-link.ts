@@ -25,7 +25,8 @@ import {
 } from './rough-link-plan.ts';
 import type { RoughLinkData } from './rough-link-thread.ts';
 
-const NETNS = 'crt-link';
+/** As the lab's nodes are called: other labs may have such a link at the same time. */
+const NETNS = labLayout().hub.replace(/sdn$/, 'link');
 const THREAD = new URL('./rough-link-thread.ts', import.meta.url);
 
 const ip = (...words: string[]): string => execFileSync('ip', words, { encoding: 'utf8' });

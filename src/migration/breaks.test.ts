@@ -1,8 +1,10 @@
 /** The connection breaks, or falls silent, behind every byte of either direction. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { testsInWorker } from './test-kit/in-worker.ts';
 import { checkNothingLost, checkOneInstance, runScenario } from './test-kit/scenario.ts';
 import type { Break } from './test-kit/stream.ts';
+
+const test = testsInWorker(import.meta.url);
 
 const options = { seed: 3, requests: 25 };
 

@@ -1,8 +1,10 @@
 /** Each daemon dies at each call that it makes, and the next one finds the journal. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { testsInWorker } from './test-kit/in-worker.ts';
 import type { Death } from './test-kit/life.ts';
 import { checkNothingLost, checkOneInstance, type Report, runScenario, type Side } from './test-kit/scenario.ts';
+
+const test = testsInWorker(import.meta.url);
 
 const options = { seed: 5, requests: 25 };
 const MOMENTS = ['before', 'during', 'after'] as const;

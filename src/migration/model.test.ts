@@ -2,10 +2,12 @@
  * Random schedules: whatever breaks, in whatever combination, exactly one instance runs in the end. `MODEL_RUNS=20000`
  * runs more of them than the few seconds' worth that every test run does.
  */
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { MODES } from './modes.ts';
+import { testsInWorker } from './test-kit/in-worker.ts';
 import { checkNothingLost, checkOneInstance, runScenario, type ScenarioOptions } from './test-kit/scenario.ts';
+
+const test = testsInWorker(import.meta.url);
 
 const death = fc.record({
   call: fc.integer({ min: 1, max: 60 }),

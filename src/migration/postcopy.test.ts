@@ -1,6 +1,6 @@
 /** Mode `postcopy`: the process runs at the destination with most of its memory missing, and every page of it comes. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { testsInWorker } from './test-kit/in-worker.ts';
 import { checkNothingLost, runScenario, type Side } from './test-kit/scenario.ts';
 import {
   abortOften,
@@ -17,6 +17,8 @@ import {
   placesOf,
   runner,
 } from './test-kit/trials.ts';
+
+const test = testsInWorker(import.meta.url);
 
 const run = runner({ mode: 'postcopy' });
 

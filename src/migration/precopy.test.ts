@@ -1,6 +1,6 @@
 /** Mode `precopy`: its memory goes in rounds while it runs, and what it wrote last when it is stopped. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { testsInWorker } from './test-kit/in-worker.ts';
 import { checkNothingLost } from './test-kit/scenario.ts';
 import {
   abortOften,
@@ -16,6 +16,8 @@ import {
   placesOf,
   runner,
 } from './test-kit/trials.ts';
+
+const test = testsInWorker(import.meta.url);
 
 const run = runner({ mode: 'precopy' });
 

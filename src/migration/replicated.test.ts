@@ -1,6 +1,6 @@
 /** Mode `replicated`: no stop but the snapshot and the cutover, and nobody outside can tell that there were two. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { testsInWorker } from './test-kit/in-worker.ts';
 import { checkNothingLost, checkOneInstance, runScenario } from './test-kit/scenario.ts';
 import {
   abortOften,
@@ -17,6 +17,8 @@ import {
   placesOf,
   runner,
 } from './test-kit/trials.ts';
+
+const test = testsInWorker(import.meta.url);
 
 /** With both ways of taking the snapshot. */
 const WAYS = (['fork', 'tracked'] as const).map((snapshot) => ({

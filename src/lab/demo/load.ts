@@ -1,4 +1,4 @@
-/** A client in the lab's user-equipment node that asks for as long as something else goes on. */
+/** A client in a node of the lab that asks for as long as something else goes on. */
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,8 @@ import { parseJsonOutput, type RunningProgram, startComicran } from './program.t
 export type LoadOptions = {
   /** `IP:PORT` */
   readonly service: string;
+  /** Of the lab, where the client runs; absent: the user equipment. */
+  readonly node?: string;
   /** Requests a second. */
   readonly rate: number;
   /** It ends then by itself, if nobody has ended it before. */
@@ -34,14 +36,16 @@ export class Load {
   readonly #windows: string;
 
   /** Starts it. The caller ends it, also when what was to be measured has failed. */
-  constructor({ service, rate, seconds, graceSeconds = 1, digits, hiccups = false, shielded = false }: LoadOptions) {
+  constructor(options: LoadOptions) {
+    const { service, node = 'ue', rate, seconds, graceSeconds = 1 } = options;
+    const { digits, hiccups = false, shielded = false } = options;
     this.#directory = mkdtempSync(join(tmpdir(), 'comicran-load-'));
     this.#windows = join(this.#directory, 'windows');
     writeFileSync(this.#windows, '');
-    const words = ['lab', 'exec', 'ue', '--', 'comicran', 'client', service, '--json', '--windows', this.#windows];
-    const options = ['--rate', `${rate}`, '--duration', `${seconds}`, '--grace', `${graceSeconds}`, '--tell-start'];
-    options.push('--patience', `${PATIENCE_SECONDS}`);
-    if (digits !== undefined) options.push('--digits', `${digits}`);
+    const words = ['lab', 'exec', node, '--', 'comicran', 'client', service, '--json', '--windows', this.#windows];
+    const numbers = ['--rate', `${rate}`, '--duration', `${seconds}`, '--grace', `${graceSeconds}`, '--tell-start'];
+    numbers.push('--patience', `${PATIENCE_SECONDS}`);
+    if (digits !== undefined) numbers.push('--digits', `${digits}`);
     const begun = Promise.withResolvers<void>();
     this.begun = begun.promise;
     let said = '';
@@ -49,7 +53,7 @@ export class Load {
       said += text;
       if (FIRST_ANSWER.test(said)) begun.resolve();
     };
-    this.#program = startComicran([...words, ...options, ...(hiccups ? ['--hiccups'] : [])], { shielded, onProgress });
+    this.#program = startComicran([...words, ...numbers, ...(hiccups ? ['--hiccups'] : [])], { shielded, onProgress });
     // Seen again when it is waited for; without this a failing client would end the program before that.
     this.#program.finished.catch(() => undefined);
     this.begun.catch(() => undefined);

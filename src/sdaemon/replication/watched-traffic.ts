@@ -28,9 +28,9 @@ export type WatchedSandbox = {
   readonly hasEnded: () => boolean;
 };
 
-/** The destination leads the packets to itself about now, which takes it a millisecond, or some where machines are busy. */
-const QUIET_MS = 50;
-/** Behind that: what was on its way. A virtual CPU may have stood meanwhile. */
+/** From when the network leads to the destination until this machine does: what is on its way here comes in its order. */
+const SETTLING_MS = 50;
+/** Behind that: the last that was on its way. A virtual CPU may have stood meanwhile. */
 const LAST_QUIET_MS = 5;
 /** Twice what a full receive queue lasts at 20,000 datagrams a second. */
 const TURN_OVER_MS = 4_000;
@@ -148,27 +148,30 @@ export class WatchedTraffic implements SourceTraffic, SourcePackets {
   ): Promise<{ readonly dropped: number }> {
     const tap = this.#opened;
     const { address, linkName } = this.#sandbox;
-    let untilMs = Number.POSITIVE_INFINITY;
+    let ledAtMs = Number.POSITIVE_INFINITY;
     void led.then(() => {
-      untilMs = this.#readiness.nowMs() + timeoutMs;
+      ledAtMs = this.#readiness.nowMs();
     });
-    // Not before: the network still leads packets here, and what is sent back to it would only come again.
     let isLedAway = false;
-    while (this.#readiness.nowMs() < untilMs) {
+    for (;;) {
       const entries = this.read(BATCH);
       for (const entry of entries) {
         const datagram = entry.kind === 'input' ? datagramOf(entry) : undefined;
         if (datagram !== undefined) deliver(datagram);
       }
-      const quietMs = isLedAway ? LAST_QUIET_MS : QUIET_MS;
-      const isAwaited = untilMs === Number.POSITIVE_INFINITY;
+      const sinceLedMs = this.#readiness.nowMs() - ledAtMs;
+      if (isLedAway && sinceLedMs >= timeoutMs) break;
+      // Not before: the network still leads packets here, and what is sent back to it would only come again.
+      // Nor when it is quiet: a client on this machine asks on until its requests are led away, too.
+      if (!isLedAway && sinceLedMs >= Math.min(SETTLING_MS, timeoutMs)) {
+        leadAway(address, linkName);
+        isLedAway = true;
+        continue;
+      }
+      const quietMs = isLedAway ? LAST_QUIET_MS : Math.min(SETTLING_MS, SETTLING_MS - sinceLedMs);
       if (entries.length > 0 || (await this.#readiness.wait(tap.descriptor, POLL.IN, quietMs))) continue;
-      if (isAwaited) continue;
       if (isLedAway) break;
-      leadAway(address, linkName);
-      isLedAway = true;
     }
-    if (!isLedAway) leadAway(address, linkName);
     return { dropped: tap.lostFrames };
   }
 

@@ -84,6 +84,8 @@ test('the first output that differs is told, with what differs, whoever said it 
     for (const [source, copy] of [
       ['two', 'TWO'],
       ['two', 'two and more'],
+      // Short ones have the same digest: their length tells them apart.
+      ['two', 'two\0'],
       [
         'a payload of which the digest is none of its own bytes',
         'a payload of which the digest is one of its own bytes',
@@ -142,6 +144,23 @@ test('flows of an uncompared port are neither expected nor held, whatever they s
     { expected: 0, held: 0, compared: 0, silenced: 2, passedOver: 1, difference: undefined },
   );
   assert.deepEqual(comparison.takeHeld(), []);
+});
+
+test('a port is uncompared at either end of a flow', () => {
+  const comparison = new OutputComparison([2]);
+  comparison.expect(logged(FLOWS[1]!, 0, 'tick'));
+  comparison.expect(logged(FLOWS[0]!, 0, 'answer'));
+  assert.equal(comparison.passedOver, 1);
+  assert.equal(comparison.expected, 1);
+});
+
+test('what has been let out is compared with nothing any more', () => {
+  const comparison = new OutputComparison();
+  comparison.reproduce(said(FLOWS[0]!, 'let out'));
+  assert.equal(comparison.takeHeld().length, 1);
+  comparison.expect(logged(FLOWS[0]!, 0, 'another'));
+  const { expected, held, difference } = comparison;
+  assert.deepEqual({ expected, held, difference }, { expected: 1, held: 0, difference: undefined });
 });
 
 test('an entry that is not the next one of its flow is not taken', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { AssertionError } from '../base/assert.ts';
 import { encodePackets } from '../base/packets/encode.ts';
 import type { InputEntry, LogEntry, OutputEntry } from '../base/traffic-log.ts';
 import { digestOf } from './digest.ts';
@@ -267,4 +268,105 @@ test('what is kept from before a mark is bounded', () => {
   const of = (stamp: number): SocketHead => headOf({ ...ARRIVAL, stamp });
   sequencer.mark({ frames: 200_000, lookedUntil: 200_000, sockets: socketsWith(new Map([[7000, of(190_000)]])) });
   assert.equal(sequencer.take(100_000).length, 10_000);
+
+  const late = new Sequencer(address(OWN));
+  for (let n = 0; n < 200_000; n++) late.add(frameOf({ ...ARRIVAL, stamp: n }));
+  late.mark({ frames: 200_000, lookedUntil: 200_000, sockets: socketsWith(new Map([[7000, of(1_000)]])) });
+  assert.throws(() => late.take(1), { code: 'replication.overrun' }, 'what is too old is not kept');
+});
+
+test('of equal stamps, ports and contents the sender’s address decides', () => {
+  const frames = [ARRIVAL, { ...ARRIVAL, remote: 1 }];
+  for (const [head, one] of frames.entries()) {
+    const sequencer = new Sequencer(address(OWN));
+    for (const frame of frames) sequencer.add(frameOf(frame));
+    sequencer.mark({ frames: 2, lookedUntil: 2, sockets: socketsWith(new Map([[7000, headOf(one)]])) });
+    assert.equal(sequencer.take(10).length, 2 - head);
+  }
+});
+
+test('a datagram that was tapped before a head that came late, and stands behind it in the queue, is input', () => {
+  const [overtaken, head] = [
+    { ...ARRIVAL, stamp: 1 },
+    { ...ARRIVAL, stamp: 2 },
+  ];
+  const sequencer = new Sequencer(address(OWN));
+  sequencer.mark({ frames: 0, lookedUntil: 2, sockets: socketsWith(new Map([[7000, headOf(head)]])) });
+  for (const frame of [overtaken, head]) sequencer.add(frameOf(frame));
+  assert.deepEqual(
+    inputs(sequencer.take(10)).map(({ frames }) => frames[0]),
+    [frameOf(overtaken).packet, frameOf(head).packet],
+  );
+});
+
+test('what goes to another address is no input', () => {
+  const sequencer = new Sequencer(address(OWN));
+  sequencer.mark({ frames: 0, lookedUntil: 0, sockets: socketsWith(new Map()) });
+  const elsewhere = frameOf(ARRIVAL);
+  Buffer.from([10, 88, 0, 6]).copy(elsewhere.packet, 16);
+  sequencer.add(elsewhere);
+  sequencer.add(frameOf(ARRIVAL));
+  assert.equal(inputs(sequencer.take(10)).length, 1);
+});
+
+test('a packet is copied, and its checksum completed where its sender had left that to a device', () => {
+  const sequencer = new Sequencer(address(OWN));
+  sequencer.mark({ frames: 0, lookedUntil: 0, sockets: socketsWith(new Map()) });
+  const whole = frameOf(ARRIVAL);
+  const packet = Buffer.from(whole.packet);
+  // The UDP checksum, behind an IPv4 header of 20 bytes.
+  packet.writeUInt16BE(0xbeef, 26);
+  sequencer.add({ ...whole, packet, checksumMissing: true });
+  packet.fill(0);
+  assert.deepEqual(inputs(sequencer.take(10))[0]?.frames, [whole.packet]);
+});
+
+const sentFragments = (id: number): SequencedFrame[] =>
+  encodePackets(
+    {
+      sourceAddress: OWN,
+      sourcePort: 7000,
+      destinationAddress: REMOTES[0]!,
+      destinationPort: 9,
+      payload: Buffer.alloc(4000, 'f'),
+    },
+    1500,
+    id,
+  ).map((packet) => ({ outgoing: true, stamp: id, packet, checksumMissing: false }));
+
+test('an output of which fragments have been seen is unfinished, unless that was before the mark', () => {
+  const sequencer = new Sequencer(address(OWN));
+  sequencer.add(sentFragments(1)[0]!);
+  assert.equal(sequencer.unfinishedOutputs, 0, 'nobody has stood still yet');
+  sequencer.mark({ frames: 1, lookedUntil: 1, sockets: socketsWith(new Map()) });
+  sequencer.begin();
+  assert.equal(sequencer.unfinishedOutputs, 0, 'it has been so since before the tap');
+  const [first, ...rest] = sentFragments(2);
+  sequencer.add(first!);
+  assert.equal(sequencer.unfinishedOutputs, 1);
+  for (const frame of rest) sequencer.add(frame);
+  assert.equal(sequencer.unfinishedOutputs, 0);
+  assert.equal(sequencer.outputs, 1);
+});
+
+test('fragments behind the mark that nobody has room for are an overrun, not a hole in the log', () => {
+  const sequencer = new Sequencer(address(OWN));
+  sequencer.mark({ frames: 0, lookedUntil: 0, sockets: socketsWith(new Map()) });
+  const many = (): void => {
+    for (let id = 1; id < 5_000; id++) sequencer.add(sentFragments(id)[0]!);
+  };
+  assert.throws(many, { code: 'replication.overrun' });
+});
+
+test('a mark is not made behind what has been read, nor in a log that has begun', () => {
+  const sequencer = new Sequencer(address(OWN));
+  for (let n = 0; n < 2; n++) sequencer.add(frameOf({ ...ARRIVAL, stamp: n }));
+  const mark = (frames: number): void =>
+    sequencer.mark({ frames, lookedUntil: frames, sockets: socketsWith(new Map()) });
+  assert.throws(() => mark(1), AssertionError);
+  mark(3);
+  mark(4);
+  for (let n = 0; n < 2; n++) sequencer.add(null);
+  sequencer.begin();
+  assert.throws(() => mark(5), AssertionError);
 });

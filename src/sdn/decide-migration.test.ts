@@ -225,6 +225,32 @@ test('packets of both machines are taken until the route has followed and a seco
   assert.equal(untilOf(after(led, decideSettle(led, 'square', 20_000))), 21_000);
 });
 
+test('the rights that an announcement gives are of its own epoch, whatever else the record has come to', () => {
+  const [announcement] = TAKEN.announcements.values();
+  assert.ok(announcement);
+  const at = (epoch: bigint): Tables =>
+    applyEdits(TAKEN, [{ kind: 'set-owner', location: { ...LOCATION, ...VM2, epoch, migrationId: 'm1' } }]);
+  const back = { sandbox: 'square', ...VM1, by: 'vm2', migrationId: 'm1' };
+  assert.equal(decideSetOwner(at(2n), { ...back, expectedEpoch: 2n }).answer.changed, true);
+  assert.equal(
+    refusal(() => decideSetOwner(at(3n), { ...back, expectedEpoch: 3n })),
+    'peer.refused',
+  );
+  assert.equal(
+    refusal(() => decideOpenRecord(TAKEN, { ...OPEN, expectedEpoch: 2n })),
+    'peer.refused',
+  );
+  // Undecided is what the announced epoch is, not the one that was taken by it.
+  const restarted = applyEdits(TAKEN, [
+    { kind: 'put-announcement', announcement: { ...announcement, undecided: true } },
+  ]);
+  const onward = { ...ANNOUNCE, migrationId: 'm2', epoch: 2n, from: 'vm2', to: 'vm1' };
+  assert.equal(
+    refusal(() => decideAnnounce(restarted, onward)),
+    'not refused',
+  );
+});
+
 test('where the node was started anew in a migration, the source waits for the word of the destination', () => {
   const [announcement] = OPENED.announcements.values();
   assert.ok(announcement);

@@ -105,7 +105,6 @@ test('compare-and-set of the owner', () => {
   assert.deepEqual(decideSetOwner(after, request), { edits: [], answer: first.answer });
   const table: [string, Partial<typeof request>, boolean][] = [
     ['another migration of the same machine', { migrationId: 'm2' }, false],
-    ['a change without a name is never recognised', { migrationId: '' }, false],
     ['the source fences with the same id, too late', { vm: 'vm1' }, false],
     ['an epoch that never was', { expectedEpoch: 7n }, false],
     ['the present epoch', { expectedEpoch: 2n, migrationId: 'm2' }, true],
@@ -116,6 +115,10 @@ test('compare-and-set of the owner', () => {
     assert.equal(edits.length, changed ? 1 : 0, name);
     if (!changed) assert.deepEqual(answer.location, first.answer.location, 'the record as it stands');
   }
+  // A change without a name is never recognised.
+  const fence = { ...request, vm: 'vm1', vmAddress: '10.77.1.2', migrationId: '' };
+  const fenced = applyEdits(WITH_SQUARE, decideSetOwner(WITH_SQUARE, fence).edits);
+  assert.equal(decideSetOwner(fenced, fence).answer.changed, false);
   // Two owners on, the first request is old news.
   const third = decideSetOwner(announced(after, 'vm2', 'm2', 2n), {
     ...request,

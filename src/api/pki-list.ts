@@ -28,7 +28,10 @@ function certificateNames(directory: string): string[] {
       .map((file) => file.slice(0, -'.pem'.length))
       .toSorted((a, b) => Number(b === 'ca') - Number(a === 'ca') || a.localeCompare(b));
   } catch (cause) {
-    throw new ComicranError('pki.invalid', `${directory} cannot be read: ${messageOf(cause)}`, { cause });
+    throw new ComicranError('pki.invalid', `${directory} cannot be read: ${messageOf(cause)}`, {
+      hint: "'comicran pki init DIRECTORY --vm NAME' makes certificates.",
+      cause,
+    });
   }
 }
 

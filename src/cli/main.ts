@@ -17,6 +17,11 @@ const FOR_ANYBODY: ReadonlySet<string | undefined> = new Set(['configer', 'clien
 
 const verbOf = (argv: readonly string[]): string | undefined => argv.find((word) => !word.startsWith('-'));
 
+/** `help VERB WORD…` as `VERB WORD… --help`: the verb is loaded then, and knows its commands. */
+function withoutHelpWord(argv: readonly string[]): readonly string[] {
+  return argv[0] === 'help' && argv[1] !== undefined ? [...argv.slice(1), '--help'] : argv;
+}
+
 function version(): string {
   const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
@@ -58,7 +63,7 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 try {
-  await main(process.argv.slice(2));
+  await main(withoutHelpWord(process.argv.slice(2)));
 } catch (thrown) {
   if (thrown instanceof CommanderError) {
     // commander has said what was wrong, on the right stream.

@@ -4,6 +4,7 @@ import { ComicranError, type ErrorCode } from '../base/errors.ts';
 import { MAX_LINE_BYTES, REPLY_SCHEMA, type Request } from './control-protocol.ts';
 import { readJsonLines } from './json-lines.ts';
 import { sandboxPaths } from './naming.ts';
+import { noAnswer } from './no-answer.ts';
 import type { SandboxState } from './state.ts';
 
 type Pending = { resolve(state: SandboxState): void; reject(error: Error): void };
@@ -23,7 +24,7 @@ export class ControlClient {
   /**
    * Connects to the jailor of a sandbox; `state` is known afterwards.
    *
-   * @throws ComicranError sandbox.not-running when no jailor answers.
+   * @throws ComicranError sandbox.unknown, sandbox.not-running (no jailor answers)
    */
   static async connect(stateDirectory: string, id: string): Promise<ControlClient> {
     const socket = connect(sandboxPaths(stateDirectory, id).controlSocket);
@@ -33,8 +34,8 @@ export class ControlClient {
         off();
         resolve();
       });
-      socket.once('error', (cause) => reject(notRunning(id, cause)));
-      socket.once('close', () => reject(notRunning(id)));
+      socket.once('error', (cause) => reject(noAnswer(stateDirectory, id, cause)));
+      socket.once('close', () => reject(noAnswer(stateDirectory, id)));
     });
     return client;
   }
@@ -185,11 +186,4 @@ export class ControlClient {
     // The schema has checked that the code is one.
     pending?.reject(new ComicranError(code as ErrorCode, message, hint === undefined ? {} : { hint }));
   }
-}
-
-function notRunning(id: string, cause?: unknown): ComicranError {
-  return new ComicranError('sandbox.not-running', `no jailor answers for sandbox ${id}`, {
-    hint: "'comicran jailor clean' removes what one that was killed may have left.",
-    cause,
-  });
 }

@@ -38,7 +38,7 @@ export type Guest = {
   close(): void;
 };
 
-/** @throws ComicranError sandbox.not-running, migration.busy, sandbox.setup-failed (it cannot be executed) */
+/** @throws ComicranError sandbox.unknown, sandbox.not-running, migration.busy, sandbox.setup-failed (it cannot be executed) */
 export async function startGuest(options: GuestOptions): Promise<Guest> {
   const { stateDirectory, id, stdio } = options;
   const control = await ControlClient.connect(stateDirectory, id);

@@ -92,7 +92,7 @@ export function addCommands(program: Command, context: CommandContext): void {
     .command('set-service')
     .description('lead a port of the SDN node to a port of a sandbox')
     .argument('<port>', 'port of the SDN node', parseCount)
-    .argument('<sandbox>')
+    .argument('<sandbox>', 'name of the sandbox')
     .argument('<sandbox-port>', 'port in the sandbox', parseCount)
     .option('--protocol <protocol>', 'udp or tcp', 'udp')
     .addHelpText('after', examples('set-service 6000 square 5006'))
@@ -139,7 +139,7 @@ export function addCommands(program: Command, context: CommandContext): void {
   program
     .command('terminate')
     .description('end a sandbox, wherever it runs')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .option('--signal <signal>', 'signal to ask with', parseSignal, constants.signals.SIGTERM)
     .option('--grace <ms>', 'milliseconds until SIGKILL', parseCount, 5000)
     .option('--json', 'as a JSON object')
@@ -160,9 +160,9 @@ export function addCommands(program: Command, context: CommandContext): void {
   program
     .command('logs')
     .description('what a sandbox has written to stdout and stderr, on every machine that it was on')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .option('-f, --follow', 'go on with new lines until interrupted')
-    .option('--tail <lines>', 'only the last lines', parseCount, 0)
+    .addOption(new Option('--tail <lines>', 'only the last lines').argParser(parseCount).default(0, 'all'))
     .option('--json', 'one JSON object a line')
     .addHelpText('after', examples('logs square --tail 5', 'logs square --follow'))
     .action((name: string, options: { follow?: boolean; tail: number; json?: boolean }) =>
@@ -172,7 +172,7 @@ export function addCommands(program: Command, context: CommandContext): void {
   program
     .command('inspect')
     .description('everything that is known of a sandbox, as JSON')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .addHelpText('after', examples('inspect square', 'inspect square | jq .runtime.process'))
     .action((name: string) =>
       telling(context, { json: true, name }, async () =>

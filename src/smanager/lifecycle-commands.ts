@@ -1,10 +1,11 @@
 /** Commands for a sandbox that runs: stop, freeze, thaw, exec. */
 import { constants } from 'node:os';
 import type { Command } from 'commander';
+import { ComicranError } from '../base/errors.ts';
 import { parseCount, parseSignal } from './arguments.ts';
 import type { CommandContext } from './command-context.ts';
 import { execInSandbox } from './exec.ts';
-import { examples } from './help.ts';
+import { examples, PROGRAM } from './help.ts';
 import { machineOf } from './operations.ts';
 import { telling } from './telling.ts';
 
@@ -15,7 +16,7 @@ export function addLifecycleCommands(program: Command, context: CommandContext):
   program
     .command('stop')
     .description('end a sandbox, and keep how it ended and its log until it is started again or terminated')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .option('--signal <signal>', 'signal to ask with', parseSignal, constants.signals.SIGTERM)
     .option('--grace <ms>', 'milliseconds until SIGKILL', parseCount, 5000)
     .option('--json', 'as a JSON object')
@@ -38,7 +39,7 @@ export function addLifecycleCommands(program: Command, context: CommandContext):
     program
       .command(verb)
       .description(description)
-      .argument('<name>')
+      .argument('<name>', 'of the sandbox')
       .option('--json', 'as a JSON object')
       .addHelpText('after', examples(`${verb} square`))
       .action((name: string, options: { json?: boolean }) =>
@@ -53,11 +54,23 @@ export function addLifecycleCommands(program: Command, context: CommandContext):
   }
 
   const { exec } = context;
-  if (exec === undefined) return;
+  if (exec === undefined) {
+    program
+      .command('exec')
+      .description('run a program in a sandbox: in a shell alone, not at this prompt')
+      .argument('[words...]')
+      .allowUnknownOption()
+      .action(() => {
+        throw new ComicranError('usage', 'exec needs the terminal, which the prompt has itself', {
+          hint: `In another shell: '${PROGRAM} exec NAME -- PROGRAM…'.`,
+        });
+      });
+    return;
+  }
   program
     .command('exec')
     .description('run a program in a sandbox, wherever it is: for a look inside')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .argument('<command...>', 'program of the sandbox and its arguments; put -- before it')
     .option('--with-host-tools', "with the machine's programs, read-only; the sandbox's files are in /sandbox")
     .option('--no-tty', 'no terminal of its own, also where the streams are one')

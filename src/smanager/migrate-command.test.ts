@@ -306,6 +306,29 @@ test('a dry run says what would be done, and fails where nothing could be', asyn
   assert.match(String(strict.thrown), /it has a TCP socket/);
 });
 
+test('a dry run says once what holds for several modes, and gives no times where there are none', async () => {
+  const frozen = {
+    possible: false,
+    code: 'migration.refused',
+    whyNot: 'the sandbox square is frozen',
+    hint: 'Thaw it.',
+  };
+  const plan = {
+    modes: [
+      { mode: 'replicated', ...frozen, whyNot: 'it has a TCP socket', hint: '' },
+      { mode: 'postcopy', ...frozen },
+      { mode: 'precopy', ...frozen },
+    ],
+    ...{ memoryBytes: 64n << 20n, threads: 7, descriptors: 20, loadPerCpu: 0.25 },
+  };
+  const { printed } = await run(['square', 'vm2', '--dry-run'], { plan });
+  assert.match(
+    printed,
+    /\nreplicated: it has a TCP socket\npostcopy, precopy: the sandbox square is frozen\n {2}next: Thaw it\.\n\n/,
+  );
+  assert.match(printed, /cannot be moved to vm2\.\n\nNothing was changed\.\n$/);
+});
+
 test('an abort says whom it has asked, for programs too', async () => {
   assert.equal((await run(['abort', 'square'], {})).printed, "the migration of 'square' is being aborted\n");
   const { printed, aborts } = await run(['abort', 'square', '--json'], {});

@@ -146,7 +146,7 @@ export function addMigrationCommands(program: Command, context: CommandContext):
   program
     .command('migrate')
     .description('move a running sandbox to another machine')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .argument('[vm]', 'destination machine')
     .option('--to <vm>', 'the same as the argument')
     .option('--mode <mode>', `${MODES.join(', ')} (default: replicated, where the daemon offers it)`)
@@ -187,7 +187,7 @@ export function addMigrationCommands(program: Command, context: CommandContext):
       context.print(
         json === true
           ? `${JSON.stringify(migrations.map(migrationRecordJson), null, 2)}\n`
-          : renderMigrations(migrations, context.nowUnixMs()),
+          : renderMigrations(migrations, context.nowUnixMs(), name),
       );
       for (const vm of silent) context.progress(`${vm} does not answer: migrations away from it are not listed\n`);
     });
@@ -195,7 +195,7 @@ export function addMigrationCommands(program: Command, context: CommandContext):
   program
     .command('abort')
     .description('give up a migration that is under way; the sandbox runs on where it is')
-    .argument('<name>')
+    .argument('<name>', 'of the sandbox')
     .option('--json', 'as a JSON object')
     .addHelpText(
       'after',

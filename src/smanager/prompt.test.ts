@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import type { Fleet } from './fleet.ts';
-import { completions, runPrompt } from './prompt.ts';
+import { runPrompt } from './prompt.ts';
 
 /** A prompt whose daemons know no sandbox. */
 function prompted(input: PassThrough) {
@@ -54,20 +54,6 @@ test('what fails is said and counted, and the next line is carried out', async (
   );
 });
 
-test('the first word completes to commands, the others to names; a single one with the space behind it', () => {
-  const commands = ['migrate', 'ps', 'prune'];
-  assert.deepEqual(completions('mig', commands, ['square']), [['migrate '], 'mig']);
-  assert.deepEqual(completions('p', commands, []), [['ps', 'prune'], 'p']);
-  assert.deepEqual(completions('migrate s', commands, ['square', 'vm1']), [['square '], 's']);
-});
-
-test('options and their known values complete, too', () => {
-  const options = (): string[] => ['--mode', '--json'];
-  assert.deepEqual(completions('migrate square vm2 --m', ['migrate'], ['square'], options), [['--mode '], '--m']);
-  assert.deepEqual(completions('migrate square vm2 --mode p', [], [], options), [['postcopy', 'precopy'], 'p']);
-  assert.deepEqual(completions('migrate square vm2 --fallback n', [], [], options), [['none '], 'n']);
-});
-
 test('an example copied from a shell is understood, and what is mistyped is answered with what there is', async () => {
   const input = new PassThrough();
   const { failures, printed } = prompted(input);
@@ -81,4 +67,12 @@ test('an example copied from a shell is understood, and what is mistyped is answ
     printed(),
     /Did you mean --json\?[\s\S]*'help ps' explains\.\n\{\n {2}"failed": \{\n {4}"code": "usage"/,
   );
+});
+
+test('exec, which needs the terminal, is refused with where it can be had', async () => {
+  const input = new PassThrough();
+  const { failures, printed } = prompted(input);
+  input.end('exec square --with-host-tools -- sh -c "exit 1"\n');
+  assert.equal(await failures, 1);
+  assert.match(printed(), /^exec needs the terminal, .*\n {2}next: .*'comicran smanager exec NAME -- PROGRAM/);
 });

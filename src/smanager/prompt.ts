@@ -1,12 +1,13 @@
 /** The interactive prompt: the commands of smanager without its name, with completion, until `quit` or end of input. */
+import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, CommanderError } from 'commander';
 import { describeError, failureJson } from '../base/errors.ts';
 import { explainMistakes } from '../base/usage-help.ts';
 import type { CommandContext } from './command-context.ts';
 import { addCommands } from './commands.ts';
+import { completions, type Known } from './completion.ts';
 import { PROGRAM } from './help.ts';
-import { FALLBACKS, MODES } from './migrations.ts';
 import { listSandboxes } from './operations.ts';
 import { splitWords } from './words.ts';
 
@@ -37,47 +38,38 @@ function withoutProgram(words: readonly string[]): readonly string[] {
   return program.every((word, index) => words[index] === word) ? words.slice(program.length) : words;
 }
 
-/** Words that can follow an option. */
-const OPTION_VALUES: Readonly<Record<string, readonly string[]>> = { '--mode': MODES, '--fallback': FALLBACKS };
-
-/**
- * Command names for the first word; after that an option's known values behind it, options where a dash has been typed,
- * and names of sandboxes and machines.
- *
- * @param optionsOf the long options of a command.
- */
-export function completions(
-  line: string,
-  commands: readonly string[],
-  names: readonly string[],
-  optionsOf: (command: string) => readonly string[] = () => [],
-): [string[], string] {
-  const words = line.split(/\s+/);
-  const last = words.at(-1) ?? '';
-  const candidates =
-    words.length <= 1
-      ? commands
-      : (OPTION_VALUES[words.at(-2) ?? ''] ?? (last.startsWith('-') ? optionsOf(words[0] ?? '') : names));
-  const fitting = candidates.filter((candidate) => candidate.startsWith(last));
-  // With the only one comes the space behind it, so that the next word can follow.
-  return [fitting.length === 1 ? [`${fitting[0]} `] : fitting, last];
+/** Names in a directory that begin as the last part of a path does; none where it cannot be read. */
+function filesThatBegin(path: string): string[] {
+  const directory = path.slice(0, path.lastIndexOf('/') + 1);
+  try {
+    return readdirSync(directory || '.', { withFileTypes: true })
+      .map((entry) => `${directory}${entry.name}${entry.isDirectory() ? '/' : ''}`)
+      .filter((name) => name.startsWith(path) && (path.endsWith('.') || !name.slice(directory.length).startsWith('.')))
+      .toSorted();
+  } catch {
+    return [];
+  }
 }
 
 /** @returns the number of commands that failed: a script that is piped in can tell from it that not all went well. */
 export async function runPrompt(context: CommandContext, streams: PromptStreams): Promise<number> {
-  const names = async (): Promise<string[]> => {
-    const fleet = await context.fleet();
-    return [...(await listSandboxes(fleet)).map((row) => row.name), ...fleet.vmNames()];
-  };
   const tree = commandTree(context).commands;
-  const commands = tree.map((command) => command.name());
-  const optionsOf = (name: string): string[] =>
-    tree.find((command) => command.name() === name)?.options.flatMap(({ long }) => long ?? []) ?? [];
+  const known = async (): Promise<Known> => {
+    const fleet = await context.fleet().catch(() => undefined);
+    const rows = fleet === undefined ? [] : await listSandboxes(fleet).catch(() => []);
+    return {
+      commands: tree.map((command) => command.name()),
+      sandboxes: rows.map(({ name }) => name),
+      machines: fleet?.vmNames() ?? [],
+      files: filesThatBegin,
+      command: (name) => tree.find((command) => command.name() === name),
+    };
+  };
   const lines = createInterface({
     input: streams.input,
     output: streams.output,
     terminal: streams.isTerminal,
-    completer: async (line: string) => completions(line, commands, await names().catch(() => []), optionsOf),
+    completer: async (line: string) => completions(line, await known()),
   });
   let failures = 0;
   let ended = false;

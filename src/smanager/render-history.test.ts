@@ -24,6 +24,7 @@ test('each migration has a line that says what became of it, and why', () => {
   assert.match(aborted, /stayed on vm1: aborted: in copy: the migration was aborted on request\n$/);
   assert.match(lines[3]!, /precopy .* under way \(copy\)$/);
   assert.match(renderMigrations([], 0), /no migrations/);
+  assert.equal(renderMigrations([], 0, 'sqare'), "no migrations of 'sqare' are known\n");
 });
 
 test('as JSON, what does not apply is null', () => {

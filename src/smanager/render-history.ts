@@ -25,8 +25,9 @@ function outcomeOf(record: MigrationRecord): string {
 
 const tookMs = ({ startedUnixMs, endedUnixMs }: MigrationRecord): number => Number(endedUnixMs - startedUnixMs);
 
-export function renderMigrations(records: readonly MigrationRecord[], nowUnixMs: number): string {
-  if (records.length === 0) return 'no migrations are known\n';
+/** @param name of the sandbox that was asked for; empty: all of them */
+export function renderMigrations(records: readonly MigrationRecord[], nowUnixMs: number, name = ''): string {
+  if (records.length === 0) return `no migrations${name === '' ? '' : ` of '${name}'`} are known\n`;
   return formatTable<MigrationRecord>(
     [
       { title: 'name', cell: (row) => row.name },

@@ -158,6 +158,17 @@ function verdictOf(name: string, toVm: string, plan: PlanMigrationResponse, { mo
   return `${lines.join('\n')}\n`;
 }
 
+/** Why some modes are not possible; what holds for several of them is said once. */
+function refusals({ modes }: PlanMigrationResponse): string {
+  const byReason = new Map<string, string[]>();
+  for (const { possible, mode, whyNot, hint } of modes) {
+    if (possible) continue;
+    const reason = `${whyNot}\n${hint === '' ? '' : `  next: ${hint}\n`}`;
+    byReason.set(reason, [...(byReason.get(reason) ?? []), mode]);
+  }
+  return [...byReason].map(([reason, which]) => `${which.join(', ')}: ${reason}`).join('');
+}
+
 export function renderPlan(name: string, toVm: string, plan: PlanMigrationResponse, choice: Choice): string {
   const table = formatTable<PlannedMode>(
     [
@@ -169,9 +180,6 @@ export function renderPlan(name: string, toVm: string, plan: PlanMigrationRespon
     ],
     plan.modes,
   );
-  const reasons = plan.modes
-    .filter(({ possible }) => !possible)
-    .map(({ mode, whyNot, hint }) => `${mode}: ${whyNot}\n${hint === '' ? '' : `  next: ${hint}\n`}`);
   const memory = Number(plan.memoryBytes);
   const has = [
     `${formatBytes(memory)} of memory (${plural(memory / PAGE_BYTES, 'page')})`,
@@ -179,9 +187,10 @@ export function renderPlan(name: string, toVm: string, plan: PlanMigrationRespon
     plural(plan.descriptors, 'descriptor'),
   ];
   const load = plan.loadPerCpu < 10 ? plan.loadPerCpu.toFixed(1) : Math.round(plan.loadPerCpu);
+  const refused = `${table}${refusals(plan)}\n${verdictOf(name, toVm, plan, choice)}\n`;
+  if (plan.modes.every(({ possible }) => !possible)) return `${refused}Nothing was changed.\n`;
   return (
-    `${table}${reasons.join('')}\n${verdictOf(name, toVm, plan, choice)}\n` +
-    `Nothing was changed. The times are estimates for ${has.join(', ')}: from a machine\n` +
+    `${refused}Nothing was changed. The times are estimates for ${has.join(', ')}: from a machine\n` +
     `that has nothing else to do, to one as busy as this one has been for a minute (load ${load} for each CPU).\n`
   );
 }

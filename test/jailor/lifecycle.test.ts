@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
 import {
-  type ControlClient,
+  ControlClient,
   cleanStale,
   forgetSandbox,
   readSandboxState,
@@ -64,6 +64,20 @@ describe('the life of a sandbox', { skip: needs, timeout: 180_000 }, () => {
     await assert.rejects(client.run(), { code: 'sandbox.not-running' });
     const { exit } = await client.terminate({ graceMs: 5_000 });
     assert.deepEqual(exit, { reason: 'terminated', code: null, signal: 'SIGTERM' });
+  });
+
+  test('who asks for one that has ended, or that there is not, is told so, with the next step', async () => {
+    const client = await start('exec sleep 1000');
+    await client.terminate({ graceMs: 0 });
+    while (isAlive(client.state.jailor)) await sleep(5);
+    await assert.rejects(ControlClient.connect(state.path, ID), {
+      ...{ code: 'sandbox.not-running', message: `the sandbox '${ID}' has ended` },
+      hint: new RegExp(`'comicran jailor remove ${ID} --state `),
+    });
+    await assert.rejects(ControlClient.connect(state.path, 'jailtset'), {
+      ...{ code: 'sandbox.unknown', message: `there is no sandbox 'jailtset' in ${state.path}` },
+      hint: new RegExp(`^Did you mean '${ID}'\\? Known are: ${ID}\\.`),
+    });
   });
 
   test('a created one that cannot be started says why and stays; it can be ended', async () => {

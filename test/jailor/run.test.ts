@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ControlClient, type SandboxState } from '../../src/jailor/index.ts';
 import { readSandboxState } from '../../src/jailor/state-schema.ts';
 import { readOffloads } from '../../src/linux/ethtool.ts';
 import { inNetnsOf } from '../../src/linux/netns.ts';
@@ -201,10 +202,16 @@ describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
     const address = '10.88.77.9';
     const sandbox = startForeground(state.path, testConfig({ script: 'echo ready; exec sleep 1000', address }));
     await sandbox.printed(/ready/);
-    const { link } = readSandboxState(state.path, 'jailtest');
-    const tasks = `/proc/${sandbox.child.pid}/task`;
-    const children = readdirSync(tasks).map((task) => readFileSync(join(tasks, task, 'children'), 'utf8'));
-    const pid = Number(children.join(' ').trim().split(/\s+/)[0]);
+    // Not just any child of jailor's: helpers come and go. The program may speak before its jailor has written that it runs.
+    const ofRunning = async (): Promise<SandboxState> => {
+      for (;;) {
+        const found = readSandboxState(state.path, 'jailtest');
+        if (found.phase === 'running') return found;
+        await sleep(5);
+      }
+    };
+    const { link, init } = await ofRunning();
+    const pid = init!.pid;
     try {
       const look = (name: string, peer: string): readonly number[] => {
         using socket = new RouteSocket();
@@ -253,6 +260,11 @@ describe('jailor in the foreground', { skip: needs, timeout: 180_000 }, () => {
     assert.match(sameId.stderr, /the sandbox one is there already/);
     const vmAddress = await runForeground(state.path, testConfig({ id: 'four', address: VM_ADDRESS }));
     assert.match(vmAddress.stderr, /the address 192\.0\.2\.1 is in use: it is an address of this VM/);
+    // In the foreground there is no control socket.
+    await assert.rejects(ControlClient.connect(state.path, 'one'), {
+      ...{ code: 'sandbox.not-running', message: "the sandbox 'one' runs in the foreground of its jailor" },
+      hint: `It is ended there (Ctrl-C), or with 'kill ${one.child.pid}'.`,
+    });
     for (const sandbox of [one, two]) {
       sandbox.child.stdin.end();
       assert.equal((await sandbox.finished).code, 0);

@@ -214,5 +214,6 @@ describe('comicran sdn', { skip: needs('root') }, () => {
     const words = ['--listen', LISTEN, '--state', state, '--service-address', SERVICE_ADDRESS, '--pki'];
     assert.match(run(...words, '/nonexistent').stderr, /\/nonexistent\/ca\.pem cannot be read[\s\S]*next: .*pki init/);
     assert.match(run('flush').stderr, /flush needs --state/);
+    assert.match(run('flush', '--state', '/nonexistent').stderr, /\/nonexistent does not exist; nothing was removed/);
   });
 });

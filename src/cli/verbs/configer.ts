@@ -13,6 +13,9 @@ Examples:
   comicran configer check square.full.yaml                      has the machine changed since?
 `;
 
+const examples = (...lines: readonly string[]): string =>
+  `\nExample${lines.length === 1 ? '' : 's'}:\n${lines.map((line) => `  comicran configer ${line}\n`).join('')}`;
+
 function seconds(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError('A time is more than 0 and at most 3600 seconds.');
@@ -26,6 +29,10 @@ export function register(command: Command): void {
     .argument('<base>', 'base configuration (YAML or JSON); - is standard input')
     .option('-o, --output <file>', 'write the full configuration there, not to standard output')
     .option('--json', 'write JSON (a file that ends in .json gets JSON anyway)')
+    .addHelpText(
+      'after',
+      examples('examples/square.yaml -o square.full.yaml', 'resolve examples/dnsmasq.yaml --json | jq .files'),
+    )
     .action(async (base: string, options: object) => (await import('./configer/resolve.ts')).resolve(base, options));
   command
     .command('schema')
@@ -43,6 +50,7 @@ export function register(command: Command): void {
     .description('show what has brought each file, with sizes')
     .argument('<full>', 'full configuration; - is standard input')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('tree square.full.yaml', 'examples/square.yaml | comicran configer tree -'))
     .action(async (file: string, options: object) => (await import('./configer/tree.ts')).tree(file, options));
   command
     .command('diff')
@@ -50,6 +58,7 @@ export function register(command: Command): void {
     .argument('<before>', 'full configuration')
     .argument('<after>', 'full configuration')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('diff square.full.yaml clock.full.yaml'))
     .action(async (before: string, after: string, options: object) =>
       (await import('./configer/diff.ts')).diff(before, after, options),
     );
@@ -58,6 +67,7 @@ export function register(command: Command): void {
     .description('see whether sandboxes can still be made here and are complete; exit code 1 if not')
     .argument('<full...>', 'full configurations; of several also that none has the id or address of another')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('check square.full.yaml', 'check *.full.yaml'))
     .action(async (files: string[], options: object) => (await import('./configer/check.ts')).check(files, options));
   command
     .command('trace')

@@ -1,4 +1,5 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { MODES } from '../../lab/demo/modes.ts';
 import { needRoot } from '../root.ts';
 
 type Options = {
@@ -19,14 +20,24 @@ function whole(text: string): number {
   return Number(text);
 }
 
+function atLeastOne(text: string): number {
+  if (whole(text) < 1) throw new InvalidArgumentError('at least 1');
+  return whole(text);
+}
+
 export function register(command: Command): void {
   command
     .option('--json', 'print the result as one line of JSON, last')
     .option('--vms', 'between real virtual machines (see lab up --vms)')
-    .option('--rate <n>', 'requests a second (default: 2000; with --vms 50)', whole)
-    .option('--migrations <n>', 'how often the server moves (default: 10; with --vms 2)', whole)
+    .option('--rate <n>', 'requests a second (default: 2000; with --vms 50)', atLeastOne)
+    .option('--migrations <n>', 'how often the server moves (default: 10; with --vms 2)', atLeastOne)
     .option('--compared <n>', 'how often it moves in each of the other modes, to be compared', whole, 2)
-    .option('--mode <mode>', 'mode of migration (default: replicated, or the best that the daemons offer)')
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'mode of migration (default: replicated, or the best that the daemons offer)',
+      ).choices([...MODES]),
+    )
     .option('--keep', 'leave the lab and the server running')
     .addHelpText(
       'after',

@@ -1,5 +1,5 @@
 /** What an operator does with the sandboxes of a machine by their jailors, also with those of its daemon. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
 import { DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
 import type { SandboxState } from '../../jailor/state.ts';
@@ -111,7 +111,9 @@ async function remove(id: string, { state }: Where): Promise<void> {
   checkId(id);
   const { existsSync } = await import('node:fs');
   if (!existsSync(sandboxPaths(state, id).directory)) {
-    throw new ComicranError('sandbox.unknown', `there is no sandbox '${id}' in ${state}`);
+    throw new ComicranError('sandbox.unknown', `there is no sandbox '${id}' in ${state}`, {
+      hint: "'comicran jailor list' shows those that there are; --state names another state directory.",
+    });
   }
   const { forgetSandbox } = await import('../../jailor/index.ts');
   if (await forgetSandbox(state, id)) return void process.stdout.write(`removed what was left of ${id}\n`);
@@ -143,43 +145,66 @@ async function exec(id: string, words: readonly string[], flags: ExecFlags): Pro
   });
 }
 
+/** An option that sdaemon uses and that is no operator's business. */
+const internal = <T>(flags: string, parse: (text: string) => T): Option =>
+  new Option(flags).argParser(parse).hideHelp();
+
+const examplesOf = (lines: readonly string[]): string =>
+  lines.length === 0
+    ? ''
+    : `\nExample${lines.length === 1 ? '' : 's'}:\n${lines.map((line) => `  comicran jailor ${line}\n`).join('')}`;
+
 export function registerLifecycle(command: Command): void {
-  const verb = (name: string, description: string): Command =>
+  const verb = (name: string, description: string, ...examples: readonly string[]): Command =>
     command
       .command(name)
       .description(description)
-      .option('--state <directory>', 'where the store and the sandboxes are', DEFAULT_STATE_DIRECTORY);
+      .option('--state <directory>', 'where the store and the sandboxes are', DEFAULT_STATE_DIRECTORY)
+      .addHelpText('after', examplesOf(examples));
   const json = ['--json', 'print the state of the sandbox as JSON'] as const;
-  verb('create', 'make a sandbox in the background, all but its root process')
+  verb('create', 'make a sandbox in the background, all but its root process', 'create square.full.yaml')
     .argument('<config>', 'full configuration; - is standard input')
     .option(...json)
     .action(create);
-  verb('start', 'start the root process of a created sandbox')
+  verb('start', 'start the root process of a created sandbox', 'start square')
     .argument('<sandbox>')
     .option(...json)
     .action((id: string, where: Where) => change(id, where, 'run', 'runs'));
-  verb('freeze', 'stop every process of a sandbox where it is; a frozen sandbox is not migrated')
+  verb('freeze', 'stop every process of a sandbox where it is; a frozen sandbox is not migrated', 'freeze square')
     .argument('<sandbox>')
     .option(...json)
     .action((id: string, where: Where) => change(id, where, 'freeze', 'is frozen'));
-  verb('thaw', 'let a frozen sandbox run on')
+  verb('thaw', 'let a frozen sandbox run on', 'thaw square')
     .argument('<sandbox>')
     .option(...json)
     .action((id: string, where: Where) => change(id, where, 'thaw', 'runs'));
-  verb('stop', 'end a sandbox; how it ended and its log stay until it is removed or made again')
+  verb(
+    'stop',
+    'end a sandbox; how it ended and its log stay until it is removed or made again',
+    ...['stop square', 'stop square --grace 500'],
+  )
     .argument('<sandbox>')
     .option('--grace <ms>', 'milliseconds from SIGTERM to SIGKILL', milliseconds, DEFAULT_GRACE_MS)
     .option(...json)
     .action(stop);
-  verb('remove', 'remove what a sandbox that has ended has left to be looked at').argument('<sandbox>').action(remove);
-  verb('list', 'list the sandboxes of this machine and their states').option('--json', 'as a JSON array').action(list);
+  verb('remove', 'remove what a sandbox that has ended has left to be looked at', 'remove square')
+    .argument('<sandbox>')
+    .action(remove);
+  verb(
+    'list',
+    'list the sandboxes of this machine and their states',
+    ...['list', 'list --state /var/lib/comicran/lab/vm1', 'list --json | jq -r .[].id'],
+  )
+    .option('--json', 'as a JSON array')
+    .action(list);
   verb('exec', 'run a program in a sandbox, as its root process runs: for a look inside')
     .argument('<sandbox>')
     .argument('<command...>', 'program of the sandbox and its arguments; put -- before it')
     .option('--with-host-tools', "with this machine's programs, read-only; the sandbox's files are in /sandbox")
     .option('--no-tty', 'no terminal of its own, also where the streams are one')
-    .option('--terminal <COLUMNSxROWS:TYPE>', 'a terminal of its own, though the streams are none', terminalOf)
-    .option('--sizes-fd <fd>', 'with --terminal: where its later sizes are told', descriptor)
+    // For sdaemon, which has the terminal at the other end of a connection.
+    .addOption(internal('--terminal <COLUMNSxROWS:TYPE>', terminalOf))
+    .addOption(internal('--sizes-fd <fd>', descriptor))
     .addHelpText(
       'after',
       '\nIts exit code is returned. While it runs the sandbox is not migrated, and it ends when the sandbox does.\n\n' +

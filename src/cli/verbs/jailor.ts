@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { DEFAULT_HATCHERY_PID, DEFAULT_STATE_DIRECTORY } from '../../jailor/naming.ts';
 import { needRoot } from '../root.ts';
@@ -55,6 +55,16 @@ async function cleanStore(stateDirectory: string) {
   return removeUnused(storeDirectory(stateDirectory));
 }
 
+const HELP = `
+docs/jailor.md says what a sandbox is made of. smanager does the same on every machine, wherever the sandbox is.
+
+Examples:
+  comicran configer examples/square.yaml -o square.full.yaml
+  comicran jailor run square.full.yaml                          in the foreground, until Ctrl-C
+  comicran jailor create square.full.yaml                       in the background; then: comicran jailor start square
+  comicran jailor list --state /var/lib/comicran/lab/vm1        those of a machine of the lab
+`;
+
 export function register(command: Command): void {
   command
     .command('run')
@@ -63,15 +73,31 @@ export function register(command: Command): void {
     .option('--state <directory>', 'where the store and the sandboxes are', DEFAULT_STATE_DIRECTORY)
     .option('--dry-run', 'print what would be done, and do nothing')
     .option('--json', 'with --dry-run: as JSON')
-    .option('--background', "log to the sandbox's directory and be controlled by its socket, as sdaemon does it")
-    .option('--outcome-fd <fd>', 'with --background: where to tell, as a line of JSON, how the start went', descriptor)
-    .option('--skeleton', 'a sandbox without its process, for one that is about to be restored')
-    .option('--hatchery-pid <pid>', 'PID inside of what the restored process comes out of', pid, DEFAULT_HATCHERY_PID)
-    .option('--created', 'with --background: everything but the process, which waits for its start')
-    .option('--restarts <count>', 'how often the process that is to be restored was started again', count, 0)
+    // How sdaemon calls it: in the background, without the process where that is about to be restored.
+    .addOption(new Option('--background', 'log to a file and be controlled by a socket').hideHelp())
+    .addOption(
+      new Option('--outcome-fd <fd>', 'where to tell, as a line of JSON, how the start went')
+        .argParser(descriptor)
+        .hideHelp(),
+    )
+    .addOption(new Option('--skeleton', 'without the process, which is about to be restored').hideHelp())
+    .addOption(
+      new Option('--hatchery-pid <pid>', 'PID inside of what that process comes out of')
+        .argParser(pid)
+        .default(DEFAULT_HATCHERY_PID)
+        .hideHelp(),
+    )
+    .addOption(new Option('--created', 'everything but the process, which waits for its start').hideHelp())
+    .addOption(
+      new Option('--restarts <count>', 'how often the process was started again before')
+        .argParser(count)
+        .default(0)
+        .hideHelp(),
+    )
     .addHelpText(
       'after',
-      '\nExamples:\n  comicran jailor run square.full.yaml\n' +
+      '\nCtrl-C and signals reach the process. In the background, to be looked after by its name: comicran jailor create.\n' +
+        '\nExamples:\n  comicran jailor run square.full.yaml\n' +
         '  comicran configer examples/square.yaml | comicran jailor run - --dry-run\n',
     )
     .action(run);
@@ -84,4 +110,5 @@ export function register(command: Command): void {
     .addHelpText('after', '\nSandboxes that run are not touched.\n\nExample:\n  comicran jailor clean --store\n')
     .action(clean);
   registerLifecycle(command);
+  command.addHelpText('after', HELP);
 }

@@ -49,6 +49,7 @@ async function up(options: UpOptions): Promise<void> {
   const names = layout.machines.map(({ name }) => name);
   const { chooseMachines } = await import('../../lab/machine-settings.ts');
   await labUp(layout, say, () => chooseMachines(options, names, say));
+  say("the lab is up; 'comicran lab status' shows it, 'comicran smanager start FULL.yaml --on vm1' starts a server\n");
 }
 
 async function attach(name: string): Promise<void> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
 import { needRoot } from '../root.ts';
@@ -17,8 +18,8 @@ function required(options: Options): { listen: string; state: string; pki: strin
     const missing = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [name] : []));
     throw new ComicranError('usage', `the sdn needs ${missing.join(', ')}`, {
       hint:
-        'For example: comicran sdn --listen 10.77.0.1:7430 --state /var/lib/comicran/sdn --pki /etc/comicran/pki ' +
-        '--service-address 10.77.0.1',
+        'For example: comicran sdn --listen 0.0.0.0:7500 --state /var/lib/comicran/sdn --pki /etc/comicran/pki ' +
+        '--service-address 10.70.0.1',
     });
   }
   return { listen, state, pki, serviceAddress };
@@ -66,6 +67,12 @@ async function flush(_options: unknown, command: Command): Promise<void> {
   const { state } = command.optsWithGlobals<Options>();
   if (state === undefined) {
     throw new ComicranError('usage', 'flush needs --state, the state directory of the sdn that has been stopped');
+  }
+  // A mistyped one would take the tables and routes of an sdn that runs.
+  if (!existsSync(state)) {
+    throw new ComicranError('config.missing-file', `${state} does not exist; nothing was removed`, {
+      hint: 'Name the --state that the sdn was started with.',
+    });
   }
   requireRoot();
   const { hasRecord, openRecordStore } = await import('../../sdn/record-store.ts');

@@ -2,6 +2,29 @@ import type { Command } from 'commander';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { DEFAULT_HOST, DEFAULT_PORT, type RawServerOptions, serverOptions } from '../../traffic/server/options.ts';
 
+/** What the kernel has refused, with what to do; anything else as it is. */
+function explainBind(thrown: unknown, { host, port }: { readonly host: string; readonly port: number }): unknown {
+  const { code, syscall } = (thrown ?? {}) as NodeJS.ErrnoException;
+  if (syscall !== 'bind') return thrown;
+  const place = `UDP port ${port} of ${host}`;
+  switch (code) {
+    case 'EADDRINUSE':
+      return new ComicranError('usage', `${place} is taken by another program`, {
+        hint: `'ss -ulpn sport = :${port}' says by which; choose another one with --port.`,
+      });
+    case 'EACCES':
+      return new ComicranError('needs.root', `${place} is for root alone`, {
+        hint: 'Choose one from 1024 on with --port, or run it as root.',
+      });
+    case 'EADDRNOTAVAIL':
+      return new ComicranError('usage', `${host} is no address of this machine`, {
+        hint: "'ip address' lists those that there are; without --host it listens on all of them.",
+      });
+    default:
+      return thrown;
+  }
+}
+
 export function register(command: Command): void {
   command
     .option('--port <port>', 'UDP port', DEFAULT_PORT)
@@ -32,6 +55,8 @@ export function register(command: Command): void {
         }
       })();
       const { runServer } = await import('../../traffic/server/run.ts');
-      await runServer(options);
+      await runServer(options).catch((thrown: unknown) => {
+        throw explainBind(thrown, options);
+      });
     });
 }

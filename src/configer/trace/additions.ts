@@ -31,7 +31,10 @@ export function additionsTo(config: FullConfig, uses: Uses): Additions {
   for (const [path, kinds] of [...uses].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     if (!isNormalPath(path) || path === '/' || BYTECODE.test(path) || OF_THE_LOADER.includes(path)) continue;
     if (there.isWritable(path)) continue;
-    if (kinds.has('write')) notes.add(`it writes to ${posix.dirname(path)}, which is not writable in the sandbox`);
+    if (kinds.has('write'))
+      notes.add(
+        `it writes to ${posix.dirname(path)}, which is not writable in the sandbox; 'writable: [${posix.dirname(path)}]' would make it so`,
+      );
     if (there.has(path)) continue;
     const stats = statOf(path);
     if (stats === undefined) continue; // made by the program itself, or one of the configuration's own

@@ -56,9 +56,13 @@ export async function traceRun(config: FullConfig, options: TraceOptions): Promi
       });
     }
     if (options.probe !== undefined && end !== 'probe' && end !== 'stopped') {
-      throw new ComicranError('deadline', `the probe did not succeed before the run ended (${end})`, {
-        hint: 'Give it more time with --time, or correct the probe or the configuration.',
-      });
+      throw new ComicranError(
+        'deadline',
+        `the probe did not succeed before ${end === 'exit' ? 'the program ended' : 'the time was over'}`,
+        {
+          hint: 'Give it more time with --time, or correct the probe or the configuration.',
+        },
+      );
     }
     return { uses: tracer.uses, end };
   } finally {

@@ -11,6 +11,7 @@ import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, describeError, messageOf } from '../../base/errors.ts';
 import type { ClientFigures, MigrationFigures, PlanFigures } from './figures.ts';
 import { Load } from './load.ts';
+import { MODES } from './modes.ts';
 import { parseJsonOutput, runComicran } from './program.ts';
 import { type DemoReport, MIGRATION, type ModeRun } from './report.ts';
 
@@ -41,9 +42,6 @@ const BETWEEN_SECONDS = 0.6;
 const LONGEST_CONTROL_SECONDS = 20;
 /** A client that nobody ends, because this program was killed, ends then. */
 const LONGEST_RUN_SECONDS = 600;
-
-/** What is shown, in this order, as far as the daemons offer it. */
-const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 
 type ListedSandbox = { readonly name: string; readonly vm: string; readonly service: string };
 

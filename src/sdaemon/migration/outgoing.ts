@@ -112,7 +112,9 @@ export class Outgoing {
   abort(name: string): void {
     const underWay = this.#underWay.get(name);
     if (underWay === undefined) {
-      throw new ComicranError('migration.refused', `'${name}' is in no migration away from this machine`);
+      throw new ComicranError('migration.refused', `'${name}' is in no migration`, {
+        hint: "'comicran smanager migrations' says what became of those that there were.",
+      });
     }
     underWay.controller.abort();
   }

@@ -22,7 +22,10 @@ const LOOK_MS = 20;
 /** A socket connected to the server, so that the kernel reports when nobody is there. The caller closes it. */
 export async function connect(options: Pick<ClientOptions, 'host' | 'port'>): Promise<Socket> {
   const { address, family } = await lookup(options.host).catch((cause: unknown) => {
-    throw new ComicranError('usage', `'${options.host}' cannot be resolved`, { cause });
+    throw new ComicranError('usage', `'${options.host}' cannot be resolved`, {
+      hint: 'Correct the name, or write its address.',
+      cause,
+    });
   });
   const socket = createSocket({
     type: family === 6 ? 'udp6' : 'udp4',

@@ -27,10 +27,11 @@ export async function trace(file: string, options: Options): Promise<void> {
   }).finally(() => process.off('SIGINT', onSignal).off('SIGTERM', onSignal));
   const additions = additionsTo(full, uses);
   const count = additions.executables.length + additions.files.length + additions.directories.length;
-  const why = { exit: 'it ended', limit: `after ${options.time} s`, probe: 'the probe succeeded', stopped: 'stopped' }[
-    end
-  ];
-  process.stderr.write(`traced until ${why}: ${uses.size} paths used, ${count} not in the sandbox\n`);
+  const until = {
+    ...{ exit: 'until it ended', limit: `for ${options.time} s` },
+    ...{ probe: 'until the probe succeeded', stopped: 'until it was stopped' },
+  }[end];
+  process.stderr.write(`traced ${until}: ${uses.size} paths used, ${count} not in the sandbox\n`);
   for (const note of additions.notes) process.stderr.write(`note: ${note}\n`);
   if (options.write === true) {
     if (count > 0) writeFileWhole(file, patched(input.text, additions));

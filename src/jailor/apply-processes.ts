@@ -1,10 +1,12 @@
 /** The processes of a sandbox under construction that its zygote makes: init and seat. zygote.ts has the picture. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { defined } from '../base/assert.ts';
+import { changeLimit } from '../linux/change-limit.ts';
 import type { IdMaps } from '../linux/id-map.ts';
+import type { StoppedProcess } from '../linux/idle-process.ts';
 import { closeFd, inNetns, openNetns } from '../linux/netns.ts';
 import { RouteSocket } from '../linux/rtnetlink/index.ts';
-import { getLimits, setLimit } from '../linux/scheduling.ts';
+import { getLimits } from '../linux/scheduling.ts';
 import { kept } from './apply-containment.ts';
 import { adoptedChild, type Child } from './child.ts';
 import type { Construction } from './construction.ts';
@@ -63,18 +65,24 @@ export function startProcess(
   { process, privileges }: Extract<Operation, { kind: 'start-process' }>,
 ): void {
   const seat = defined(construction.seat, 'the seat');
-  limitProcess(seat.pid, privileges);
+  limitProcess(seat, privileges);
   becomeRootProcess(seat, process, credentialsOf(privileges), seccompProgram(privileges));
   construction.process = construction.seatChild;
 }
 
-/** From outside, while the process is still its own master. */
-export function limitProcess(pid: number, { rlimits, oomScoreAdjust }: Privileges): void {
+/** While the process is still its own master. */
+export function limitProcess({ pid, thread }: StoppedProcess, { rlimits, oomScoreAdjust }: Privileges): void {
   const descriptors = rlimitNumber('nofile');
   const hard = getLimits(pid)[descriptors]?.hard ?? BigInt(USUAL_DESCRIPTORS);
   const soft = BigInt(USUAL_DESCRIPTORS);
-  setLimit(pid, descriptors, { soft: soft < hard ? soft : hard, hard });
+  changeLimit(thread, descriptors, { soft: soft < hard ? soft : hard, hard });
   for (const [name, limit] of Object.entries(rlimits))
-    setLimit(pid, rlimitNumber(name), { soft: BigInt(limit.soft), hard: BigInt(limit.hard) });
-  if (oomScoreAdjust !== 0) writeFileSync(`/proc/${pid}/oom_score_adj`, String(oomScoreAdjust));
+    changeLimit(thread, rlimitNumber(name), { soft: BigInt(limit.soft), hard: BigInt(limit.hard) });
+  adjustOutOfMemoryScore(pid, oomScoreAdjust);
+}
+
+/** Where nothing is declared it does not have jailor's own, which may be that of a service that is to be spared. */
+function adjustOutOfMemoryScore(pid: number, wanted: number): void {
+  const path = `/proc/${pid}/oom_score_adj`;
+  if (wanted !== 0 || Number(readFileSync(path, 'latin1')) < 0) writeFileSync(path, String(wanted));
 }

@@ -58,7 +58,7 @@ export async function startInside(
     try {
       inside.prepare?.(seat);
       if (inside.ids.users.length > 0) enterUserNamespace(seat);
-      limitProcess(seat.pid, privileges);
+      limitProcess(seat, privileges);
       const { endsWithStarter = false } = inside;
       becomeRootProcess(seat, process, credentialsOf(privileges), seccompProgram(privileges), { endsWithStarter });
     } catch (thrown) {

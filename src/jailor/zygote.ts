@@ -26,8 +26,14 @@ import { filterHeader } from '../linux/seccomp.ts';
 import { SIGNAL } from '../linux/signals.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall } from '../linux/tracee.ts';
+import { rootOf } from './ids.ts';
 
 const PR_SET_PDEATHSIG = 1;
+const PR_SET_SECUREBITS = 28;
+/** linux/securebits.h: a change of user ids leaves capabilities alone. */
+const SECBIT_NO_SETUID_FIXUP = 1 << 2;
+/** An id, for setresuid(2). */
+const UNCHANGED = -1;
 const SIG_IGN = 1n;
 const SIGACTION_BYTES = 32;
 const SIGSET_BYTES = 8;
@@ -62,7 +68,9 @@ const INIT = 1;
 export function cloneInit(zygote: number, ids: IdMaps): number {
   const hasUsers = ids.users.length > 0;
   using mould = StoppedProcess.stop(zygote);
-  using init = mould.clone('make the namespaces', ofSandbox() | (hasUsers ? CLONE.NEWUSER : 0), null);
+  using init = hasUsers
+    ? cloneWithUsers(mould, rootOf(ids).uid)
+    : mould.clone('make the namespaces', ofSandbox(), null);
   const { thread } = init;
   thread.installAgent();
   if (hasUsers) {
@@ -79,6 +87,26 @@ export function cloneInit(zygote: number, ids: IdMaps): number {
   ]);
   thread.removeAgent();
   return init.pid;
+}
+
+/**
+ * A user namespace is its maker's, by the effective user, and what its processes use up of what the kernel counts by user
+ * (inotify instances, message queues, pending signals and timers) counts for that user, too (user_namespaces(7), and
+ * inc_ucount in kernel/ucount.c). So its owner is not root of the VM, which would have nothing left for itself and for other
+ * sandboxes, but the user that is root inside.
+ */
+function cloneWithUsers(mould: StoppedProcess, owner: number): StoppedProcess {
+  const { thread } = mould;
+  // A kernel may ask for capabilities to make a user namespace; so they stay.
+  thread.call('keep its capabilities', SYS.prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
+  thread.call('become the owner of the namespaces', SYS.setresuid, UNCHANGED, owner, UNCHANGED);
+  const init = mould.clone('make the namespaces', ofSandbox() | CLONE.NEWUSER, null);
+  thread.call('become root of the VM again', SYS.setresuid, UNCHANGED, 0, UNCHANGED);
+  thread.call('keep them no longer', SYS.prctl, PR_SET_SECUREBITS, 0, 0, 0, 0);
+  // A change of ids has taken it away.
+  const { what, number, args } = END_WITH_PARENT;
+  thread.call(what, number, ...args);
+  return init;
 }
 
 /** As root of the VM a process has no ids in a namespace that it has made or entered. */

@@ -69,7 +69,6 @@ export function singleCpu(cpu: number): Buffer {
 }
 
 export type ResourceLimit = { readonly soft: bigint; readonly hard: bigint };
-const limit = Buffer.alloc(16);
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
 /** The limits in the order of asm-generic/resource.h, as /proc/PID/limits shows them. */
@@ -103,10 +102,16 @@ export function getLimits(pid: number): ResourceLimit[] {
   });
 }
 
-export function setLimit(pid: number, resource: number, { soft, hard }: ResourceLimit): void {
-  limit.writeBigUInt64LE(soft, 0);
-  limit.writeBigUInt64LE(hard, 8);
-  syscall(`prlimit ${resource} of process ${pid}`, SYS.prlimit64, pid, resource, limit, null);
+/** struct rlimit64 */
+export function encodeLimit({ soft, hard }: ResourceLimit): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeBigUInt64LE(soft, 0);
+  bytes.writeBigUInt64LE(hard, 8);
+  return bytes;
+}
+
+export function setLimit(pid: number, resource: number, limit: ResourceLimit): void {
+  syscall(`prlimit ${resource} of process ${pid}`, SYS.prlimit64, pid, resource, encodeLimit(limit), null);
 }
 
 const robust = Buffer.alloc(16);

@@ -26,10 +26,10 @@ export function completeProcess(
   const { thread } = main!;
   const locks = lockCalls(image.memory.areas);
   if (locks.length > 0) {
-    raiseLockLimit(thread.process.pid, image);
+    raiseLockLimit(thread, image);
     thread.batch(locks);
   }
-  applyLimits(thread.process.pid, image);
+  applyLimits(thread, image);
   if (filters.length > 0)
     for (const each of threads) ptrace.setOptions(each.thread.tid, BUILDING | TRACE_OPTION.SUSPEND_SECCOMP);
   for (const other of others) completeThread(other, image.process, NO_EXTRA_CALLS);

@@ -2,9 +2,10 @@
 import { writeFileSync } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import type { ProcessImage, ProcessRecord } from '../image/types.ts';
+import { changeLimit } from '../linux/change-limit.ts';
 import { cString } from '../linux/libc.ts';
 import { readProc, readStatus } from '../linux/procfs.ts';
-import { getLimits, setLimit } from '../linux/scheduling.ts';
+import { getLimits } from '../linux/scheduling.ts';
 import { hasSignal, SIGNAL, SIGNAL_COUNT } from '../linux/signals.ts';
 import { SYS } from '../linux/syscall-numbers.ts';
 import type { RemoteCall, Tracee } from '../linux/tracee.ts';
@@ -23,11 +24,11 @@ const RLIMIT_NOFILE = 7;
 const RLIMIT_MEMLOCK = 8;
 
 /** Raised while the process is built: descriptors are made at other numbers first. */
-export function raiseDescriptorLimit(pid: number, image: ProcessImage): void {
+export function raiseDescriptorLimit(main: Tracee, image: ProcessImage): void {
   const highest = image.descriptors.descriptors.at(-1)?.number ?? 0;
   const enough = BigInt(2 * (highest + image.descriptors.descriptors.length) + 256);
-  const { soft, hard } = getLimits(pid)[RLIMIT_NOFILE]!;
-  if (soft < enough) setLimit(pid, RLIMIT_NOFILE, { soft: enough, hard: hard < enough ? enough : hard });
+  const { soft, hard } = getLimits(main.process.pid)[RLIMIT_NOFILE]!;
+  if (soft < enough) changeLimit(main, RLIMIT_NOFILE, { soft: enough, hard: hard < enough ? enough : hard });
 }
 
 /** What its threads have from the first one, and what can be done only once. Before there are others. */
@@ -108,20 +109,21 @@ export function dumpableCall({ process }: ProcessImage): RemoteCall {
  * What a process has locked may be more than it may lock now, and in a user namespace no capability allows more. Put back by
  * {@link applyLimits}.
  */
-export function raiseLockLimit(pid: number, { process }: ProcessImage): void {
-  const own = getLimits(pid)[RLIMIT_MEMLOCK]!.hard;
+export function raiseLockLimit(main: Tracee, { process }: ProcessImage): void {
+  const own = getLimits(main.process.pid)[RLIMIT_MEMLOCK]!.hard;
   let hard = process.limits[RLIMIT_MEMLOCK]?.hard ?? own;
   if (own > hard) hard = own;
-  setLimit(pid, RLIMIT_MEMLOCK, { soft: hard, hard });
+  changeLimit(main, RLIMIT_MEMLOCK, { soft: hard, hard });
 }
 
-/** What is set from outside, while the process still has its first credentials. */
-export function applyLimits(pid: number, { process }: ProcessImage): void {
+/** What is set while the process still has its first credentials. */
+export function applyLimits(main: Tracee, { process }: ProcessImage): void {
+  const { pid } = main.process;
   const current = getLimits(pid);
   for (const [resource, limit] of process.limits.entries()) {
     const { soft, hard } = current[resource] ?? limit;
     // A hard limit is raised with CAP_SYS_RESOURCE only, which is not to be needed where nothing changes.
-    if (soft !== limit.soft || hard !== limit.hard) setLimit(pid, resource, limit);
+    if (soft !== limit.soft || hard !== limit.hard) changeLimit(main, resource, limit);
   }
   const score = String(process.oomScoreAdjust);
   if (readProc(pid, 'oom_score_adj').trim() !== score) writeFileSync(`/proc/${pid}/oom_score_adj`, score);

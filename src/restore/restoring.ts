@@ -106,7 +106,7 @@ export class RestoringProcess {
       mapAreas(main, this.#image.memory);
       this.#faults.reach('restore.mapped');
       beginProcess(main, this.#image);
-      raiseDescriptorLimit(process.pid, this.#image);
+      raiseDescriptorLimit(main, this.#image);
       const { descriptors } = this.#image;
       // A sketch may have none where the process has some.
       if (!isSketch || descriptors.descriptors.length > 0)
@@ -145,7 +145,7 @@ export class RestoringProcess {
       unmapAreas(main, gone);
       mapAreas(main, { areas: fresh, files: image.memory.files });
       this.#faults.reach('restore.mapped');
-      raiseDescriptorLimit(main.process.pid, image);
+      raiseDescriptorLimit(main, image);
       const context = { tracee: main, inherited: this.#inherited, owners: ownersOf(image) };
       adjustDescriptors(context, sketch.descriptors, image.descriptors);
       this.#faults.reach('restore.described');

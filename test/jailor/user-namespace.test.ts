@@ -1,5 +1,6 @@
 /** Who the users of a sandbox are on the VM. Needs root. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -60,6 +61,17 @@ describe('users of a sandbox', { skip: needs, timeout: 120_000 }, () => {
       await sandbox.finished;
     }
   }
+
+  test('what the kernel counts by user is its own: its namespaces belong to root inside, not to root of the VM', async () => {
+    // ioctl_ns(2): the user who has made a user namespace. Inotify instances, message queues, pending signals and timers of its
+    // processes count for that one, too, and there are 128 inotify instances for a user.
+    const NS_GET_OWNER_UID = 0xb704;
+    await whileRunning({}, ({ init }) => {
+      const code = `open(my $space, '<', '/proc/${init!.pid}/ns/user') or die; my $uid = pack('L', 0);
+        ioctl($space, ${NS_GET_OWNER_UID}, $uid) or die "$!"; print unpack('L', $uid)`;
+      assert.equal(execFileSync('perl', ['-e', code], { encoding: 'latin1' }), String(ROOT));
+    });
+  });
 
   test('root inside, and the init with it, is nobody of the VM', async () => {
     await whileRunning({}, ({ init, process, ids }) => {

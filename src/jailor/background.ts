@@ -48,6 +48,8 @@ export async function runInBackground(config: FullConfig, options: RunOptions, s
   }
   // Its terminal or its daemon went away, which is none of its business.
   process.on('SIGHUP', () => undefined);
+  // Its log may be on a disk that is full. What it has to say is lost then, and it goes on.
+  process.stderr.on('error', () => undefined);
 
   const server = new ControlServer(supervisor);
   const readFds = { stdout: pipes.stdout.readFd, stderr: pipes.stderr.readFd };

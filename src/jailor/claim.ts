@@ -22,7 +22,7 @@ export async function claimDirectory(stateDirectory: string, id: string): Promis
   // Only now: a first start needs none of it.
   const { removeLeftovers } = await import('./clean.ts');
   await removeLeftovers(stateDirectory, id);
-  const logs = readdirSync(directory).filter((name) => /^log\.[0-9]+$/.test(name));
+  const logs = readdirSync(directory).filter((name) => /^log\.([0-9]+|next)$/.test(name));
   for (const path of [state, controlSocket, log, ...logs.map((name) => join(dirname(log), name))])
     rmSync(path, { force: true });
   return lock;

@@ -95,6 +95,29 @@ describe('the log of a sandbox', () => {
     assert.ok(readFileSync(path).length <= 200 && readFileSync(`${path}.1`).length <= 200);
   });
 
+  test('a process that prints nothing but ends of lines keeps jailor neither writing nor from other work', async () => {
+    const log = new LogWriter(join(directory, 'ends'));
+    const pipe = makePipe();
+    const writeCalls = (): number => Number(/^syscw: (\d+)$/m.exec(readFileSync('/proc/self/io', 'latin1'))?.[1]);
+    const count = 60_000;
+    writeSync(pipe.writeFd, '\n'.repeat(count));
+    closeSync(pipe.writeFd);
+    const before = writeCalls();
+    let turns = 0;
+    let isOver = false;
+    const turn = (): void => {
+      turns++;
+      if (!isOver) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await log.follow('stdout', pipe.readFd).ended;
+    isOver = true;
+    assert.ok(turns >= 10, `${turns} turns`);
+    assert.ok(writeCalls() - before < count / 100);
+    log.close();
+    assert.equal(lines(join(directory, 'ends')).length, count);
+  });
+
   test('a follower can be stopped while somebody still holds the pipe', async () => {
     const log = new LogWriter(join(directory, 'held'));
     const pipe = makePipe();

@@ -4,9 +4,9 @@
  * `"more":true`. A full file is moved to `<path>.1`, that to `<path>.2` and so on; the oldest is dropped, so that no more is
  * kept than so many files of so many bytes.
  */
-import { closeSync, existsSync, openSync, renameSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { LogsSpec } from '../base/sandbox-config.ts';
+import { LogFile } from './log-file.ts';
 
 export type LogStream = 'stdout' | 'stderr';
 export type LogLine = {
@@ -22,6 +22,9 @@ const MAX_LINE_BYTES = 16 * 2 ** 10;
 /** As JSON a byte may need six (\u0000), and a file takes a line of the longest kind at least. */
 const LINES_IN_A_FILE = 8;
 const NEWLINE = 0x0a;
+const NOTHING = new Uint8Array();
+/** Between two looks at what else there is to do: a process may print nothing but ends of lines, and each becomes a line of JSON. */
+const BYTES_AT_A_TIME = 4096;
 
 export type LogLimits = { readonly maxFileBytes: number; readonly maxLineBytes: number; readonly files: number };
 
@@ -34,19 +37,16 @@ export function logLimits({ logs }: { readonly logs?: LogsSpec }): LogLimits {
 const nowMicros = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);
 
 export class LogWriter {
-  readonly #path: string;
   readonly #limits: LogLimits;
   readonly #clock: () => number;
-  #fd: number;
-  #bytes = 0;
+  readonly #file: LogFile;
   #lost = 0;
 
   /** Begins a new file. */
   constructor(path: string, limits: Partial<LogLimits> = {}, clock: () => number = nowMicros) {
-    this.#path = path;
     this.#limits = { ...logLimits({}), ...limits };
     this.#clock = clock;
-    this.#fd = openSync(path, 'w', 0o600);
+    this.#file = new LogFile(path, this.#limits);
   }
 
   /**
@@ -58,59 +58,62 @@ export class LogWriter {
     const socket = new Socket({ fd: readFd, readable: true, writable: false });
     const lines = new LineSplitter(this.#limits.maxLineBytes);
     let began = 0;
-    const emit = (piece: { line: string; more: boolean }): void => {
-      this.#write({ t: began, stream, line: piece.line, ...(piece.more ? { more: true } : {}) });
-      began = this.#clock();
+    const cut = (cutting: (emit: Emit) => void): void => {
+      const found: LogLine[] = [];
+      const now = this.#clock();
+      if (!lines.isInside) began = now;
+      cutting(({ line, more }) => {
+        found.push({ t: began, stream, line, ...(more ? { more: true } : {}) });
+        began = now;
+      });
+      this.#write(found);
+    };
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    let isClosed = false;
+    /** What has been read and is not cut yet. While there is some nothing more is read. */
+    let waiting: Uint8Array = NOTHING;
+    const goOn = (): void => {
+      cut((emit) => lines.add(waiting.subarray(0, BYTES_AT_A_TIME), emit));
+      waiting = waiting.subarray(BYTES_AT_A_TIME);
+      if (waiting.length > 0) setImmediate(goOn);
+      else if (isClosed) finish();
+      else socket.resume();
+    };
+    const finish = (): void => {
+      cut((emit) => lines.flush(emit));
+      resolve();
     };
     socket.on('data', (chunk: Buffer) => {
-      if (!lines.isInside) began = this.#clock();
-      lines.add(chunk, emit);
+      waiting = chunk;
+      if (chunk.length > BYTES_AT_A_TIME) socket.pause();
+      goOn();
     });
     // A pipe has nothing to fail with but its end.
     socket.on('error', () => undefined);
-    const ended = new Promise<void>((resolve) => {
-      socket.once('close', () => {
-        lines.flush(emit);
-        resolve();
-      });
+    socket.once('close', () => {
+      isClosed = true;
+      if (waiting.length === 0) finish();
     });
     return { ended, stop: () => socket.destroy() };
   }
 
-  #write(line: LogLine): void {
-    try {
-      if (this.#lost > 0) {
-        const note = { t: line.t, stream: 'jailor', line: `${this.#lost} lines could not be written` } as const;
-        this.#append(note);
-        this.#lost = 0;
-      }
-      this.#append(line);
-    } catch {
-      // A full disk must not stop the process that is logged.
-      this.#lost++;
+  /** A full disk must not stop the process that is logged: what cannot be written is counted. */
+  #write(lines: readonly LogLine[]): void {
+    const [first] = lines;
+    if (first === undefined) return;
+    if (this.#lost > 0) {
+      const note = { t: first.t, stream: 'jailor', line: `${this.#lost} lines could not be written` } as const;
+      if (this.#file.append([note]) === 1) this.#lost = 0;
     }
-  }
-
-  #append(line: LogLine): void {
-    const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
-    if (this.#bytes > 0 && this.#bytes + bytes.length > this.#limits.maxFileBytes) this.#rotate();
-    writeSync(this.#fd, bytes);
-    this.#bytes += bytes.length;
-  }
-
-  #rotate(): void {
-    closeSync(this.#fd);
-    const name = (age: number): string => (age === 0 ? this.#path : `${this.#path}.${age}`);
-    for (let age = this.#limits.files - 1; age > 0; age--)
-      if (existsSync(name(age - 1))) renameSync(name(age - 1), name(age));
-    this.#fd = openSync(this.#path, 'w', 0o600);
-    this.#bytes = 0;
+    this.#lost += lines.length - (this.#lost > 0 ? 0 : this.#file.append(lines));
   }
 
   close(): void {
-    closeSync(this.#fd);
+    this.#file.close();
   }
 }
+
+type Emit = (piece: { line: string; more: boolean }) => void;
 
 /** Cuts bytes into lines. */
 export class LineSplitter {
@@ -126,8 +129,8 @@ export class LineSplitter {
     return this.#rest.length > 0;
   }
 
-  add(chunk: Buffer, emit: (piece: { line: string; more: boolean }) => void): void {
-    let rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+  add(chunk: Uint8Array, emit: Emit): void {
+    let rest = Buffer.concat([this.#rest, chunk]);
     for (;;) {
       const end = rest.indexOf(NEWLINE);
       if (end >= 0 && end <= this.#maxBytes) {
@@ -144,7 +147,7 @@ export class LineSplitter {
   }
 
   /** What stands behind the last newline. */
-  flush(emit: (piece: { line: string; more: boolean }) => void): void {
+  flush(emit: Emit): void {
     if (this.#rest.length > 0) emit({ line: this.#rest.toString('utf8'), more: false });
     this.#rest = Buffer.alloc(0);
   }

@@ -1,10 +1,16 @@
 /** The state of a sandbox, as it is, as it stands in its file, and as everybody is told. */
+import { messageOf } from '../base/errors.ts';
 import { type SandboxState, writeState } from './state.ts';
+
+/** How long what could not be written waits for the next try. */
+const RETRY_MS = 1_000;
 
 export class ToldState {
   readonly #path: string;
   readonly #listeners = new Set<(state: SandboxState) => void>();
   #now: SandboxState;
+  #isWritten = false;
+  #retry: NodeJS.Timeout | undefined;
 
   /** @param path of the state file, which is not written yet. */
   constructor(first: SandboxState, path: string) {
@@ -22,7 +28,7 @@ export class ToldState {
     return () => this.#listeners.delete(listener);
   }
 
-  /** A transition: written before anybody is told. */
+  /** A transition: written before anybody is told. @throws as {@link write} */
   become(changes: Partial<SandboxState>): void {
     this.note(changes);
     this.write();
@@ -34,8 +40,30 @@ export class ToldState {
     this.#now = { ...this.#now, ...changes };
   }
 
+  /**
+   * The first time it throws: who cannot be found again is not to begin. Later a full disk stops nothing: the file says what was
+   * before until there is room. It is read where this jailor has died, and then says less than could be known, which is that all of
+   * the sandbox has ended with it.
+   *
+   * @throws Error ENOSPC and the like, the first time
+   */
   write(): void {
-    writeState(this.#path, this.#now);
+    clearTimeout(this.#retry);
+    const isRetry = this.#retry !== undefined;
+    this.#retry = undefined;
+    try {
+      writeState(this.#path, this.#now);
+      this.#isWritten = true;
+    } catch (thrown) {
+      if (!this.#isWritten) throw thrown;
+      if (!isRetry) process.stderr.write(`comicran jailor: the state file is behind: ${messageOf(thrown)}\n`);
+      this.#retry = setTimeout(() => this.#again(), RETRY_MS).unref();
+    }
+  }
+
+  /** Once it has exited its directory may be another jailor's. */
+  #again(): void {
+    if (this.#now.phase !== 'exited') this.write();
   }
 
   tell(): void {

@@ -149,14 +149,15 @@ function memoryOf(clone: TracedProcess): SnapshotMemory {
 /** What can be read when the process runs again. */
 function readClone(tools: SourceTools, readings: StoppedReadings, clone: Clone, freezeMicros: number): Snapshot {
   const { faults, facts } = tools;
-  // The pages that the process has written since are there twice: rather no snapshot than no process.
-  endFirstForWantOfMemory(clone.pid);
   const opened = openClone(tools.process, clone.agent, clone.pid);
   const finder = new PageFinder(clone.pid, facts.pagemapScan);
   try {
     closeDescriptors(opened);
     faults.reach('snapshot.separated');
     const state = readState(tools, clone.pid, readings, askInherited(opened)).complete();
+    // The pages that the process has written since are there twice: rather no snapshot than no process. Not before the image
+    // has the process's own score, which the clone has inherited.
+    endFirstForWantOfMemory(clone.pid);
     const pages = pageRanges(findPages(state.memory.areas, finder));
     faults.reach('snapshot.pages');
     const image = encodeProcessImage(imageWith(state, pages));

@@ -112,6 +112,8 @@ test('a snapshot is the state of its moment, restored while the process goes on'
   const { cage } = resident;
   using source = open(resident.pid);
   assert.equal(cage.ask(PORT, 'value = "then"'), 'None');
+  const scoreOf = (pid: number): string => readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim();
+  writeFileSync(`/proc/${resident.pid}/oom_score_adj`, '321');
   let stopped: string[] = [];
   using snapshot = source.snapshot({
     atStop: () => {
@@ -126,6 +128,8 @@ test('a snapshot is the state of its moment, restored while the process goes on'
   assert.equal(Number(next.ask(PORT, 'count')), count);
   assert.equal(cage.ask(PORT, 'value'), "'now'");
   assert.deepEqual([...new Set(stopped)], ['t']);
+  // The clone's own says that it goes first where memory is short.
+  assert.equal(scoreOf(copy.pid), '321');
   assert.ok(snapshot.freezeMicros > 0);
 });
 

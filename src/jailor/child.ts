@@ -15,6 +15,8 @@ export type Child = {
   readonly hostPid: number;
   /** Resolves when it has been reaped; never rejects. */
   readonly ended: Promise<Ending>;
+  /** It has been reaped: its PID may be another process's by now. */
+  readonly isOver: boolean;
   /**
    * Does nothing once it has ended: the PID may be another process's by then.
    *
@@ -37,13 +39,16 @@ export function exitStatus(ending: Ending): number {
 export function spawnedChild(spawned: ChildProcess, hostPid: number): Child {
   return {
     hostPid,
+    get isOver() {
+      return spawned.exitCode !== null || spawned.signalCode !== null;
+    },
     ended: new Promise((resolve) => {
       spawned.once('exit', (code, signal) => {
         resolve(signal === null ? { code: code ?? 0, signal: null } : { code: null, signal });
       });
     }),
-    kill: (signal, whom) => {
-      if (spawned.exitCode === null && spawned.signalCode === null) signalProcess(target(hostPid, whom), signal);
+    kill(signal, whom) {
+      if (!this.isOver) signalProcess(target(hostPid, whom), signal);
     },
   };
 }
@@ -71,6 +76,9 @@ export function adoptedChild(hostPid: number): Child {
   return {
     hostPid,
     ended,
+    get isOver() {
+      return over;
+    },
     kill: (signal, whom) => {
       if (!over) signalProcess(target(hostPid, whom), signal);
     },
@@ -91,7 +99,11 @@ const STRANGER_LINGERS_MS = 500;
  * anybody adopted it. As a zombie it would keep its PID namespace, and so the init, from ever ending. It stays one for a
  * moment: only so its exit code can be seen by the daemon, which has a migration to end because of it.
  *
- * @param isKnown children that somebody else waits for. Every child that exists must be known or a stranger by now.
+ * The sandbox decides how many there are, and which PIDs they have: what it clones with CLONE_PARENT is a child of jailor, and
+ * PIDs begin again at the end of their range.
+ *
+ * @param isKnown children that somebody else waits for. Every child that exists must be known or a stranger by now; one that
+ *   has been reaped is nobody's.
  */
 export function reapStrangers(isKnown: (hostPid: number) => boolean): StrangerReaper {
   let lingersMs = STRANGER_LINGERS_MS;

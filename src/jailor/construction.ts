@@ -62,9 +62,11 @@ export class Construction {
     return join('/', this.prefix, path);
   }
 
-  /** Whether a child of jailor is one of those named here. */
+  /** Whether a child of jailor is one of those named here. One that has been reaped is none: somebody else may have its PID. */
   hasChild(hostPid: number): boolean {
-    return [this.zygote, this.init, this.hatchery, this.process].some((child) => child?.hostPid === hostPid);
+    return [this.zygote, this.init, this.hatchery, this.process].some(
+      (child) => child !== undefined && child.hostPid === hostPid && !child.isOver,
+    );
   }
 
   socket(side: Side): RouteSocket {

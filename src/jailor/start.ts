@@ -1,7 +1,7 @@
 /** Starts a jailor of its own for a sandbox: what a daemon calls. */
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { ComicranError } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
@@ -36,7 +36,9 @@ export type StartOptions = {
  * every case nothing of the sandbox is left.
  */
 export async function startSandbox(options: StartOptions): Promise<ControlClient> {
-  const { stateDirectory, config, skeleton, created, restartCount = 0 } = options;
+  const { config, skeleton, created, restartCount = 0 } = options;
+  // The jailor's working directory is another one.
+  const stateDirectory = resolve(options.stateDirectory);
   const { directory, jailorLog } = sandboxPaths(stateDirectory, config.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logFd = openSync(jailorLog, 'a', 0o600);

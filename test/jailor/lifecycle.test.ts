@@ -1,6 +1,7 @@
 /** Created, running, frozen, restarted, given up, unhealthy: what a jailor in the background does by itself. Needs root. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FullConfig } from '../../src/base/sandbox-config.ts';
@@ -78,6 +79,12 @@ describe('the life of a sandbox', { skip: needs, timeout: 180_000 }, () => {
       ...{ code: 'sandbox.unknown', message: `there is no sandbox 'jailtset' in ${state.path}` },
       hint: new RegExp(`^Did you mean '${ID}'\\? Known are: ${ID}\\.`),
     });
+  });
+
+  test('a state directory by a path that is not absolute is the same one', async () => {
+    const client = await start('exec sleep 1000', {}, { stateDirectory: relative('', state.path) });
+    assert.equal(readSandboxState(state.path, ID).phase, 'running');
+    assert.equal((await client.terminate({ graceMs: 0 })).exit?.reason, 'terminated');
   });
 
   test('a created one that cannot be started says why and stays; it can be ended', async () => {

@@ -1,5 +1,6 @@
 /** The root directory of a sandbox and the store that it comes from. Needs root. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -67,6 +68,17 @@ describe('the root directory of a sandbox', { skip: needs, timeout: 180_000 }, (
     assert.deepEqual([second.copiedFiles, second.copiedBytes, second.rehashedBytes], [0, 0, 0]);
     const another = await filesOfAStart('two', '10.88.77.7');
     assert.deepEqual([another.copiedBytes, another.tree], [0, first.tree], 'another sandbox with the same files');
+  });
+
+  test('a named pipe in place of a file is told; nobody waits for who writes to it', async () => {
+    const source = join(state.path, 'pipe');
+    execFileSync('mkfifo', [source]);
+    const base = testConfig({});
+    const file = { path: '/data/file', source, sha256: '0'.repeat(64), size: 1, mode: 0o644 };
+    const { code, stderr } = await runForeground(state.path, { ...base, files: [...base.files, file] });
+    rmSync(source);
+    assert.equal(code, 1);
+    assert.match(stderr, /pipe has changed: it is not a regular file/);
   });
 
   test('two starts at once copy each file once', async () => {

@@ -13,6 +13,7 @@ import { createHash, type Hash } from 'node:crypto';
 import {
   type BigIntStats,
   closeSync,
+  constants,
   fchmodSync,
   fstatSync,
   ftruncateSync,
@@ -128,7 +129,8 @@ function finish({ fd, path }: Incoming, object: string, file: Wanted, records: R
 
 function openSource(file: Wanted, stored: Condition): number {
   try {
-    return openSync(file.source, 'r');
+    // Where a named pipe has taken its place, this does not wait for who writes to it.
+    return openSync(file.source, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     const why = typeof stored === 'string' ? '' : ` and its stored copy is damaged (${stored.damaged})`;
     throw new ComicranError('config.missing-file', `the file ${file.source} cannot be read${why}`, {

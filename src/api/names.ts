@@ -20,7 +20,7 @@ export function isVmName(text: string): boolean {
   return VM_NAME.test(text) && !RESERVED_VM_NAMES.includes(text);
 }
 
-export function sdaemonName(vm: string): string {
+function sdaemonName(vm: string): string {
   return `${vm}${SDAEMON_SUFFIX}`;
 }
 

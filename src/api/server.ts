@@ -28,7 +28,7 @@ const DEFAULT_CLOSE_GRACE_MS = 2_000;
 const peerKey = createContextKey<Peer | undefined>(undefined, { description: 'the caller, by its certificate' });
 
 /** Who calls, by its certificate. */
-export function callerOf(context: HandlerContext): Peer {
+function callerOf(context: HandlerContext): Peer {
   return defined(context.values.get(peerKey), 'the caller of an accepted call');
 }
 

@@ -64,7 +64,7 @@ export function optional<T>(schema: Schema<T>): Optional<T> {
 const SHOWN_CHARACTERS = 60;
 
 /** A value in a few words, whatever it is and however large. */
-export function describeValue(value: unknown): string {
+function describeValue(value: unknown): string {
   if (value === undefined) return 'missing';
   if (value === null) return 'empty';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';

@@ -28,7 +28,7 @@ export type Say = (text: string) => void;
 const lockName = (layout: LabLayout): string => `comicran-lab-${layout.hub}`;
 
 /** Whether there is anything of the lab. */
-export function isThereAnything(layout: LabLayout): boolean {
+function isThereAnything(layout: LabLayout): boolean {
   return (
     [layout.recordFile, layout.managerFile, layout.directory].some(existsSync) || presentNamespaces(layout).length > 0
   );

@@ -16,7 +16,7 @@ const O_CLOEXEC = 0x80000;
 const AT_FDCWD = -100;
 
 /** Where iproute2 keeps namespaces that have a name (ip-netns(8)). */
-export const NAMED_NETNS_DIRECTORY = '/run/netns';
+const NAMED_NETNS_DIRECTORY = '/run/netns';
 
 export type NetnsRef = { readonly pid: number } | { readonly path: string } | { readonly name: string };
 

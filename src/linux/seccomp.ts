@@ -1,10 +1,8 @@
 /** seccomp(2): filters on system calls, as classic BPF programs. */
 import { EACCES, EINVAL, EIO, ENOENT, EPERM, KernelError } from './errno.ts';
-import { addressOf, syscall, trySyscall } from './libc.ts';
+import { trySyscall } from './libc.ts';
 import { SYS } from './syscall-numbers.ts';
 
-const SET_MODE_FILTER = 1;
-const PR_SET_NO_NEW_PRIVS = 38;
 const PTRACE_SECCOMP_GET_FILTER = 0x420c;
 
 /** struct sock_filter of linux/filter.h: code, jump if true, jump if false, constant. */
@@ -61,19 +59,6 @@ export function filterHeader(program: Uint8Array, address: bigint): Buffer {
   header.writeUInt16LE(program.length / FILTER_INSTRUCTION_BYTES, 0);
   header.writeBigUInt64LE(address, 8);
   return header;
-}
-
-/** Puts a filter on the calling thread, for good, and on every thread and process that it makes from now on. */
-export function installFilter(program: Uint8Array): void {
-  const header = filterHeader(program, addressOf(program));
-  const install = (): number => trySyscall(SYS.seccomp, SET_MODE_FILTER, 0, header);
-  let result = install();
-  if (result === -EACCES) {
-    // Without CAP_SYS_ADMIN the thread must first give up gaining privileges.
-    syscall('PR_SET_NO_NEW_PRIVS', SYS.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    result = install();
-  }
-  if (result < 0) throw new KernelError('seccomp', -result);
 }
 
 /**

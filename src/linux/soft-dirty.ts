@@ -124,7 +124,7 @@ const PROT_READ = 1;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 
 /** The frame of the small page of zeros: what the kernel maps where memory is read that was never written. */
-export function smallZeroFrame(): number {
+function smallZeroFrame(): number {
   const address = syscall('map a page', SYS.mmap, 0, PAGE_BYTES, PROT_READ, MAP_PRIVATE_ANONYMOUS, -1, 0);
   const memory = new ProcessMemory(process.pid);
   try {

@@ -6,7 +6,7 @@
  * of it (pidfd_getfd) by another process: the addresses are those of the process that made it.
  */
 import { EAGAIN, EINTR, KernelError } from './errno.ts';
-import { addressOf, syscall, trySyscall } from './libc.ts';
+import { addressOf, trySyscall } from './libc.ts';
 import { O } from './open-flags.ts';
 import { SYS } from './syscall-numbers.ts';
 
@@ -50,8 +50,6 @@ export const FEATURE = {
 export const REGISTER_MODE = { MISSING: 1, WP: 2 } as const;
 /** UFFDIO_COPY_MODE_*, UFFDIO_ZEROPAGE_MODE_*: not to wake who waits; to leave the page write-protected ("not written"). */
 export const COPY_MODE = { DONTWAKE: 1, WP: 2 } as const;
-/** UFFDIO_WRITEPROTECT_MODE_*. */
-export const WRITEPROTECT_MODE = { WP: 1, DONTWAKE: 2 } as const;
 
 const argument = Buffer.alloc(40);
 
@@ -69,11 +67,6 @@ function control(what: string, descriptor: number, request: number, ...words: re
 }
 
 const range = (start: bigint, length: bigint): string => `0x${start.toString(16)}+0x${length.toString(16)}`;
-
-/** A userfaultfd of the calling process. The caller closes it. */
-export function makeUserfaultfd(flags: number = USERFAULTFD_FLAGS): number {
-  return syscall('userfaultfd', SYS.userfaultfd, flags);
-}
 
 /** The handshake, once for each descriptor. @param features a mask of {@link FEATURE}. @throws KernelError EINVAL: not known here. */
 export function enableFeatures(descriptor: number, features: number): void {
@@ -120,11 +113,6 @@ export function tryUnregister(descriptor: number, start: bigint, length: bigint)
 /** Lets threads that wait for pages of the range look again. */
 export function wake(descriptor: number, start: bigint, length: bigint): void {
   control(`wake ${range(start, length)}`, descriptor, UFFDIO.WAKE, start, length);
-}
-
-/** @param mode a mask of {@link WRITEPROTECT_MODE}; 0 lifts the protection. */
-export function writeProtect(descriptor: number, start: bigint, length: bigint, mode: number): void {
-  control(`write-protect ${range(start, length)}`, descriptor, UFFDIO.WRITEPROTECT, start, length, mode);
 }
 
 /**

@@ -56,7 +56,7 @@ export type HiccupThreadReport = {
   readonly stalledUs: number;
 };
 
-export const MAX_STALLS = 10_000;
+const MAX_STALLS = 10_000;
 const PERIOD_US = 1000;
 const DEFAULT_THRESHOLD_US = 1000;
 

@@ -69,7 +69,7 @@ export type FaultServiceOptions = {
   readonly likely: readonly PageRun[];
 };
 
-export const DEFAULT_OPTIONS: FaultServiceOptions = {
+const DEFAULT_OPTIONS: FaultServiceOptions = {
   cluster: { min: 4, max: 16 },
   fillChunk: 16,
   fillWindow: 96,

@@ -20,7 +20,7 @@ export const MAX_CARRIED_BYTES = 1 << 20;
 const FOLLOW_POLL_MS = 200;
 
 /** @returns undefined for a line that is not whole: jailor may have been killed in the middle of it. */
-export function parseLogLine(line: string): LoggedLine | undefined {
+function parseLogLine(line: string): LoggedLine | undefined {
   try {
     const {
       t,

@@ -7,7 +7,7 @@ import { labManagerFile, labPlace } from '../base/lab-place.ts';
 import { readTextFile } from '../base/text-file.ts';
 
 /** Some ten thousand machines. */
-export const MANAGER_CONFIG_MAX_BYTES = 1024 * 1024;
+const MANAGER_CONFIG_MAX_BYTES = 1024 * 1024;
 const LONGEST_PROBLEM = 300;
 
 const endpoint = z.string().refine(isEndpoint, 'an IPv4 address and a port, such as 10.77.0.2:7420');
@@ -29,7 +29,7 @@ const ManagerConfigSchema = z.strictObject({
 
 export type ManagerConfig = z.infer<typeof ManagerConfigSchema>;
 
-export const DEFAULT_CONFIG_FILE = '/etc/comicran/manager.json';
+const DEFAULT_CONFIG_FILE = '/etc/comicran/manager.json';
 
 export type ConfigSources = {
   /** From the command line. */

@@ -130,7 +130,7 @@ export async function machineOf(fleet: Fleet, name: string): Promise<string> {
 }
 
 /** The machine with the fewest sandboxes among those that answer; of equals the first by name. */
-export function leastLoaded(answers: readonly VmAnswer[]): string | undefined {
+function leastLoaded(answers: readonly VmAnswer[]): string | undefined {
   return answers
     .flatMap(({ vm, sandboxes }) => (sandboxes === undefined ? [] : [{ vm, count: sandboxes.length }]))
     .toSorted((a, b) => a.count - b.count || a.vm.localeCompare(b.vm))[0]?.vm;

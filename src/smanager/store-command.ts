@@ -40,7 +40,7 @@ async function askOne(fleet: Fleet, vm: string, prune: boolean): Promise<Answer>
   }
 }
 
-export function renderStores(rows: readonly Answer[], pruned: boolean): string {
+function renderStores(rows: readonly Answer[], pruned: boolean): string {
   const cell = (show: (row: StoreRow) => string) => (row: Answer) => (row.files === null ? '-' : show(row));
   return formatTable<Answer>(
     [

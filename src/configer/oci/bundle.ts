@@ -23,7 +23,7 @@ import { type Finding, Report, shown } from './report.ts';
 import { type RootFile, type RootTree, readRootTree, withoutHidden } from './root-tree.ts';
 
 /** Docker's profile of system calls makes some 60 KiB of it. */
-export const BUNDLE_CONFIG_MAX_BYTES = 1024 * 1024;
+const BUNDLE_CONFIG_MAX_BYTES = 1024 * 1024;
 
 export type BundleOptions = {
   readonly id?: string;

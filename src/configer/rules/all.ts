@@ -17,7 +17,7 @@ import type { Rule, RuleContext, Want } from './rule.ts';
 import { timeZone } from './time-zone.ts';
 
 /** Modules first: libraries that they load have needs of their own. */
-export const RULES: readonly Rule[] = [
+const RULES: readonly Rule[] = [
   nodeModules,
   pythonModules,
   dlopenNotes,

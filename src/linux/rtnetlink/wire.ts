@@ -96,7 +96,7 @@ export const NUD = { REACHABLE: 0x02, STALE: 0x04, FAILED: 0x20, NOARP: 0x40, PE
 export const FRA = { DST: 1, SRC: 2, IIFNAME: 3, PRIORITY: 6, FWMARK: 10, TABLE: 15, FWMASK: 16, OIFNAME: 17 } as const;
 export const FR_ACT = { TO_TBL: 1, UNREACHABLE: 7, PROHIBIT: 8, BLACKHOLE: 6 } as const;
 
-export const NLMSGERR_ATTR_MSG = 1;
+const NLMSGERR_ATTR_MSG = 1;
 
 const HEADER_BYTES = 16;
 const ATTRIBUTE_HEADER_BYTES = 4;

@@ -3,7 +3,7 @@ import { ComicranError } from '../../base/errors.ts';
 import type { Flow, InputEntry, LogEntry, OutputEntry } from '../../base/traffic-log.ts';
 import type { Difference, LogCount, ReplayStatus } from '../ports.ts';
 
-export const FLOW: Flow = {
+const FLOW: Flow = {
   localAddress: Uint8Array.of(10, 88, 0, 5),
   localPort: 5006,
   remoteAddress: Uint8Array.of(10, 0, 0, 9),
@@ -19,7 +19,7 @@ function inputOf(request: number, index: number): InputEntry {
   return { kind: 'input', index, frames: [frame] };
 }
 
-export function requestOf({ frames }: InputEntry): number {
+function requestOf({ frames }: InputEntry): number {
   return Buffer.from(frames[0]!).readUInt32LE();
 }
 

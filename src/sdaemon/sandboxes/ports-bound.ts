@@ -27,7 +27,7 @@ export type PortsWanted = {
   readonly bound?: (pid: number, protocol: PortSpec['protocol']) => ReadonlySet<number>;
 };
 
-export const describePorts = (ports: readonly PortSpec[]): string =>
+const describePorts = (ports: readonly PortSpec[]): string =>
   `port${ports.length === 1 ? '' : 's'} ${ports.map(({ port, protocol }) => `${port}/${protocol}`).join(', ')}`;
 
 /**

@@ -37,7 +37,7 @@ const MAX_RATE = 100_000;
 const MAX_SECONDS = 7 * 24 * 3600;
 
 /** `10.70.0.1:5006`, `ue.example:5006` or `[fd00::1]:5006`. @throws ComicranError usage */
-export function parseTarget(text: string): { host: string; port: number } {
+function parseTarget(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   const bracketed = match?.[1];

@@ -64,8 +64,8 @@ export type ClientReport = {
   readonly wrongSamples: readonly string[];
 };
 
-export const MAX_UNANSWERED = 100;
-export const STALL_US = 1000;
+const MAX_UNANSWERED = 100;
+const STALL_US = 1000;
 
 /** What the run's surroundings know and its record does not. */
 export type RunFacts = {

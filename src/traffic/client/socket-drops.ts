@@ -14,7 +14,7 @@ export function socketDrops(family: 4 | 6, port: number): number | null {
 }
 
 /** @param table text of /proc/net/udp. */
-export function dropsIn(table: string, port: number): number | null {
+function dropsIn(table: string, port: number): number | null {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   for (const line of table.split('\n').slice(1)) {
     const columns = line.trim().split(/\s+/);

@@ -27,7 +27,7 @@ export type Timeline = {
 
 const blankIfNone = (value: number, digits: number): string => (Number.isNaN(value) ? '' : value.toFixed(digits));
 
-export function timelineText(record: RunRecord, startUnixUs: number): string {
+function timelineText(record: RunRecord, startUnixUs: number): string {
   const lines = [`# startUnixUs=${startUnixUs} rate=${record.rate}`, COLUMNS];
   for (let index = 0; index < record.sent; index++) {
     const answered = blankIfNone(record.answeredUs[index]!, 1);
@@ -47,7 +47,7 @@ export function writeTimeline(file: string, record: RunRecord, startUnixUs: numb
 }
 
 /** @throws ComicranError config.invalid where `text` is not what {@link timelineText} makes. */
-export function parseTimeline(text: string, file: string): Timeline {
+function parseTimeline(text: string, file: string): Timeline {
   const [head, columns, ...lines] = text.trimEnd().split('\n');
   const match = /^# startUnixUs=([0-9]+) rate=([0-9.]+)$/.exec(head ?? '');
   if (match === null || columns !== COLUMNS) throw new ComicranError('config.invalid', `${file} is not a timeline`);

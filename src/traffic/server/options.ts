@@ -50,7 +50,7 @@ const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
 
 /** A size such as `65536`, `512K`, `64M`, `1G` (powers of 1024), in bytes. @throws RangeError */
-export function parseSize(text: string, key: string): number {
+function parseSize(text: string, key: string): number {
   const match = /^([0-9]{1,15})([KMG]?)$/i.exec(text);
   const bytes = match === null ? Number.NaN : Number(match[1]) * UNITS[match[2]!.toUpperCase()]!;
   if (!(bytes <= constants.MAX_LENGTH)) {

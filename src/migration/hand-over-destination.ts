@@ -18,16 +18,22 @@ import type { Channel, DestinationPorts } from './ports.ts';
 import type { DestinationAfter, DestinationLine } from './roles.ts';
 import { Deadline, type Deadlines, within } from './waiting.ts';
 
+/** What datagrams are put into the sandbox by. */
+type Injection = {
+  readonly ports: Pick<DestinationPorts, 'clock'> & { readonly packets: Pick<DestinationPorts['packets'], 'inject'> };
+  readonly deadlines: Pick<Deadlines, 'stepMs'>;
+};
+
 /** Datagrams that the source carries over, put into the sandbox. */
 export class Intake {
-  readonly #context: DestinationAfter;
+  readonly #context: Injection;
   readonly #leftovers: Leftovers;
   #isForgotten = false;
   injected = 0;
   /** Packets that waited here and have been let go. */
   held = 0;
 
-  constructor(context: DestinationAfter, leftovers: Leftovers) {
+  constructor(context: Injection, leftovers: Leftovers) {
     this.#context = context;
     this.#leftovers = leftovers;
   }
@@ -186,7 +192,7 @@ export async function releasePackets(
 }
 
 /** Where a datagram cannot be injected it is lost, and the others are not. */
-async function inject({ ports, deadlines }: DestinationAfter, message: DatagramsMessage, leftovers: Leftovers) {
+async function inject({ ports, deadlines }: Injection, message: DatagramsMessage, leftovers: Leftovers) {
   for (const datagram of message.datagrams) {
     try {
       const injecting = ports.packets.inject(datagram);

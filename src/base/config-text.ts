@@ -3,6 +3,7 @@ import type { Document, LineCounter, Node } from 'yaml';
 import { findExcess } from './config-text-limits.ts';
 import { ComicranError, messageOf } from './errors.ts';
 import { placeIn, repeatedKey } from './json-keys.ts';
+import { readPlainYaml } from './plain-yaml.ts';
 import type { Path, Problem, Schema } from './schema.ts';
 import { loadYamlParser, type YamlParser } from './yaml-parser.ts';
 
@@ -27,7 +28,7 @@ const SHOWN_CHARACTERS = 200;
 const LOCATED_PROBLEMS = 200;
 
 /**
- * Reads a configuration. JSON is read without loading a YAML parser (20 ms), unless there is a problem to locate.
+ * Reads a configuration. JSON and plain YAML are read without the parser of all of YAML, unless there is a problem to locate.
  *
  * @throws ComicranError config.invalid that lists every problem, in the order of the text, one a line:
  * `file:line:column: key: found: allowed`.
@@ -43,8 +44,9 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
     throw invalid(options, [`${options.fileName}:1:1: ${problem}`]);
   }
   if (json !== undefined && bytes <= YAML_MAX_BYTES) refuseRepeatedKey(text, options);
-  const source = json === undefined ? new YamlSource(text, options) : undefined;
-  const value = json === undefined ? source!.value() : json.value;
+  const simple = json ?? readPlainYaml(text);
+  const source = simple === undefined ? new YamlSource(text, options) : undefined;
+  const value = simple === undefined ? source!.value() : simple.value;
 
   const other = options.insteadOf?.(value);
   if (other !== undefined)
@@ -68,6 +70,11 @@ export function readConfigText<T>(text: string, options: ConfigTextOptions<T>): 
   });
   if (lines.length < problems.length) lines.push(`and ${problems.length - lines.length} more`);
   throw invalid(options, lines);
+}
+
+/** The value of any YAML text, by the parser of all of it. @throws ComicranError config.invalid */
+export function readAnyYaml(text: string, named: Named): unknown {
+  return new YamlSource(text, named).value();
 }
 
 /** `file:line:column` of a key of a text that has been read. */

@@ -7,6 +7,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { hastenMoves } from '../linux/cgroup-moves.ts';
 import { readRunWords } from './run-words.ts';
 
 /** Source files in the bundle, relative to the project; put there by scripts/bundle.ts. */
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
     await import(pathToFileURL(existsSync(sources) ? sources : join(HOME, 'dist/cli/main.js')).href);
     return;
   }
+  hastenMoves();
   try {
     const { runJailor } = await import('./verbs/jailor-run.ts');
     await runJailor(run.file, run.flags);

@@ -1,8 +1,9 @@
 /** jailor as a program, in the foreground: as a person runs it. */
 
-import { stat } from 'node:fs/promises';
+import { stat } from 'node:fs';
 import { ComicranError } from '../base/errors.ts';
 import type { FullConfig } from '../base/sandbox-config.ts';
+import { hastenMoves } from '../linux/cgroup-moves.ts';
 import { closeOnExecFrom } from '../linux/pipe.ts';
 import { exitStatus } from './child.ts';
 import { planSandbox } from './plan.ts';
@@ -48,7 +49,8 @@ export async function prepare(): Promise<void> {
   closeOnExecFrom(FIRST_INHERITED_FD);
   // libuv's pool belongs to the namespaces of the thread that uses it first, so it is used before there are others; and
   // a thread that has unshared its PID namespace could not make it.
-  await stat('/');
+  await new Promise((resolve) => stat('/', resolve));
+  hastenMoves();
 }
 
 /** The exit status for a shell: the root process's, or 128 + n where signal n ended it. */

@@ -38,6 +38,12 @@ export function takeLabDown(lab: string): void {
   execFileSync(COMICRAN, ['lab', 'down'], { env: { ...process.env, COMICRAN_LAB: lab }, stdio: 'ignore' });
 }
 
+/** Labs on this machine that are none of these: somebody else uses it, too. */
+export function otherLabs(own: readonly string[]): string[] {
+  const names = listNamedNetns().flatMap((name) => /^(.+)-ue$/.exec(name)?.[1] ?? []);
+  return names.filter((name) => !own.includes(name));
+}
+
 /** Of the whole machine. */
 export function takeMachine(): Inventory {
   // Other programs come and go: their links are none of ours.

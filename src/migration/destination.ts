@@ -18,19 +18,28 @@ import { failureText, Line } from './line.ts';
 import { type HelloMessage, PROTOCOL_VERSION } from './messages.ts';
 import { DESTINATION_MODES } from './modes/table.ts';
 import { leadsLate } from './modes.ts';
-import { type DestinationOutcome, type Discarded, type Halted, type Owned, withPlace } from './outcome.ts';
+import {
+  type DestinationOutcome,
+  type Discarded,
+  type Halted,
+  type Owned,
+  type Takeover,
+  withPlace,
+} from './outcome.ts';
 import { contradiction, decideDestination } from './ownership.ts';
 import { type DestinationPhase, PhaseLog } from './phases.ts';
-import type { BeginOptions, DestinationPorts, RestoringProcess } from './ports.ts';
+import type { BeginOptions, DestinationPorts, OwnershipRecord, RestoringProcess, TakeoverOrder } from './ports.ts';
 import type {
   DestinationBefore,
   DestinationContext,
   DestinationLine,
   DestinationPrepared,
+  Kept,
   Opened,
   RoleOptions,
 } from './roles.ts';
 import { giveBack, lead, settle } from './settle.ts';
+import { takeOverRecord } from './take-over.ts';
 import { abortedError, DEFAULT_DEADLINES, within } from './waiting.ts';
 
 /** Nothing but a kernel without memory keeps it from succeeding, and a sandbox that is not heard is the worst of ends. */
@@ -47,11 +56,12 @@ export async function runDestination(
     deadlines: { ...DEFAULT_DEADLINES, ...options.deadlines },
     phases: new PhaseLog(ports.clock, options.onProgress),
     signal: options.signal,
+    ordered: options.ordered,
   };
   return new DestinationRole(context, options.onRunning).run();
 }
 
-/** The process is complete and does not answer, TAKE has come, the journal says `taking`. */
+/** The process is complete and does not answer. TAKE has come and the journal says `taking`; or `taking-over`, without it. */
 type Offered = DestinationPrepared & { readonly line: DestinationLine; readonly entry: DestinationEntry };
 
 /** How the end of the log was heard, where there is one. */
@@ -86,7 +96,7 @@ class DestinationRole {
     } catch (error) {
       return this.#discard(error);
     }
-    return this.#take(offered);
+    return 'order' in offered.take ? this.#takeOver(offered, offered.take) : this.#take(offered);
   }
 
   async #receive(): Promise<Offered> {
@@ -102,7 +112,7 @@ class DestinationRole {
     const prepared = await DESTINATION_MODES[migration.mode].receive({ ...this.#context, line, begin });
     // While it is nobody's loss: behind the next step packets come here.
     await this.#step('looking whether the process is still there', prepared.process.confirm());
-    entry = advance(entry, 'taking');
+    entry = advance(entry, 'order' in prepared.take ? 'taking-over' : 'taking');
     await this.#step('writing the journal', ports.journal.write(entry));
     if (signal?.aborted) throw abortedError();
     line.ignoreAbort();
@@ -139,10 +149,7 @@ class DestinationRole {
       (reason) => phases.note(`waiting for the sdn: ${reason}`),
     );
     if (action === 'halt') return this.#halt(contradiction(migration, record));
-    if (action === 'destroy') {
-      const owner = record === undefined ? 'another machine' : `${record.owner} at epoch ${record.epoch}`;
-      return this.#discard(new ComicranError('ownership.lost', `sandbox ${migration.sandbox} belongs to ${owner}`));
-    }
+    if (action === 'destroy') return this.#discard(this.#belongsTo(record));
     const epoch = migration.epoch + 1n;
     const ownedMicros = ports.clock.nowMicros();
     phases.mark('recorded');
@@ -155,6 +162,10 @@ class DestinationRole {
       const returned = await this.#sourceBack(line, concluded.error);
       if (returned !== undefined) return this.#giveBack(returned, epoch, concluded.error);
       phases.note(`${migration.source} is gone without the end of the log: going on with what it said before`);
+      // Its process may run all the same, and be heard for as long as the network takes its packets.
+      const fenced = await this.#takeOverRecord('taking', { sourceIsOff: false });
+      if (fenced.action === 'halt') return this.#halt(contradiction(migration, fenced.record));
+      if (fenced.action === 'destroy') return this.#discard(fenced.refusal ?? this.#belongsTo(fenced.record));
     }
     const entry = advance(offered.entry, 'owned');
     await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(entry));
@@ -176,12 +187,52 @@ class DestinationRole {
     const telling = line
       .send({ type: 'OWNED', epoch, takeMicros, runMicros, ...opened }, deadlines.ownedMs)
       .catch(() => {});
-    if (!(await this.#settleIn(offered))) {
-      const failure = this.#leftovers.failures.at(-1);
-      return this.#halt(withPlace(failure, `${migration.sandbox} runs at ${migration.destination} and is not heard`));
-    }
+    if (!(await this.#settleIn(offered))) return this.#unheard();
     await telling;
     return this.#finish({ entry, epoch, onRunning: this.#onRunning, line, leading }, offered);
+  }
+
+  #takeOverRecord(stage: 'taking' | 'taking-over', order: TakeoverOrder): ReturnType<typeof takeOverRecord> {
+    const { migration, phases } = this.#context;
+    const onSilence = (reason: string): void => phases.note(`waiting for the sdn: ${reason}`);
+    return takeOverRecord(this.#world, stage, migration, order, onSilence);
+  }
+
+  /** Without TAKE, and without the source: the copy goes on from where it was last told of it. */
+  async #takeOver(offered: Offered, kept: Kept): Promise<DestinationOutcome> {
+    const { ports, migration, phases } = this.#context;
+    phases.enter('take');
+    const { action, record, refusal } = await this.#takeOverRecord('taking-over', kept.order);
+    if (action === 'halt') return this.#halt(contradiction(migration, record));
+    if (action === 'destroy') return this.#discard(refusal ?? this.#belongsTo(record));
+    phases.mark('recorded');
+    const epoch = migration.epoch + 1n;
+    const entry = advance(offered.entry, 'owned');
+    await this.#leftovers.tidy('noting that this machine owns', () => ports.journal.write(entry));
+    phases.enter('run');
+    let opened: Opened;
+    try {
+      opened = await offered.open();
+    } catch (error) {
+      return this.#giveBack(undefined, epoch, error);
+    }
+    const gapMicros = Math.round(ports.clock.nowMicros() - kept.heardMicros);
+    phases.mark('opened');
+    if (!(await this.#settleIn(offered))) return this.#unheard();
+    const takeover = { gapMicros, ...opened, mayRepeat: kept.hasWholeLog ? 0 : opened.released };
+    const ending = { entry, epoch, onRunning: this.#onRunning, line: undefined, leading: undefined };
+    return this.#finish(ending, offered, takeover);
+  }
+
+  #belongsTo(record: OwnershipRecord | undefined): ComicranError {
+    const owner = record === undefined ? 'another machine' : `${record.owner} at epoch ${record.epoch}`;
+    return new ComicranError('ownership.lost', `sandbox ${this.#context.migration.sandbox} belongs to ${owner}`);
+  }
+
+  #unheard(): Halted<DestinationPhase> {
+    const { sandbox, destination } = this.#context.migration;
+    const failure = this.#leftovers.failures.at(-1);
+    return this.#halt(withPlace(failure, `${sandbox} runs at ${destination} and is not heard`));
   }
 
   /** @returns whether what the mode has put off is done */
@@ -205,6 +256,7 @@ class DestinationRole {
   async #finish(
     owned: Pick<Ending, 'entry' | 'epoch' | 'onRunning' | 'line' | 'leading'>,
     { passDirectly, fill }: Offered,
+    takeover?: Takeover,
   ): Promise<Owned | Halted<DestinationPhase>> {
     const { phases } = this.#context;
     const end = await endOwned(this.#context, { ...owned, passDirectly, fill }, this.#leftovers);
@@ -212,21 +264,22 @@ class DestinationRole {
     const { datagrams, filled } = end;
     return {
       outcome: 'owned',
-      ...{ epoch: owned.epoch, datagrams, filled },
+      ...{ epoch: owned.epoch, datagrams, filled, takeover },
       marks: phases.marks,
       phases: phases.finish(),
       leftovers: this.#leftovers.failures,
     };
   }
 
-  /** This machine owns and has nothing that could run. The source has, and gets the record back. */
-  async #giveBack(line: DestinationLine, epoch: bigint, cause: unknown): Promise<DestinationOutcome> {
+  /** This machine owns and has nothing that could run. The source has, if anybody has, and gets the record back. */
+  async #giveBack(line: DestinationLine | undefined, epoch: bigint, cause: unknown): Promise<DestinationOutcome> {
     const { migration, phases } = this.#context;
     const reason = withPlace(cause, `${migration.destination} cannot let the process run`);
     if (!(await this.#destroyProcess())) return this.#halt(reason);
     await giveBack(this.#world, epoch, (silence) => phases.note(`waiting for the sdn: ${silence}`));
     await this.#takeAway(true);
-    await sayGivenBack(this.#context, line, { type: 'GIVEN_BACK', epoch, ...failureText(reason) });
+    if (line !== undefined)
+      await sayGivenBack(this.#context, line, { type: 'GIVEN_BACK', epoch, ...failureText(reason) });
     return this.#discarded(reason);
   }
 

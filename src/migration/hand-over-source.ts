@@ -47,7 +47,9 @@ export async function endGiven(
     phases.enter('hand-over');
     const given = advance(entry, 'given');
     await leftovers.tidy('noting that the destination owns', () => ports.journal.write(given));
-    if (line === undefined) {
+    if (line === undefined && verdict.first === DATAGRAMS_UNKNOWN) {
+      // Taken over: what waits in its sockets goes with the process.
+    } else if (line === undefined) {
       leftovers.add('handing over datagrams', `${migration.destination} cannot be reached`);
       // A paged one stays, with what waits in its sockets.
       if (!isPaged) handedOver = await countLost(context);

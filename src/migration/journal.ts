@@ -3,6 +3,7 @@
  *
  *     source        noted before             found after a restart, it means
  *     sending       the freeze               TAKE was not sent: the process is the only one, it runs on
+ *     followed      the copy may be whole    (replicated) it may have been let take over: the record decides
  *     offered       the stop is held, TAKE   the destination may own: the record at the sdn decides
  *     given         the sockets are drained  the destination owns and runs: the process here ends
  *     filled        the process is ended     (postcopy) the destination has all pages: what is left of the process ends
@@ -10,11 +11,12 @@
  *     destination   noted before             found after a restart, it means
  *     receiving     anything is built        TAKE was not acted on: what was built is destroyed
  *     taking        the compare-and-set      it may have been made: repeated, and the record decides
+ *     taking-over   the same, without TAKE   the same, and it is not given back: the source is taken for dead
  *     owned         the process is let run   this machine owns: it runs
  *     filled        the source is told       (postcopy) no page is missing: the source may not know it yet
  *
- * The step from `sending` to `offered` and from `receiving` to `taking` are the only ones that matter for safety; the
- * lines `given` and `owned` spare the question to the sdn.
+ * The steps away from `sending` and from `receiving` are the only ones that matter for safety; the lines `given` and `owned`
+ * spare the question to the sdn.
  */
 import { assert } from '../base/assert.ts';
 import { ComicranError } from '../base/errors.ts';
@@ -33,8 +35,8 @@ export type Migration = {
   readonly epoch: bigint;
 };
 
-export const SOURCE_STAGES = ['sending', 'offered', 'given', 'filled'] as const;
-export const DESTINATION_STAGES = ['receiving', 'taking', 'owned', 'filled'] as const;
+export const SOURCE_STAGES = ['sending', 'followed', 'offered', 'given', 'filled'] as const;
+export const DESTINATION_STAGES = ['receiving', 'taking', 'taking-over', 'owned', 'filled'] as const;
 export type SourceStage = (typeof SOURCE_STAGES)[number];
 export type DestinationStage = (typeof DESTINATION_STAGES)[number];
 

@@ -13,6 +13,7 @@ export class Line<Outgoing extends Message, Incoming extends Message> {
   #signal: AbortSignal | undefined;
   /** A receive that somebody gave up waiting for is still under way: whoever asks next gets what it brings. */
   #receiving: Receiving<Incoming> | undefined;
+  #hasGivenUp = false;
 
   /** @param peer names the other machine in errors. */
   constructor(channel: Channel<Outgoing, Incoming>, clock: Clock, peer: string, signal?: AbortSignal) {
@@ -25,6 +26,11 @@ export class Line<Outgoing extends Message, Incoming extends Message> {
   /** From here on nothing on this line ends because the migration is aborted. */
   ignoreAbort(): void {
     this.#signal = undefined;
+  }
+
+  /** The other side has said that the migration has failed there, and goes no further. */
+  get hasGivenUp(): boolean {
+    return this.#hasGivenUp;
   }
 
   /** Resolves when the message's bytes may be changed again. */
@@ -70,9 +76,14 @@ export class Line<Outgoing extends Message, Incoming extends Message> {
 
   #startReceiving(timeoutMs: number): Receiving<Incoming> {
     const receiving: Receiving<Incoming> = { message: this.#channel.receive(timeoutMs) };
-    receiving.message.catch((error: unknown) => {
-      receiving.failure = { error };
-    });
+    receiving.message.then(
+      ({ type }) => {
+        this.#hasGivenUp ||= type === 'FAILED' || type === 'ABORT';
+      },
+      (error: unknown) => {
+        receiving.failure = { error };
+      },
+    );
     this.#receiving = receiving;
     return receiving;
   }

@@ -5,7 +5,7 @@
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { Migration, SourceEntry } from './journal.ts';
 import { Line } from './line.ts';
-import { type DestinationMessage, type OwnedMessage, PROTOCOL_VERSION } from './messages.ts';
+import { DATAGRAMS_UNKNOWN, type DestinationMessage, type OwnedMessage, PROTOCOL_VERSION } from './messages.ts';
 import { contradiction, decideSource, type Knowledge } from './ownership.ts';
 import type { SourceAfter, SourceLine } from './roles.ts';
 import { settle } from './settle.ts';
@@ -65,13 +65,17 @@ export async function offer(
 export async function resolveOffer(context: SourceAfter, entry: SourceEntry, reason: unknown): Promise<Verdict> {
   const { migration } = entry;
   const { action, record } = await ask(context, migration, (known) => decideSource(entry.stage, migration, known));
+  const epoch = record?.epoch ?? migration.epoch + 1n;
   switch (action) {
     case 'resume':
       return { kind: 'kept', epoch: record?.epoch ?? migration.epoch, reason };
     case 'halt':
       return { kind: 'halted', reason: contradiction(migration, record) };
     case 'kill':
-      return rejoin(context, entry, record?.epoch ?? migration.epoch + 1n);
+      // It was taken over without this machine: nobody there waits for a word of it.
+      if (entry.stage === 'followed')
+        return { kind: 'given', epoch, line: undefined, first: DATAGRAMS_UNKNOWN, owned: undefined };
+      return rejoin(context, entry, epoch);
   }
 }
 

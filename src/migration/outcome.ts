@@ -95,7 +95,31 @@ export type Halted<Phase extends string> = {
   readonly leftovers: readonly Error[];
 };
 
-export type SourceOutcome = Moved | Stayed | Halted<SourcePhase>;
+/** The destination was made to take over while nothing was heard of this machine. There is no process here any more. */
+export type TakenOver = {
+  readonly outcome: 'taken-over';
+  /** Of the record now. */
+  readonly epoch: bigint;
+  /** Why the migration had failed here, and what came of that. */
+  readonly error: ComicranError;
+  readonly phases: readonly PhaseTime<SourcePhase>[];
+  readonly leftovers: readonly Error[];
+};
+
+export type SourceOutcome = Moved | Stayed | TakenOver | Halted<SourcePhase>;
+
+/** What a destination that has taken over from a silent source can say of it. */
+export type Takeover = {
+  /** From the last word of the source to the moment from which the copy answered: nobody may have answered meanwhile. */
+  readonly gapMicros: number;
+  /** Of the copy: datagrams that it was given, and answers in which it was compared with the process. */
+  readonly replayed: number;
+  readonly compared: number;
+  /** Answers that it had ready beyond the log, and has sent. */
+  readonly released: number;
+  /** Of those, how many the source may have sent as well. What else it had taken or sent nobody here can know. */
+  readonly mayRepeat: number;
+};
 
 /** The process runs here, and this machine owns. */
 export type Owned = {
@@ -109,6 +133,8 @@ export type Owned = {
   };
   /** Postcopy: how the rest of its memory came, and how long that took from its first instruction on. */
   readonly filled: FillEnd | undefined;
+  /** Where it has come to own without its source. */
+  readonly takeover: Takeover | undefined;
   /** Where the time of taking over went, for people. */
   readonly marks: string;
   readonly phases: readonly PhaseTime<DestinationPhase>[];

@@ -26,6 +26,10 @@ test('the source', () => {
     ['sending', 'not-asked', 'resume'],
     ['sending', 'no-answer', 'resume'],
     ['sending', record('S', 5n), 'resume'],
+    ['followed', 'not-asked', 'fence'],
+    ['followed', 'no-answer', 'wait'],
+    ['followed', record('S', 6n), 'resume'],
+    ['followed', record('D', 6n), 'kill'],
     ['offered', 'not-asked', 'fence'],
     ['offered', 'no-answer', 'wait'],
     ['offered', record('S', 5n), 'fence'],
@@ -62,6 +66,10 @@ test('the destination', () => {
     ['taking', record('D', 5n), 'halt'],
     ['taking', record('D', 7n), 'halt'],
     ['taking', record('S', 4n), 'halt'],
+    ['taking-over', 'not-asked', 'take'],
+    ['taking-over', 'no-answer', 'wait'],
+    ['taking-over', record('D', 6n), 'run'],
+    ['taking-over', record('S', 6n), 'destroy'],
     ['owned', 'not-asked', 'run'],
     ['owned', 'no-answer', 'run'],
     ['filled', 'not-asked', 'run'],
@@ -74,11 +82,16 @@ test('no record lets both sides run', () => {
   const records = fc.record({ owner: fc.constantFrom('S', 'D', 'E'), epoch: fc.bigInt({ min: 0n, max: 12n }) });
   fc.assert(
     fc.property(records, (known) => {
-      const source = decideSource('offered', migration, known);
-      const destination = decideDestination('taking', migration, known);
-      assert.ok(!(source === 'resume' && destination === 'run'));
-      // And where one side's process ends, the other one's does not, unless somebody else owns.
-      if (source === 'kill' && destination === 'destroy') assert.notEqual(known.owner, 'S');
+      for (const [from, to] of [
+        ['offered', 'taking'],
+        ['followed', 'taking-over'],
+      ] as const) {
+        const source = decideSource(from, migration, known);
+        const destination = decideDestination(to, migration, known);
+        assert.ok(!(source === 'resume' && destination === 'run'));
+        // And where one side's process ends, the other one's does not, unless somebody else owns.
+        if (source === 'kill' && destination === 'destroy') assert.notEqual(known.owner, 'S');
+      }
     }),
   );
 });

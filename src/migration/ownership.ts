@@ -31,11 +31,13 @@ export type SourceAction =
 export function decideSource(stage: SourceStage, migration: Migration, known: Knowledge): SourceAction {
   switch (stage) {
     case 'sending':
-      // TAKE has not been sent, so the destination has not touched the record and destroys what it has.
+      // TAKE has not been sent, and the copy is not whole: the destination has not touched the record and destroys what it has.
       return 'resume';
     case 'given':
     case 'filled':
       return 'kill';
+    // A copy that is whole may have been let take over without TAKE.
+    case 'followed':
     case 'offered': {
       if (known === 'not-asked') return 'fence';
       if (known === 'no-answer') return 'wait';
@@ -69,7 +71,8 @@ export function decideDestination(stage: DestinationStage, migration: Migration,
     case 'owned':
     case 'filled':
       return 'run';
-    case 'taking': {
+    case 'taking':
+    case 'taking-over': {
       if (known === 'not-asked') return 'take';
       if (known === 'no-answer') return 'wait';
       const mine = known.owner === migration.destination;

@@ -27,6 +27,7 @@ export const DESTINATION_PHASES = {
   finish: 'putting the last of it in place',
   follow: 'running silently, fed with the input of the source, and compared with it',
   offer: 'waiting for the right to answer',
+  keep: 'keeping the whole copy of a source that is not heard any more, until somebody says what is to become of it',
   take: 'changing the record of who answers',
   run: 'letting the process run',
   'hand-over': 'injecting the datagrams that came while nobody ran',

@@ -259,6 +259,8 @@ export interface DestinationReplay {
   step(): ReplayStatus;
   /** Resolves when {@link step} may have something to do or to say, or the time is over. */
   wait(timeoutMs: number): Promise<void>;
+  /** The cutover does not come soon: nothing is to be hurried for it. */
+  rest(): void;
   /**
    * What is held leaves, in order. Once.
    * @returns how many were held
@@ -366,7 +368,16 @@ export interface Ownership {
    * @throws where the answer is not known; the change may have been made, and may even be made later.
    */
   take(expectedEpoch: bigint): Promise<OwnershipRecord>;
-  /** The same, and makes the other machine of the migration the owner: this one has the record and gives it back. */
+  /**
+   * As {@link take}, by a destination that does without its source: in the same step the network leads here, and takes
+   * nothing any more that comes from the source's machine, whatever runs there. Behind {@link take} it does the rest of it.
+   * May be repeated.
+   * @throws ComicranError migration.refused, sandbox.unknown: it has not been made, and this migration never will
+   */
+  takeOver(expectedEpoch: bigint, order: TakeoverOrder): Promise<OwnershipRecord>;
+  /** The record, which stays as it is; undefined: there is no such sandbox any more. */
+  look(): Promise<OwnershipRecord | undefined>;
+  /** As {@link take}, and makes the other machine of the migration the owner: this one has the record and gives it back. */
   give(expectedEpoch: bigint): Promise<OwnershipRecord>;
   /**
    * Leads the network's packets for the sandbox to this machine, which owns, where {@link take} has left them where they
@@ -374,6 +385,12 @@ export interface Ownership {
    */
   lead(): Promise<void>;
 }
+
+/** Somebody has decided that a destination is to do without its source. */
+export type TakeoverOrder = {
+  /** He answers for it that nothing runs there any more: what the network cannot shut out need not be. */
+  readonly sourceIsOff: boolean;
+};
 
 export type OwnershipRecord = {
   /** Name of a virtual machine. */

@@ -20,6 +20,7 @@ import { type DestinationPhase, PhaseLog, type SourcePhase } from './phases.ts';
 import type { DestinationPorts, Fill, RestoredProcess, SourcePorts, StoppedProcess } from './ports.ts';
 import type { RoleOptions, SourceAfter } from './roles.ts';
 import { giveBack, lead, settle } from './settle.ts';
+import { takeOverRecord } from './take-over.ts';
 import { DEFAULT_DEADLINES } from './waiting.ts';
 
 export type SourceRecoveryPorts = Omit<SourcePorts, 'process' | 'traffic' | 'copying'> & {
@@ -123,12 +124,11 @@ export async function recoverDestination(
   const leftovers = new Leftovers(ports.clock, deadlines);
   phases.enter('take');
   const world = { ownership: ports.ownership, clock: ports.clock, deadlines };
-  const { action, record } = await settle(
-    world,
-    migration.epoch,
-    (known) => decideDestination(entry.stage, migration, known),
-    (reason) => phases.note(`waiting for the sdn: ${reason}`),
-  );
+  const onSilence = (reason: string): void => phases.note(`waiting for the sdn: ${reason}`);
+  const { action, record } =
+    entry.stage === 'taking-over'
+      ? await takeOverRecord(world, entry.stage, migration, { sourceIsOff: false }, onSilence)
+      : await settle(world, migration.epoch, (known) => decideDestination(entry.stage, migration, known), onSilence);
   if (action === 'halt')
     return { outcome: 'halted', error: contradiction(migration, record), leftovers: leftovers.failures };
   const destroy = async (): Promise<DestinationRecovery> => {
@@ -143,7 +143,7 @@ export async function recoverDestination(
   // What the copy had heard and held has died with its daemon; the source, stopped, has all of it.
   if (isUnheard(entry) && ports.ageMs < deadlines.giveBackMs) {
     phases.note(`giving ${migration.sandbox} back to ${migration.source}`);
-    await giveBack(world, migration.epoch + 1n, (reason) => phases.note(`waiting for the sdn: ${reason}`));
+    await giveBack(world, migration.epoch + 1n, onSilence);
     return destroy();
   }
   const isPaged = migration.mode === 'postcopy';

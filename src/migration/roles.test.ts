@@ -148,7 +148,7 @@ test('progress names every phase of both sides in order, but for those in which 
       done[side] = doneBytes;
     },
   });
-  const others = ['watch', 'follow', 'copy', 'fill', 'sketch'];
+  const others = ['watch', 'follow', 'copy', 'fill', 'sketch', 'keep'];
   const untold = ['commit', 'take', 'run'];
   const told = (phases: object): string[] =>
     Object.keys(phases).filter((phase) => !others.includes(phase) && !untold.includes(phase));

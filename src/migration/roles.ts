@@ -11,6 +11,7 @@ import type {
   RestoringProcess,
   SourcePorts,
   StoppedProcess,
+  TakeoverOrder,
 } from './ports.ts';
 import type { SnapshotChoice } from './snapshot-way.ts';
 import type { Deadline, Deadlines } from './waiting.ts';
@@ -23,6 +24,13 @@ export type RoleOptions<Phase extends string> = {
   readonly outputRule?: boolean;
   /** Source, replicated: how the snapshot is to be taken, where it can be; absent: by a fork. */
   readonly snapshot?: SnapshotChoice;
+  /**
+   * Source, replicated: the destination keeps a whole copy where nothing is heard of this machine any more, and may be told to
+   * take over. Then a source that has not heard that the copy is gone asks the record what has become of its process.
+   */
+  readonly mayBeTakenOver?: boolean;
+  /** Destination, replicated: comes when it is to take over. Absent: a copy whose source falls silent before TAKE is destroyed. */
+  readonly ordered?: Promise<TakeoverOrder>;
   readonly deadlines?: Partial<Deadlines>;
   /** Aborts the migration where TAKE has not been sent, or has not been acted on; ignored afterwards. */
   readonly signal?: AbortSignal;
@@ -48,7 +56,10 @@ export type SourceLine = Line<SourceMessage, DestinationMessage>;
 export type DestinationLine = Line<DestinationMessage, SourceMessage>;
 
 export type SourceContext = Context<SourcePorts, SourcePhase>;
-export type DestinationContext = Context<DestinationPorts, DestinationPhase>;
+export type DestinationContext = Context<DestinationPorts, DestinationPhase> & {
+  /** As in {@link RoleOptions}. */
+  readonly ordered: Promise<TakeoverOrder> | undefined;
+};
 
 /** What is left of it behind TAKE, also for a daemon that has started again. */
 export type SourceAfter = Context<Omit<SourcePorts, 'process' | 'traffic' | 'copying'>, SourcePhase>;
@@ -68,6 +79,8 @@ export type SourceBefore = SourceContext & {
   readonly snapshot: SnapshotChoice;
   /** Stops the process. The role lets it run on should anything fail. */
   readonly freeze: () => Promise<FrozenProcess>;
+  /** From the next message on the destination may have a whole copy. */
+  readonly noteFollowed: () => Promise<void>;
   /** The process is stopped, or is not heard any more, from now on. */
   readonly noteStop: () => void;
   /** Done when the migration has ended here, however it has. */
@@ -113,10 +126,19 @@ export interface SourceMode {
 /** What a silent copy had done when it was let out; all 0 where there was none. */
 export type Opened = Pick<OwnedMessage, 'replayed' | 'compared' | 'released'>;
 
-/** The process is complete, and does not answer; TAKE has come. */
+/** A whole copy that is to take over from a source which is not heard any more. */
+export type Kept = {
+  readonly order: TakeoverOrder;
+  /** When the source was last heard, by this machine's clock. */
+  readonly heardMicros: number;
+  /** The source had ended its log: it has sent nothing that the copy does not know of. */
+  readonly hasWholeLog: boolean;
+};
+
+/** The process is complete, and does not answer; TAKE has come, or it is to take over. */
 export type DestinationPrepared = {
   readonly process: RestoringProcess;
-  readonly take: TakeMessage;
+  readonly take: TakeMessage | Kept;
   /**
    * What is still to be heard behind TAKE, while the record is being changed. Until it has resolved the process cannot
    * be let out.

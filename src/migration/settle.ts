@@ -8,7 +8,11 @@ import { Deadline, type Deadlines, sleep, within } from './waiting.ts';
 /** The actions that are no end: they lead to another question. */
 type Again = 'fence' | 'take' | 'wait';
 
-type World = { readonly ownership: Ownership; readonly clock: Clock; readonly deadlines: Deadlines };
+type World = {
+  readonly ownership: Pick<Ownership, 'take' | 'give' | 'lead'>;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+};
 
 export type Settled<Action> = {
   readonly action: Action;
@@ -21,7 +25,7 @@ export type Settled<Action> = {
  * @param onSilence told each time that the sdn has not answered
  */
 export async function settle<Action extends string>(
-  world: World,
+  world: Omit<World, 'ownership'> & { readonly ownership: Pick<Ownership, 'take'> },
   expectedEpoch: bigint,
   decide: (known: Knowledge) => Action,
   onSilence: (reason: string) => void,

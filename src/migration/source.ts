@@ -5,9 +5,11 @@
  * - `moved`: the destination owns and was let run, or will be when its daemon comes back; the process here has ended.
  * - `stayed`: the process runs on here and has noticed nothing but the stop, or has ended by itself; nothing runs at the
  *   destination.
+ * - `taken-over`: the destination was made to do without this machine, and owns; the process here has ended.
  * - `halted`: the process is stopped, the journal says how far it had got, an operator is needed.
  *
- * Before TAKE every failure, deadline and abort leads to `stayed`, at once and without asking anybody. Behind TAKE
+ * Before TAKE every failure, deadline and abort leads to `stayed`, at once and without asking anybody, but where the copy at
+ * the destination may be whole and has not been said to be gone: then the record is asked, while the process answers on. Behind TAKE
  * nobody's word counts but OWNED and the record's, and it waits for the record as long as that takes: a process that
  * stands still is better than two that answer.
  */
@@ -19,13 +21,14 @@ import { Leftovers } from './leftovers.ts';
 import { failureText, Line } from './line.ts';
 import { type OwnedMessage, PAGE_BYTES, PROTOCOL_VERSION, type ReadyMessage } from './messages.ts';
 import { SOURCE_MODES } from './modes/table.ts';
-import { offer, type Verdict } from './offer.ts';
+import { offer, resolveOffer, type Verdict } from './offer.ts';
 import {
   type DestinationTimes,
   type Halted,
   type Moved,
   type SourceOutcome,
   type Stayed,
+  type TakenOver,
   withPlace,
 } from './outcome.ts';
 import { PhaseLog, type SourcePhase } from './phases.ts';
@@ -38,6 +41,8 @@ const CHUNK_BYTES = 512 << 10;
 const FORK: SnapshotChoice = { way: 'fork', why: 'no other way was asked for' };
 /** How long the destination is given to hear that it was for nothing. It destroys everything also without. */
 const ABORT_MS = 200;
+/** How long it is given to say that it has destroyed everything, where that is to be known. */
+const GONE_MS = 500;
 
 export async function runSource(
   ports: SourcePorts,
@@ -69,6 +74,8 @@ class SourceRole {
   #stopBeganMicros: number | undefined;
   /** When the destination was told the last that it needed. */
   #toldMicros = 0;
+  /** Where the destination may have been let take over. */
+  #followed: SourceEntry | undefined;
   readonly #endSteps: EndStep[] = [];
 
   constructor(context: SourceContext, options: RoleOptions<SourcePhase>) {
@@ -82,7 +89,7 @@ class SourceRole {
     try {
       offered = await this.#prepare();
     } catch (error) {
-      return this.#giveUp(error);
+      return this.#followed === undefined ? this.#giveUp(error) : this.#giveUpFollowed(error, this.#followed);
     }
     const { clock } = this.#context.ports;
     this.#toldMicros = clock.nowMicros();
@@ -117,11 +124,29 @@ class SourceRole {
       throw new ComicranError('peer.protocol', `${migration.destination} speaks version ${version} of the protocol`);
     const freeze = (): Promise<FrozenProcess> => this.#freeze();
     const onEnd = (what: string, step: () => void | Promise<void>): void => void this.#endSteps.push({ what, step });
+    const { mayBeTakenOver = false } = this.#options;
+    const noteFollowed = async (): Promise<void> => {
+      if (!mayBeTakenOver) return;
+      entry = advance(entry, 'followed');
+      this.#followed = entry;
+      await this.#step('writing the journal', ports.journal.write(entry));
+    };
     const noteStop = (): void => {
       this.#stopBeganMicros ??= ports.clock.nowMicros();
     };
     const { chunkBytes = CHUNK_BYTES, outputRule = false, snapshot = FORK } = this.#options;
-    const before = { ...this.#context, line, budget, chunkBytes, outputRule, snapshot, freeze, noteStop, onEnd };
+    const before = {
+      ...this.#context,
+      line,
+      budget,
+      chunkBytes,
+      outputRule,
+      snapshot,
+      freeze,
+      noteFollowed,
+      noteStop,
+      onEnd,
+    };
     const prepared = await SOURCE_MODES[migration.mode].prepare(before);
     if (budget.over) throw new ComicranError('deadline', `it took longer than ${deadlines.totalMs} ms`);
     // Written before the stop is held: a held stop without this entry would last for ever if this program ended now.
@@ -170,6 +195,63 @@ class SourceRole {
     await this.#line.send({ type: 'ABORT', ...failureText(error) }, timeoutMs).catch(() => {});
     this.#line.close();
     return outcome;
+  }
+
+  /**
+   * The same where the destination may have a whole copy: only its word that it has it no more, or the record, lets the process
+   * run on. It goes on answering meanwhile, unless it has been stopped for TAKE.
+   */
+  async #giveUpFollowed(error: unknown, entry: SourceEntry): Promise<Stayed | TakenOver | Halted<SourcePhase>> {
+    if (await this.#isCopyGone(error)) return this.#runOn(error, entry.migration.epoch);
+    const verdict = await resolveOffer(this.#context, entry, error);
+    switch (verdict.kind) {
+      case 'kept':
+        return this.#runOn(error, verdict.epoch);
+      case 'halted':
+        return this.#halt(verdict.reason);
+      case 'given':
+        return this.#endTakenOver(entry, verdict, error);
+    }
+  }
+
+  /** Tells the destination. @returns whether it has said that it has given up */
+  async #isCopyGone(error: unknown): Promise<boolean> {
+    const line = this.#line;
+    if (line === undefined) return false;
+    line.ignoreAbort();
+    const { ports, deadlines } = this.#context;
+    const deadline = new Deadline(ports.clock, Math.min(GONE_MS, deadlines.stepMs));
+    try {
+      if (!line.hasGivenUp) await line.send({ type: 'ABORT', ...failureText(error) }, deadline.remainingMs);
+      while (!line.hasGivenUp) line.recycle(await line.receive(deadline.remainingMs, 'FAILED'));
+    } catch {
+      // It may not have heard it, or may have nothing to say any more.
+    }
+    line.close();
+    return line.hasGivenUp;
+  }
+
+  async #endTakenOver(
+    entry: SourceEntry,
+    verdict: Extract<Verdict, { kind: 'given' }>,
+    cause: unknown,
+  ): Promise<TakenOver | Halted<SourcePhase>> {
+    const { ports, phases, migration } = this.#context;
+    const { sandbox, source, destination } = migration;
+    const { halted } = await endGiven(this.#context, entry, verdict, ports.process.stopped, this.#leftovers);
+    if (halted !== undefined) return this.#halt(halted);
+    await this.#end();
+    return {
+      outcome: 'taken-over',
+      epoch: verdict.epoch,
+      error: new ComicranError(
+        'ownership.lost',
+        `${destination} has taken ${sandbox} over while nothing was heard of ${source}; its process at ${source} has ended`,
+        { cause, hint: `What it did at ${source} behind the last word that ${destination} had of it is lost.` },
+      ),
+      phases: phases.finish(),
+      leftovers: this.#leftovers.failures,
+    };
   }
 
   async #runOn(reason: unknown, epoch: bigint): Promise<Stayed | Halted<SourcePhase>> {

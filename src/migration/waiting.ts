@@ -28,6 +28,8 @@ export type Deadlines = {
    * the other one, or that no page comes.
    */
   readonly fillMs: number;
+  /** Replicated: between two looks of a destination that keeps the copy of a silent source at what has become of it. */
+  readonly keepLookMs: number;
   /** Longest pause between two questions to an sdn that does not answer; the first is a 64th of it. */
   readonly retryMs: number;
 };
@@ -42,6 +44,7 @@ export const DEFAULT_DEADLINES: Deadlines = {
   confirmMs: 60_000,
   leadMs: 30_000,
   fillMs: 600_000,
+  keepLookMs: 2_000,
   retryMs: 1_000,
 };
 

@@ -29,6 +29,7 @@ import { lagMessage } from './migration/lag-message.ts';
 import { MigrationFailure, type MovedResult, type Outgoing } from './migration/outgoing.ts';
 import { pastMigrationMessage } from './migration/past-migration-message.ts';
 import { snapshotFields } from './migration/snapshot-choice.ts';
+import { takeoverMessage } from './migration/takeover-message.ts';
 import { checkName, type Lifecycle } from './sandboxes/lifecycle.ts';
 import { waitForPorts } from './sandboxes/ports-bound.ts';
 import type { Registry } from './sandboxes/registry.ts';
@@ -256,6 +257,10 @@ export function sdaemonRoutes(router: ConnectRouter, world: HandlerWorld): void 
     listMigrations({ name }) {
       const asked = history.all().filter(({ sandbox }) => name === '' || sandbox === name);
       return { migrations: asked.map((one) => pastMigrationMessage(one, vm, outgoing)) };
+    },
+    async takeOver({ name, fromVm, machineIsOff }) {
+      checkName(name);
+      return takeoverMessage(await incoming.takeOver(name, { fromVm, machineIsOff }));
     },
     abortMigration({ name }) {
       checkName(name);

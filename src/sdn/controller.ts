@@ -20,6 +20,7 @@ import {
   type EndMigration,
   type Lead,
 } from './decide-migration.ts';
+import { decideTakeOver, type TakeOver } from './decide-takeover.ts';
 import { type Decision, unknownSandbox } from './decision.ts';
 import {
   type Claim,
@@ -248,6 +249,30 @@ export class SdnController {
     });
   }
 
+  /** On the disk and in the kernel, all of it, when it has returned. @throws ComicranError as {@link decideTakeOver} */
+  takeOver(request: Omit<TakeOver, 'ownerLink' | 'link'>): { readonly changed: boolean; readonly location: Location } {
+    const { dataPlane, store } = this.#options;
+    const owner = this.#tables.locations.get(request.sandbox);
+    const ownerLink = owner === undefined ? undefined : this.#linkTo(owner.vmAddress);
+    const link = dataPlane.linkTo(request.vmAddress);
+    const decision = decideTakeOver(this.#tables, { ...request, ownerLink, link });
+    // By a record channel it may be the owner since a moment that the disk has not seen.
+    if (decision.edits.length === 0) store.flush();
+    const answer = this.#carryOut(decision);
+    if (!answer.changed) this.#logRefused(request, answer.location);
+    return answer;
+  }
+
+  /** @returns undefined: no link leads there any more. */
+  #linkTo(address: string): string | undefined {
+    try {
+      return this.#options.dataPlane.linkTo(address);
+    } catch (thrown) {
+      if (thrown instanceof ComicranError) return undefined;
+      throw thrown;
+    }
+  }
+
   /** The destination of a migration has taken, and gives back. @param expectedEpoch the one that it has. */
   giveBack(take: Take, expectedEpoch: bigint): Location {
     const { sandbox, migrationId, vm: by } = take;
@@ -298,7 +323,7 @@ export class SdnController {
     return this.#carryOut(decideOpenRecord(this.#tables, request)).untilMs;
   }
 
-  #logRefused(request: SetOwner, { vm, epoch }: Location): void {
+  #logRefused(request: Pick<SetOwner, 'sandbox' | 'vm' | 'expectedEpoch'>, { vm, epoch }: Location): void {
     const record = `it belongs to ${vm} in epoch ${epoch}`;
     this.#options.log(`${request.sandbox}: ${request.vm} is refused for epoch ${request.expectedEpoch}: ${record}`);
   }

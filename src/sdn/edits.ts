@@ -40,6 +40,8 @@ export function describeEdit(edit: Edit, before: Tables): string {
       const { announcement } = edit;
       const former = before.announcements.get(announcement.sandbox);
       if (former?.migrationId !== announcement.migrationId) return `${describeAnnouncement(announcement)} is announced`;
+      if (former.toLink !== '' && announcement.toLink === '')
+        return `${describeAnnouncement(announcement)}: packets from ${former.from} are refused from now on`;
       if (former.toLink === '')
         return `${describeAnnouncement(announcement)}: packets are taken from ${announcement.fromLink} and ${announcement.toLink}`;
       const location = before.locations.get(announcement.sandbox);

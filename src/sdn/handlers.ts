@@ -5,7 +5,15 @@ import type { LocationSchema, Sdn, ServiceSchema } from '../api/gen/comicran_pb.
 import { requireActsFor } from '../api/server.ts';
 import type { CountedService, SdnController } from './controller.ts';
 import type { RecordFace } from './record-face.ts';
-import { parseAnnounce, parseClaim, parseOpenRecord, parseSetOwner, parseSetService, protocolOf } from './requests.ts';
+import {
+  parseAnnounce,
+  parseClaim,
+  parseOpenRecord,
+  parseSetOwner,
+  parseSetService,
+  parseTakeOver,
+  protocolOf,
+} from './requests.ts';
 import type { Location, Service } from './tables.ts';
 
 function locationMessage(location: Location): MessageInitShape<typeof LocationSchema> {
@@ -37,6 +45,13 @@ export function sdnHandlers(controller: SdnController, records: RecordFace): Ser
       const change = parseSetOwner(request);
       requireActsFor(context, change.by ?? change.vm);
       const { changed, location } = controller.setOwner(change);
+      return { changed, location: locationMessage(location) };
+    },
+
+    takeOverOwnership(request, context) {
+      const takeOver = parseTakeOver(request);
+      requireActsFor(context, takeOver.vm);
+      const { changed, location } = controller.takeOver(takeOver);
       return { changed, location: locationMessage(location) };
     },
 

@@ -7,6 +7,7 @@ import type {
   Port,
   SetOwnerRequest,
   SetServiceRequest,
+  TakeOverOwnershipRequest,
 } from '../api/gen/comicran_pb.ts';
 import { isVmName } from '../api/names.ts';
 import { assert } from '../base/assert.ts';
@@ -15,6 +16,7 @@ import { ipv4Bytes } from '../base/ipv4.ts';
 import type { Protocol } from '../base/sandbox-config.ts';
 import type { Take } from './controller.ts';
 import type { Announce } from './decide-migration.ts';
+import type { TakeOver } from './decide-takeover.ts';
 import type { Claim, ServicePort, SetOwner, SetService } from './decisions.ts';
 
 const SANDBOX_NAME = /^[a-z][a-z0-9-]{0,31}$/;
@@ -100,11 +102,16 @@ export function parseSetOwner(request: SetOwnerRequest): SetOwner {
 }
 
 /** A channel is of one migration, which therefore has to have a name. */
-export function parseOpenRecord(request: OpenRecordChannelRequest): Take {
+export function parseOpenRecord(request: Omit<OpenRecordChannelRequest, '$typeName'>): Take {
   if (request.migrationId === '') throw invalid('no migration is named');
   const { sandbox, expectedEpoch, vm, vmAddress } = request;
   const address = hostAddress(vmAddress, 'the machine address');
   return { sandbox, expectedEpoch, vm: vmName(vm), vmAddress: address, migrationId: migrationId(request.migrationId) };
+}
+
+/** The same of a takeover. */
+export function parseTakeOver(request: TakeOverOwnershipRequest): Omit<TakeOver, 'ownerLink' | 'link'> {
+  return { ...parseOpenRecord(request), sourceIsOff: request.sourceIsOff };
 }
 
 export function parseAnnounce(request: AnnounceMigrationRequest, nowMs: number): Announce {

@@ -12,6 +12,7 @@ import { addMigrationCommands } from './migrate-command.ts';
 import * as operations from './operations.ts';
 import * as render from './render.ts';
 import { addStoreCommand } from './store-command.ts';
+import { addTakeoverCommand } from './takeover-command.ts';
 import { telling } from './telling.ts';
 
 const CONFIG_HINT = "Make one with 'comicran configer BASE.yaml -o FULL.yaml'.";
@@ -155,6 +156,7 @@ export function addCommands(program: Command, context: CommandContext): void {
 
   addLifecycleCommands(program, context);
   addMigrationCommands(program, context);
+  addTakeoverCommand(program, context);
   addStoreCommand(program, context);
 
   program

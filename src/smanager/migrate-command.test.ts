@@ -79,7 +79,7 @@ test('what is asked for reaches the daemon, and nothing that was not', async () 
   assert.equal(plain.thrown, undefined);
   assert.deepEqual(plain.asked[0], {
     ...{ name: 'square', toVm: 'vm2', toEndpoint: '10.71.2.2:7710', mode: '', fallback: '' },
-    ...{ deadlineMs: 0, outputRule: false, uncomparedPorts: [], snapshot: '' },
+    ...{ deadlineMs: 0, outputRule: false, uncomparedPorts: [], snapshot: '', takeOver: '' },
   });
   const words = [
     '--fallback',
@@ -95,7 +95,7 @@ test('what is asked for reaches the daemon, and nothing that was not', async () 
   const full = await run(['square', '--to', 'vm2', ...words, '--deadline', '1.5'], { events });
   assert.deepEqual(full.asked[0], {
     ...{ name: 'square', toVm: 'vm2', toEndpoint: '10.71.2.2:7710', mode: '', fallback: 'none' },
-    ...{ deadlineMs: 1500, outputRule: true, uncomparedPorts: [7000, 7001], snapshot: 'fork' },
+    ...{ deadlineMs: 1500, outputRule: true, uncomparedPorts: [7000, 7001], snapshot: 'fork', takeOver: '' },
   });
 });
 

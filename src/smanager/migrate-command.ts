@@ -15,6 +15,7 @@ import {
   migrateSandbox,
   planMigration,
   SNAPSHOTS,
+  TAKE_OVERS,
 } from './migrations.ts';
 import { migrationRecordJson, renderMigrations } from './render-history.ts';
 import { choiceOf, planJson, renderPlan, renderResult, resultJson } from './render-migration.ts';
@@ -28,6 +29,7 @@ type RawOptions = {
   readonly outputRule?: boolean;
   readonly uncompared?: readonly number[];
   readonly snapshot?: string;
+  readonly takeOver?: string;
   readonly deadline?: number;
   readonly json?: boolean;
 };
@@ -70,11 +72,13 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
   const mode = checkWord('mode', raw.mode, MODES);
   const fallback = checkWord('fallback', raw.fallback, FALLBACKS);
   const snapshot = checkWord('snapshot', raw.snapshot, SNAPSHOTS);
+  const takeOver = checkWord('take-over', raw.takeOver, TAKE_OVERS);
   const [other] = Object.entries({
     '--fallback': fallback !== '',
     '--output-rule': raw.outputRule === true,
     '--uncompared': raw.uncompared !== undefined,
     '--snapshot': snapshot !== '',
+    '--take-over': takeOver !== '',
   }).find(([, given]) => given) ?? [undefined];
   if (other !== undefined && mode !== '' && mode !== 'replicated') {
     throw new ComicranError('usage', `${other} has no meaning in mode ${mode}`, {
@@ -82,7 +86,7 @@ function checkedOptions(vm: string | undefined, raw: RawOptions): MigrateOptions
     });
   }
   return {
-    ...{ toVm, mode, fallback, snapshot },
+    ...{ toVm, mode, fallback, snapshot, takeOver },
     deadlineMs: raw.deadline ?? 0,
     outputRule: raw.outputRule ?? false,
     uncomparedPorts: raw.uncompared ?? [],
@@ -155,6 +159,10 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     .option('--output-rule', 'the destination may answer only when it has the whole log; a longer cutover')
     .option('--uncompared <port>', 'what is sent from or to this port is not compared; may be repeated', parsePorts)
     .option('--snapshot <way>', `${SNAPSHOTS.join(', ')} (default: tracked where there is much memory)`)
+    .option(
+      '--take-over <word>',
+      `a whole copy whose source falls silent: ${TAKE_OVERS.join(', ')} (default: ask, see takeover --help)`,
+    )
     .option(
       '--deadline <time>',
       'give up, and run on at the source, after 30, 500ms, 2min… (default: 60)',

@@ -16,6 +16,9 @@ export const MODES = ['replicated', 'postcopy', 'precopy', 'stopcopy'] as const;
 /** What `replicated` may be replaced with; `none`: the migration fails instead. */
 export const FALLBACKS = ['postcopy', 'precopy', 'stopcopy', 'none'] as const;
 
+/** What a destination does with the whole copy of a machine that it hears no more. */
+export const TAKE_OVERS = ['ask', 'never'] as const;
+
 /** How `replicated` may take its snapshot. */
 export const SNAPSHOTS = ['fork', 'tracked'] as const;
 
@@ -41,6 +44,8 @@ export type MigrateOptions = {
   readonly uncomparedPorts: readonly number[];
   /** Empty: by the size of the process. */
   readonly snapshot: string;
+  /** Empty: the daemon's default. */
+  readonly takeOver: string;
 };
 
 const nowUnixUs = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);

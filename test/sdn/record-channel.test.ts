@@ -241,6 +241,11 @@ test('where the channel fails, the ordinary way is taken', async () => {
     async lead() {
       asked.push('lead');
     },
+    async takeOver(epoch) {
+      asked.push(`take over ${epoch}`);
+      return { owner: 'vm2', epoch: epoch + 1n };
+    },
+    look: async () => undefined,
   };
   const notes: string[] = [];
   const note = (reason: string): void => void notes.push(reason);

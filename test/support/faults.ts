@@ -18,6 +18,15 @@ function isStopped(pid: number): boolean {
   return /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
 
+/** It may have been killed meanwhile. */
+function goOn(pid: number): void {
+  try {
+    process.kill(pid, 'SIGCONT');
+  } catch (thrown) {
+    if (!(thrown instanceof Error) || !('code' in thrown) || thrown.code !== 'ESRCH') throw thrown;
+  }
+}
+
 /** `source.traffic.cut:before` and the like: src/sdaemon/migration/faults.ts. */
 export type FaultPoint = `${'source' | 'destination'}.${string}:${'before' | 'after'}`;
 
@@ -53,7 +62,7 @@ export class Faults {
       await meanwhile();
     } finally {
       rmSync(this.#file, { force: true });
-      process.kill(pid, 'SIGCONT');
+      goOn(pid);
     }
   }
 

@@ -40,7 +40,15 @@ export async function sendPages(
   between: () => void | Promise<void>,
 ): Promise<void> {
   const pageBytes = await sendSomePages(before, memory, buffers, between);
-  await before.line.send({ type: 'END', pageBytes: BigInt(pageBytes) }, before.deadlines.stepMs);
+  await sendEnd(before, pageBytes);
+}
+
+/** There are no more. @param pageBytes how many there were */
+export async function sendEnd(
+  { line, deadlines }: Pick<SourceBefore, 'line' | 'deadlines'>,
+  pageBytes: number,
+): Promise<void> {
+  await line.send({ type: 'END', pageBytes: BigInt(pageBytes) }, deadlines.stepMs);
 }
 
 /** The same without END. @returns how many bytes that were */

@@ -1,10 +1,11 @@
 /** A silent copy, fed with the input of the process at the source, and let out when nothing tells them apart. */
 import { ComicranError } from '../../base/errors.ts';
 import type { Flow } from '../../base/traffic-log.ts';
-import type { LogEndMessage, SourceMessage } from '../messages.ts';
-import type { Difference, ReplayStatus } from '../ports.ts';
-import type { DestinationBefore, DestinationLine, DestinationMode } from '../roles.ts';
+import type { LogEndMessage, LogMessage, SourceMessage } from '../messages.ts';
+import type { Difference, LogCount, ReplayStatus, RestoringProcess } from '../ports.ts';
+import type { DestinationBefore, DestinationLine, DestinationMode, DestinationPrepared } from '../roles.ts';
 import { receiveCopied } from './copied-in.ts';
+import { isSilence, keepCopy } from './kept-copy.ts';
 import { checkTake } from './pages-in.ts';
 import { step } from './step.ts';
 
@@ -12,19 +13,18 @@ import { step } from './step.ts';
 const LOOK_MS = 2;
 
 export const receiveReplicated: DestinationMode['receive'] = async (before) => {
-  const { ports, deadlines, line, phases, migration } = before;
+  const { ports, deadlines, line, phases } = before;
   const { replay } = ports;
+  const copy = new Copy(before);
   const { process, ready } = await receiveCopied(before, (message) => {
-    if (message.type === 'LOG') replay.play(message.entries);
+    if (message.type === 'LOG') copy.play(message);
     return message.type === 'LOG';
   });
   phases.enter('follow');
   await step(before, 'holding back what the copy sends', replay.shut());
   await step(before, 'letting the copy run', process.rehearse());
   await line.send(ready, deadlines.stepMs);
-  const copy = new Copy(before);
-  const message = await copy.followUntil('TAKE', deadlines.stepMs, () => false);
-  const take = checkTake(message, migration.epoch);
+  const take = await untilTake(before, copy, process);
   return {
     ...{ process, take, passDirectly: true },
     conclude: (isTaken) => copy.conclude(isTaken),
@@ -37,6 +37,22 @@ export const receiveReplicated: DestinationMode['receive'] = async (before) => {
   };
 };
 
+/** @returns as {@link DestinationPrepared.take} */
+async function untilTake(
+  before: DestinationBefore,
+  copy: Copy,
+  process: RestoringProcess,
+): Promise<DestinationPrepared['take']> {
+  const { deadlines, migration, ordered } = before;
+  try {
+    return checkTake(await copy.followUntil('TAKE', deadlines.stepMs, () => false), migration.epoch);
+  } catch (cause) {
+    if (ordered === undefined || !isSilence(before, cause)) throw cause;
+    const order = await keepCopy({ ...before, ordered }, { process, isLevel: () => copy.isLevel(), cause });
+    return { order, heardMicros: copy.heardMicros, hasWholeLog: copy.hasWholeLog };
+  }
+}
+
 class Copy {
   readonly #before: DestinationBefore;
   readonly #line: DestinationLine;
@@ -44,11 +60,36 @@ class Copy {
   #arrived: SourceMessage | undefined;
   #reported: ReplayStatus | undefined;
   #end: LogEndMessage | undefined;
+  /** What has come of the log. */
+  #inputs = 0;
+  #outputs = 0;
+  /** When the source has last said something. */
+  heardMicros: number;
   status: ReplayStatus = { injected: 0, compared: 0, held: 0, difference: undefined };
 
   constructor(before: DestinationBefore) {
     this.#before = before;
     this.#line = before.line;
+    this.heardMicros = before.ports.clock.nowMicros();
+  }
+
+  play({ entries }: LogMessage): void {
+    for (const { kind } of entries) {
+      if (kind === 'input') this.#inputs++;
+      else this.#outputs++;
+    }
+    this.#before.ports.replay.play(entries);
+  }
+
+  /** The source has said that there is no more of the log than this. */
+  get hasWholeLog(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Does what can be done. @returns whether it has had, and has answered, all that has come. @throws as {@link followUntil} */
+  isLevel(): boolean {
+    this.#step();
+    return reached(this.status, { inputs: this.#inputs, outputs: this.#outputs });
   }
 
   /**
@@ -74,6 +115,7 @@ class Copy {
         continue;
       }
       heardMicros = ports.clock.nowMicros();
+      this.heardMicros = heardMicros;
       if (message.type === type) return message as Extract<SourceMessage, { readonly type: Type }>;
       // A source that holds the output rule ends its log before it says TAKE.
       if (message.type === 'LOG_END' && this.#end === undefined) {
@@ -81,7 +123,7 @@ class Copy {
         continue;
       }
       if (message.type !== 'LOG') throw this.#line.unexpected(message, `LOG or ${type}`);
-      ports.replay.play(message.entries);
+      this.play(message);
     }
   }
 
@@ -138,7 +180,7 @@ class Copy {
   }
 }
 
-function reached(status: ReplayStatus, end: LogEndMessage): boolean {
+function reached(status: ReplayStatus, end: LogCount): boolean {
   return status.injected >= end.inputs && status.compared >= end.outputs;
 }
 

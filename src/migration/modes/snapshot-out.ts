@@ -6,7 +6,7 @@ import type { Replies } from '../replies.ts';
 import type { SourceBefore } from '../roles.ts';
 import type { SnapshotChoice } from '../snapshot-way.ts';
 import { type SentRounds, sendRounds, startCopying } from './copied-out.ts';
-import { sendImage, sendPages, sendRanges } from './pages-out.ts';
+import { sendEnd, sendImage, sendRanges, sendSomePages } from './pages-out.ts';
 import { step } from './step.ts';
 
 export type TakenSnapshot = {
@@ -75,7 +75,9 @@ export async function sendSnapshot(
   await sendImage(before, snapshot.image);
   phases.enter('pages');
   if (sent !== undefined) await sendRanges(before, 'OWN', snapshot.ownPages);
-  await sendPages(before, snapshot, buffers, between);
+  await sendSomePages(before, snapshot, buffers, between);
+  await before.noteFollowed();
+  await sendEnd(before, lastBytes);
   await step(before, 'dropping the snapshot', snapshot.close());
   return { imageBytes, pageBytes: (sent?.bytes ?? 0) + lastBytes };
 }

@@ -94,6 +94,11 @@ export class Machine {
     return this.#process?.state === 'running' && this.#waitingOutputs === undefined;
   }
 
+  /** And the network takes them. */
+  get isHeard(): boolean {
+    return this.runs && this.#world.takesFrom(this);
+  }
+
   get hasProcess(): boolean {
     return this.#process !== undefined;
   }
@@ -489,16 +494,17 @@ export class Machine {
         return gate.compare();
       },
       wait: (timeoutMs) => this.#change(timeoutMs),
+      rest: () => undefined,
       release: () => {
         this.#mayFail('release gate');
         this.#checkCopy();
         const held = gate.takeHeld();
-        for (const { request } of held) this.#world.answered.push(request);
+        for (const { request } of held) this.#world.answer(this, request);
         return held.length;
       },
       open: () => {
         this.#mayFail('open gate');
-        for (const { request } of gate.takeHeld()) this.#world.answered.push(request);
+        for (const { request } of gate.takeHeld()) this.#world.answer(this, request);
         this.#gate = undefined;
       },
       discard: async () => {
@@ -630,7 +636,7 @@ export class Machine {
 
   #leave(output: Output): void {
     this.#tap?.went(output);
-    this.#world.answered.push(output.request);
+    this.#world.answer(this, output.request);
   }
 
   /** One request after another, each taking its time, so that some wait when the process is stopped. */

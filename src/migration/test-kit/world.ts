@@ -15,6 +15,8 @@ export type Outage = {
   readonly to: number;
   /** What is lost: the question, the answer, or the question comes when the outage is over. */
   readonly how: 'refused' | 'lost' | 'answer-lost' | 'late';
+  /** Absent: for both machines. */
+  readonly for?: 'source' | 'destination';
 };
 
 export type WorldOptions = {
@@ -44,6 +46,12 @@ export class World {
   /** Requests in the order in which some instance has answered them. */
   readonly answered: number[] = [];
   readonly lost: number[] = [];
+  /** Machines whose packets the network does not take. */
+  readonly #shutOut = new Set<string>();
+  /** Answers that came from there. */
+  shutOutAnswers = 0;
+  /** Changes of the owner without its word. */
+  takeovers = 0;
   readonly violations: string[] = [];
   readonly connections: Connection[] = [];
   #sent = 0;
@@ -84,7 +92,17 @@ export class World {
   }
 
   noteRunning(): void {
-    if (this.source?.runs && this.destination?.runs) this.violation('both instances run');
+    if (this.source?.isHeard && this.destination?.isHeard) this.violation('both instances are heard');
+  }
+
+  takesFrom(machine: Machine): boolean {
+    return !this.#shutOut.has(machine.name);
+  }
+
+  /** The answer of some instance, on its way to the client. */
+  answer(machine: Machine, request: number): void {
+    if (this.takesFrom(machine)) this.answered.push(request);
+    else this.shutOutAnswers++;
   }
 
   lose(request: number): void {
@@ -110,24 +128,43 @@ export class World {
 
   ownership(machine: Machine): Ownership {
     return {
-      take: (expectedEpoch) => this.#setOwner(machine, expectedEpoch),
-      give: (expectedEpoch) => this.#setOwner(machine === this.source ? this.destination : this.source, expectedEpoch),
+      take: (expectedEpoch) => this.#atSdn(machine, () => this.#setOwner(machine, expectedEpoch)),
+      give: (expectedEpoch) => this.#atSdn(machine, () => this.#setOwner(this.#otherOf(machine), expectedEpoch)),
+      takeOver: (expectedEpoch) => this.#atSdn(machine, () => this.#takeOver(machine, expectedEpoch)),
+      look: () => this.#atSdn(machine, () => this.record),
       lead: async () => {
         this.#leadFromMicros ??= this.clock.nowMicros() + this.#noLeadMicros;
         if (this.clock.nowMicros() < this.#leadFromMicros)
           throw new ComicranError('sdn.unreachable', 'the sdn has ended');
-        return this.#atSdn(() => this.#lead(machine));
+        return this.#atSdn(machine, () => this.#lead(machine));
       },
     };
   }
 
-  #setOwner(owner: Machine, expectedEpoch: bigint): Promise<OwnershipRecord> {
-    return this.#atSdn(() => {
-      if (this.record.epoch !== expectedEpoch) return this.record;
-      this.record = { owner: owner.name, epoch: expectedEpoch + 1n };
-      if (owner === this.source || !leadsLate(this.mode)) this.route = owner.name;
-      return this.record;
-    });
+  #otherOf(machine: Machine): Machine {
+    return machine === this.source ? this.destination : this.source;
+  }
+
+  #setOwner(owner: Machine, expectedEpoch: bigint): OwnershipRecord {
+    if (this.record.epoch !== expectedEpoch) return this.record;
+    this.record = { owner: owner.name, epoch: expectedEpoch + 1n };
+    if (owner === this.source || !leadsLate(this.mode)) this.route = owner.name;
+    this.#shutOut.delete(owner.name);
+    // The source fences: nothing of the destination is taken from then on.
+    if (owner === this.source) this.#shutOut.add(this.destination.name);
+    return this.record;
+  }
+
+  /** The record, the route, and the end of the source's way to the client, in one. */
+  #takeOver(machine: Machine, expectedEpoch: bigint): OwnershipRecord {
+    const before = this.record.epoch;
+    this.#setOwner(machine, expectedEpoch);
+    const isTheirs = this.record.owner === machine.name && this.record.epoch === expectedEpoch + 1n;
+    if (!isTheirs) return this.record;
+    if (before === expectedEpoch) this.takeovers++;
+    this.route = machine.name;
+    this.#shutOut.add(this.#otherOf(machine).name);
+    return this.record;
   }
 
   #lead(machine: Machine): void {
@@ -137,10 +174,11 @@ export class World {
   }
 
   /** A question to the sdn and its answer. */
-  async #atSdn<Answer>(act: () => Answer): Promise<Answer> {
-    const outage = this.#outages.find(({ from, to }) => {
+  async #atSdn<Answer>(machine: Machine, act: () => Answer): Promise<Answer> {
+    const outage = this.#outages.find(({ from, to, for: side }) => {
       const now = this.clock.nowMicros();
-      return from <= now && now < to;
+      const isTheirs = side === undefined || machine === (side === 'source' ? this.source : this.destination);
+      return isTheirs && from <= now && now < to;
     });
     if (outage?.how === 'refused') throw new ComicranError('sdn.unreachable', 'the sdn is not there');
     if (outage?.how === 'lost') return new Promise(() => {});
@@ -190,5 +228,11 @@ export class World {
       this.#backlog.length = 0;
     }
     (side === 'source' ? this.source : this.destination).daemonEnded();
+  }
+
+  /** The end of a whole machine: nobody is told of it. */
+  machineEnded(side: 'source' | 'destination', life: Life): void {
+    this.daemonEnded(side, true, life);
+    (side === 'source' ? this.source : this.destination).endProcess();
   }
 }

@@ -95,6 +95,7 @@ export async function runDestinationJob(
     const outcome = await runDestination(withFaults(ports, 'destination', world.faults), migration, {
       deadlines: { ...patientDeadlines(job.patience), totalMs: job.deadlineMs },
       signal: world.signal,
+      ...(job.keepsCopy ? { ordered: world.ordered } : {}),
       onProgress: (progress) => world.post({ type: 'progress', progress }),
       ...(isLong ? { onRunning: (epoch) => world.post({ type: 'running', hostPid, epoch }) } : {}),
     });

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { Cleanup } from '../../base/cleanup.ts';
 import { closeDescriptor } from '../../linux/pidfd.ts';
 import { signalWake } from '../../linux/wake.ts';
-import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { Ownership, OwnershipRecord, TakeoverOrder } from '../../migration/ports.ts';
 import type { Keeper } from '../paging/keeper.ts';
 import type { PagingPort, PagingThread } from '../paging/paging.ts';
 import { carry, uncarry } from './carried-error.ts';
@@ -11,15 +11,14 @@ import type { FaultSource } from './faults.ts';
 import type { FromWorker, Job, JobOutcome, JobProgress, ToWorker, WorkerData } from './job.ts';
 
 /** What a job needs from the main thread while it runs. */
-export type JobCalls = {
+export type JobCalls = Partial<Ownership> & {
+  /** A destination that keeps its copy is to take over. */
+  readonly ordered?: Promise<TakeoverOrder>;
   readonly onProgress?: (progress: JobProgress) => void;
   /** A destination waits for its source at this TCP port. */
   readonly onListening?: (port: number) => void;
   /** A destination's process runs, and its memory is still coming. */
   readonly onRunning?: (hostPid: number, epoch: bigint) => void;
-  readonly take?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
-  readonly give?: (expectedEpoch: bigint) => Promise<OwnershipRecord>;
-  readonly lead?: () => Promise<void>;
   /** Where the destination's process runs: its jailor. */
   readonly keeper?: Keeper;
   readonly signal?: AbortSignal;
@@ -108,6 +107,12 @@ export class Engine {
         case 'give':
           void answer(message.id, () => calls.give?.(message.expectedEpoch));
           break;
+        case 'take-over':
+          void answer(message.id, () => calls.takeOver?.(message.expectedEpoch, message.order));
+          break;
+        case 'look':
+          void answer(message.id, () => calls.look?.());
+          break;
         case 'lead':
           void answer(message.id, () => calls.lead?.().then(() => undefined));
           break;
@@ -144,11 +149,17 @@ export class Engine {
     worker.post({ type: 'job', job });
     if (calls.signal?.aborted) abort();
     let broken = true;
+    let isOver = false;
+    void calls.ordered?.then((order) => {
+      // The thread may have another job by then.
+      if (!isOver) worker.post({ type: 'order', order });
+    });
     try {
       const outcome = await promise;
       broken = false;
       return outcome;
     } finally {
+      isOver = true;
       await cleanup.run();
       this.#busy.delete(worker);
       // One that broke may hold a traced process: ending the thread lets it go.

@@ -14,8 +14,9 @@ import { MODES } from '../../migration/modes.ts';
 import type { Jail } from '../sandboxes/jailors.ts';
 import { checkName } from '../sandboxes/lifecycle.ts';
 import { uncarry } from './carried-error.ts';
-import type { ChannelAddress } from './job.ts';
+import type { ChannelAddress, JobOutcome } from './job.ts';
 import { JournalFiles } from './journal-files.ts';
+import { KeptCopy, type TakenOverHere, type TakeoverRequest } from './kept-copy.ts';
 import { checkPlatform, type Platform, platformOf } from './platform.ts';
 import { confirmOwnership, endMigration, openRecordChannel, ownershipOver } from './record.ts';
 import type { MigrationWorld } from './world.ts';
@@ -35,6 +36,8 @@ type UnderWay = {
   readonly source: string;
   readonly controller: AbortController;
   readonly ended: Promise<void>;
+  /** Where the copy is kept when its source is not heard any more, with the end of its job. */
+  readonly kept?: { readonly copy: KeptCopy; readonly job: Promise<JobOutcome> };
 };
 
 export class Incoming {
@@ -81,7 +84,7 @@ export class Incoming {
       });
       cleanup.defer(`take the skeleton of ${id} down`, () => this.#remove(id, jail));
       registry.set(id, { state: 'arriving', config, jail, epoch });
-      const channel = await this.#wait(migration, config, jail, request.uncomparedPorts);
+      const channel = await this.#wait(migration, config, jail, request);
       cleanup.keep();
       return { ...channel, canStage };
     } catch (cause) {
@@ -95,6 +98,24 @@ export class Incoming {
     const underWay = this.#underWay.get(migrationId);
     underWay?.controller.abort();
     await underWay?.ended;
+  }
+
+  /**
+   * Has the copy that is kept here of a source that is not heard any more take over.
+   * @throws ComricanError migration.refused: there is none, or it may not; and why it could not
+   */
+  async takeOver(sandbox: string, request: TakeoverRequest): Promise<TakenOverHere> {
+    const { vm, patience } = this.#world;
+    const underWay = [...this.#underWay.values()].find((one) => one.sandbox === sandbox);
+    const { kept } = underWay ?? {};
+    if (underWay === undefined || kept === undefined) {
+      throw new ComicranError('migration.refused', `${vm} has no copy of '${sandbox}' that could take over`, {
+        hint: 'There is one where the source fell silent in a replicated migration before the cutover; not with --take-over never.',
+      });
+    }
+    const taken = await kept.copy.takeOver(request, kept.job, patience);
+    await underWay.ended;
+    return taken;
   }
 
   /** A migration of an earlier run of the daemon, which goes on in the background. */
@@ -144,7 +165,7 @@ export class Incoming {
     migration: Migration,
     config: FullConfig,
     jail: Jail,
-    uncomparedPorts: readonly number[],
+    { uncomparedPorts, takeOver }: PrepareMigrationRequest,
   ): Promise<ChannelAddress> {
     const { engine, stateDirectory, address, log } = this.#world;
     const { hatchery, init, link, tag } = jail.state();
@@ -160,6 +181,10 @@ export class Incoming {
       arriving = this.#arrived(config, jail, hostPid, epoch);
       return arriving;
     };
+    const copy = takeOver === 'ask' ? new KeptCopy(migration, config) : undefined;
+    const note = (text: string | undefined): void => {
+      if (text !== undefined) log(`${migration.sandbox}: ${text}`);
+    };
     const job = engine.run(
       {
         ...{ side: 'destination', migration, stateDirectory, deadlineMs: DEADLINE_MS * this.#world.patience },
@@ -168,14 +193,15 @@ export class Incoming {
         skeleton: { initPid: init.pid, link, tag, address: config.network.address },
         listen: { address, key },
         record,
-        uncomparedPorts,
+        ...{ uncomparedPorts, keepsCopy: copy !== undefined },
       },
       {
         onListening: listening.resolve,
         onRunning: (hostPid, epoch) => void arrive(hostPid, epoch),
         keeper: jail,
         signal: controller.signal,
-        onNote: (text) => log(`${migration.sandbox}: ${text}`),
+        onNote: note,
+        ...(copy === undefined ? {} : { onProgress: (now) => note(copy.progress(now)), ordered: copy.ordered }),
         ...ownershipOver(this.#world, migration),
       },
     );
@@ -207,7 +233,8 @@ export class Incoming {
       })
       .finally(() => this.#underWay.delete(migration.id));
     const { sandbox, source } = migration;
-    this.#underWay.set(migration.id, { sandbox, source, controller, ended });
+    const kept = copy === undefined ? {} : { kept: { copy, job } };
+    this.#underWay.set(migration.id, { sandbox, source, controller, ended, ...kept });
     return { address, port: await listening.promise, key };
   }
 

@@ -2,7 +2,7 @@
 import type { Cgroup } from '../../linux/cgroup.ts';
 import type { JournalEntry, Migration } from '../../migration/journal.ts';
 import type { Moved, Owned } from '../../migration/outcome.ts';
-import type { OwnershipRecord } from '../../migration/ports.ts';
+import type { OwnershipRecord, TakeoverOrder } from '../../migration/ports.ts';
 import type { SnapshotChoice, SnapshotWay } from '../../migration/snapshot-way.ts';
 import type { PagingPort } from '../paging/paging.ts';
 import type { RecordAddress } from '../record/fast-record.ts';
@@ -37,6 +37,7 @@ export type SourceJob = {
   readonly patience: number;
   /** As of a role. */
   readonly outputRule: boolean;
+  readonly mayBeTakenOver: boolean;
   readonly snapshot: SnapshotChoice;
 };
 
@@ -57,6 +58,8 @@ export type DestinationJob = {
   readonly listen: { readonly address: string; readonly key: Uint8Array };
   /** Local ports whose answers are not compared. */
   readonly uncomparedPorts: readonly number[];
+  /** A whole copy is kept when nothing is heard of the source any more; an order to take over may come. */
+  readonly keepsCopy: boolean;
   readonly deadlineMs: number;
   /** sdaemon's `--patience`. */
   readonly patience: number;
@@ -107,7 +110,7 @@ export type Inspection = {
 };
 
 type Failed = {
-  readonly outcome: 'stayed' | 'discarded' | 'halted';
+  readonly outcome: 'stayed' | 'taken-over' | 'discarded' | 'halted';
   readonly error: CarriedError;
   readonly epoch: bigint | undefined;
   /** Source: the process has ended by itself, or was ended by somebody else. */
@@ -144,7 +147,9 @@ export type WorkerData = { readonly fault: FaultSource | undefined; readonly pag
 export type ToWorker =
   | { readonly type: 'job'; readonly job: Job }
   | { readonly type: 'abort' }
-  /** Answer to a `take` or a `give`; to a `lead`, a `keep` or a `drop`, without a record. */
+  /** To a destination that keeps its copy. */
+  | { readonly type: 'order'; readonly order: TakeoverOrder }
+  /** Answer to a `take`, a `give`, a `take-over` or a `look`; to a `lead`, a `keep` or a `drop`, without a record. */
   | { readonly type: 'record'; readonly id: number; readonly record: OwnershipRecord | undefined }
   | { readonly type: 'no-record'; readonly id: number; readonly error: CarriedError };
 
@@ -161,6 +166,9 @@ export type FromWorker =
   | { readonly type: 'progress'; readonly progress: JobProgress }
   /** Asks the main thread, which has the connections, for the compare-and-set: for this machine, or for the other one. */
   | { readonly type: 'take' | 'give'; readonly id: number; readonly expectedEpoch: bigint }
+  /** Likewise: without the source, and for the record as it stands. */
+  | { readonly type: 'take-over'; readonly id: number; readonly expectedEpoch: bigint; readonly order: TakeoverOrder }
+  | { readonly type: 'look'; readonly id: number }
   /** Likewise, for the packets of a sandbox that this machine owns. */
   | { readonly type: 'lead'; readonly id: number }
   | { readonly type: 'ended'; readonly outcome: JobOutcome }

@@ -6,7 +6,8 @@ import type { JobOutcome } from './job.ts';
 export function sourceOutcome(outcome: SourceOutcome): JobOutcome {
   const leftovers = outcome.leftovers.map((error) => carry(error));
   if (outcome.outcome === 'moved') return { ...outcome, leftovers };
-  const { epoch, ended } = outcome.outcome === 'stayed' ? outcome : { epoch: undefined, ended: false };
+  const epoch = outcome.outcome === 'halted' ? undefined : outcome.epoch;
+  const ended = outcome.outcome === 'stayed' && outcome.ended;
   return { outcome: outcome.outcome, error: carry(outcome.error), epoch, ended, leftovers };
 }
 

@@ -58,6 +58,9 @@ export class MigrationFailure extends Error {
   }
 }
 
+/** It runs where it was to run, though not by this migration's end. */
+class TakenOverFailure extends MigrationFailure {}
+
 export type MovedResult = Extract<JobOutcome, { outcome: 'moved' }> & {
   /** Why it was moved in another mode than the one that was asked for. */
   readonly because?: ComicranError;
@@ -90,6 +93,8 @@ const COPY_TRIES = 3;
 const DISCARD_MS = 1_000;
 /** How long a sandbox takes to be taken down whose process has ended. */
 const ENDING_MS = 3_000;
+/** What a destination does with the whole copy of a source that it hears no more; the first where nothing is asked for. */
+const TAKE_OVERS = ['ask', 'never'] as const;
 /** Where none is asked for: the first of these that there is. */
 const FALLBACKS: ReadonlySet<string> = new Set(['precopy', 'stopcopy']);
 
@@ -142,6 +147,7 @@ export class Outgoing {
   async migrate(request: MigrateRequest, listener: MigrationListener): Promise<MovedResult> {
     const mode = checkMode(request.mode || MODES[0]);
     const fallback = fallbackOf(mode, request.fallback);
+    takeOverOf(request);
     const { history, registry, vm } = this.#world;
     const { name, toVm } = request;
     // What is refused here has not begun.
@@ -163,7 +169,8 @@ export class Outgoing {
       // One that stands still until an operator looks is left to the operator.
       if (isUnharmed(thrown)) await jail.setMoving(false).catch(() => undefined);
       const why = thrown instanceof MigrationFailure ? thrown.cause : thrown;
-      history.end(known, failedEnding(why, isUnharmed(thrown)));
+      const failed = failedEnding(why, isUnharmed(thrown));
+      history.end(known, isTakenOver(thrown) ? { ...failed, end: 'moved', mode } : failed);
       throw thrown;
     }
   }
@@ -235,7 +242,7 @@ export class Outgoing {
     } finally {
       this.#underWay.delete(name);
       if (outcome?.outcome !== 'moved' && outcome?.outcome !== 'halted') void endMigration(this.#world, migration);
-      if (outcome?.outcome !== 'moved') {
+      if (outcome?.outcome !== 'moved' && outcome?.outcome !== 'taken-over') {
         // The worker that has raised it for a snapshot puts it back; this is for one that could not.
         await putMemoryLimitBack(jail, config, this.#world.log);
         // A process that ended by itself in the middle of a migration is noticed by its own watch from here on.
@@ -249,6 +256,10 @@ export class Outgoing {
       const end = outcome.filled?.ended;
       if (end !== undefined) throw new MigrationFailure(endedThere(migration, end), '');
       return { ...outcome, files };
+    }
+    if (outcome.outcome === 'taken-over') {
+      await this.#takeDown(name, jail, this.#world.peer(toVm, request.toEndpoint));
+      throw new TakenOverFailure(uncarry(outcome.error), toVm);
     }
     if (outcome.outcome === 'stayed' && outcome.ended === true) {
       // Whoever is told of it finds it so: its sandbox is taken down, and the record released.
@@ -295,6 +306,7 @@ export class Outgoing {
     if (looked.outcome !== 'inspected') throw failureOf(looked);
     const deadlineMs = request.deadlineMs || DEFAULT_DEADLINE_MS * this.#world.patience;
     const { outputRule } = request;
+    const mayBeTakenOver = migration.mode === 'replicated' && takeOverOf(request) === 'ask';
     await announceMigration(this.#world, migration, deadlineMs);
     const { channel, canStage } = await this.#prepare(destination, migration, config, looked, request, jail.state());
     const snapshot: SnapshotChoice =
@@ -315,7 +327,14 @@ export class Outgoing {
       {
         ...{ side: 'source', migration, hostPid, route, inherited, written, channel, address, stateDirectory, record },
         machineFiles: machineFiles(config),
-        ...{ deadlineMs, patience: this.#world.patience, outputRule, snapshot, cgroup: jail.state().cgroup },
+        ...{
+          deadlineMs,
+          patience: this.#world.patience,
+          outputRule,
+          mayBeTakenOver,
+          snapshot,
+          cgroup: jail.state().cgroup,
+        },
       },
       { onProgress, onNote, signal, ...ownershipOver(this.#world, migration) },
     );
@@ -335,7 +354,7 @@ export class Outgoing {
     migration: Migration,
     config: FullConfig,
     looked: Inspection,
-    { uncomparedPorts }: MigrateRequest,
+    request: MigrateRequest,
     { startedAtMs, restarts }: SandboxState,
   ): Promise<{ readonly channel: ChannelAddress; readonly canStage: boolean }> {
     const { address, port, key, canStage } = await destination.prepareMigration({
@@ -346,7 +365,8 @@ export class Outgoing {
       epoch: migration.epoch,
       memoryBytes: BigInt(looked.memoryBytes),
       platformJson: JSON.stringify(looked.platform),
-      uncomparedPorts: [...uncomparedPorts],
+      uncomparedPorts: [...request.uncomparedPorts],
+      takeOver: migration.mode === 'replicated' ? takeOverOf(request) : 'never',
       startedUnixMs: BigInt(Math.round(startedAtMs)),
       restarts: restarts.count,
       staged: migration.mode === 'replicated' && looked.snapshot.way === 'tracked',
@@ -412,7 +432,18 @@ function rootOf(why: ComicranError): ComicranError {
 
 /** The process runs here, and has noticed nothing. */
 function isUnharmed(thrown: unknown): boolean {
-  return !(thrown instanceof MigrationFailure) || thrown.runsOn !== '';
+  return !(thrown instanceof MigrationFailure) || (thrown.runsOn !== '' && !isTakenOver(thrown));
+}
+
+const isTakenOver = (thrown: unknown): boolean => thrown instanceof TakenOverFailure;
+
+/** @throws ComicranError migration.refused */
+function takeOverOf({ takeOver }: MigrateRequest): (typeof TAKE_OVERS)[number] {
+  const known = TAKE_OVERS.find((word) => word === (takeOver || TAKE_OVERS[0]));
+  if (known !== undefined) return known;
+  throw new ComicranError('migration.refused', `there is no way '${takeOver}' to take over`, {
+    hint: `Ways: ${TAKE_OVERS.join(', ')}.`,
+  });
 }
 
 function failureOf(outcome: JobOutcome): Error {

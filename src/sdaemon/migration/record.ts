@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@connectrpc/connect';
 import { parseEndpoint } from '../../api/endpoint.ts';
-import type { Sdn, SetOwnerRequest } from '../../api/gen/comicran_pb.ts';
+import type { Location, Sdn, SetOwnerRequest } from '../../api/gen/comicran_pb.ts';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import type { Migration } from '../../migration/journal.ts';
 import { leadsLate } from '../../migration/modes.ts';
@@ -28,6 +28,10 @@ async function setOwner(
   change: Change,
 ): Promise<OwnershipRecord> {
   const { location } = await sdn.setOwner({ sandbox, expectedEpoch, migrationId: id, ...change });
+  return recordOf(location, sandbox);
+}
+
+function recordOf(location: Location | undefined, sandbox: string): OwnershipRecord {
   if (location === undefined) {
     throw new ComicranError('peer.protocol', `the sdn said nothing of who owns '${sandbox}'`);
   }
@@ -40,6 +44,15 @@ export function ownershipOver({ sdn, vm, address }: RecordWorld, migration: Migr
   return {
     take: (epoch) => setOwner(sdn, migration, epoch, { vm, vmAddress: address, byVm: vm }),
     give: (epoch) => setOwner(sdn, migration, epoch, { vm: other, vmAddress: '', byVm: vm }),
+    async takeOver(expectedEpoch, { sourceIsOff }) {
+      const { id: migrationId, sandbox } = migration;
+      const asked = { sandbox, expectedEpoch, migrationId, vm, vmAddress: address, sourceIsOff };
+      return recordOf((await sdn.takeOverOwnership(asked)).location, sandbox);
+    },
+    async look() {
+      const { location } = await sdn.locate({ sandbox: migration.sandbox });
+      return location === undefined ? undefined : recordOf(location, migration.sandbox);
+    },
     async lead() {
       await sdn.leadPackets({ sandbox: migration.sandbox, migrationId: migration.id, vm });
     },

@@ -95,6 +95,7 @@ export async function runSourceJob(job: SourceJob & { stateDirectory: string }, 
     const outcome = await runSource(withFaults(ports, 'source', world.faults), migration, {
       deadlines: { ...patientDeadlines(job.patience), totalMs: job.deadlineMs },
       outputRule: job.outputRule,
+      mayBeTakenOver: job.mayBeTakenOver,
       snapshot: job.snapshot,
       signal: world.signal,
       onProgress: (progress) => world.post({ type: 'progress', progress }),

@@ -8,7 +8,7 @@ import { FileLooks } from '../../linux/file-digest.ts';
 import { type KernelFacts, probeKernel } from '../../linux/kernel-facts.ts';
 import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake } from '../../linux/wake.ts';
-import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import type { Ownership, OwnershipRecord, TakeoverOrder } from '../../migration/ports.ts';
 import type { Keeper } from '../paging/keeper.ts';
 import { PagingClient } from '../paging/paging.ts';
 import { Readiness } from '../readiness.ts';
@@ -26,6 +26,8 @@ import { warmEngine } from './warm-engine.ts';
 export type JobWorld = {
   readonly ownership: Ownership;
   readonly signal: AbortSignal;
+  /** To a destination that keeps its copy: to take over. */
+  readonly ordered: Promise<TakeoverOrder>;
   readonly post: (message: FromWorker) => void;
   /** All waits of this thread for descriptors. */
   readonly readiness: Readiness;
@@ -49,6 +51,7 @@ function serveJobs(port: MessagePort): void {
   const wake = openWake();
   const readiness = new Readiness(() => performance.now(), wake);
   let abort = new AbortController();
+  let ordered = Promise.withResolvers<TakeoverOrder>();
   let nextId = 1;
   const asked = new Map<number, Pending>();
   const data = workerData as WorkerData;
@@ -69,6 +72,9 @@ function serveJobs(port: MessagePort): void {
   const ownership: Ownership = {
     take: (expectedEpoch) => change('take', expectedEpoch),
     give: (expectedEpoch) => change('give', expectedEpoch),
+    takeOver: async (expectedEpoch, order) =>
+      defined(await ask((id) => ({ type: 'take-over', id, expectedEpoch, order })), 'a record in the answer'),
+    look: () => ask((id) => ({ type: 'look', id })),
     async lead() {
       await ask((id) => ({ type: 'lead', id }));
     },
@@ -83,11 +89,14 @@ function serveJobs(port: MessagePort): void {
   };
   const start = async (job: Job): Promise<void> => {
     abort = new AbortController();
+    ordered = Promise.withResolvers();
     faults.load();
     const note = (reason: string): void => post({ type: 'note', text: `asks the sdn in the ordinary way: ${reason}` });
     using quick = new QuickOwnership(job.record, readiness, ownership, note);
     try {
-      const world = { ownership: quick, signal: abort.signal, post, readiness, faults, facts, files, paging, keeper };
+      const { promise } = ordered;
+      const own = { ownership: quick, signal: abort.signal, ordered: promise };
+      const world = { ...own, post, readiness, faults, facts, files, paging, keeper };
       post({ type: 'ended', outcome: await runJob(job, world) });
     } catch (thrown) {
       post({ type: 'broken', error: carry(thrown) });
@@ -100,6 +109,9 @@ function serveJobs(port: MessagePort): void {
         break;
       case 'abort':
         abort.abort();
+        break;
+      case 'order':
+        ordered.resolve(message.order);
         break;
       default: {
         const pending = asked.get(message.id);

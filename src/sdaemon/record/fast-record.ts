@@ -24,7 +24,10 @@ const TUNING: TcpTuning = { bufferBytes: 64 << 10, silenceMs: 2_000 };
 /** An sdn that is silent for so long is asked in the other way. */
 const ANSWER_MS = 250;
 
-export class FastRecord implements Ownership, Disposable {
+/** What a record channel can be asked for. */
+export type QuickWay = Pick<Ownership, 'take' | 'give' | 'lead'>;
+
+export class FastRecord implements QuickWay, Disposable {
   readonly #channel: SecureChannel<RecordRequest, RecordAnswer>;
   readonly #nowMs: () => number;
   /** Requests go one after the other. */

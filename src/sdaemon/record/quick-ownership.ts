@@ -1,7 +1,7 @@
 import { messageOf } from '../../base/errors.ts';
-import type { Ownership, OwnershipRecord } from '../../migration/ports.ts';
+import type { Ownership, OwnershipRecord, TakeoverOrder } from '../../migration/ports.ts';
 import type { Readiness } from '../readiness.ts';
-import { type FastRecord, openFastRecord, type RecordAddress } from './fast-record.ts';
+import { type FastRecord, openFastRecord, type QuickWay, type RecordAddress } from './fast-record.ts';
 
 const CONNECT_MS = 2_000;
 /** Before the first, code is being compiled on both sides. */
@@ -52,6 +52,18 @@ export class QuickOwnership implements Ownership, Disposable {
     return this.#ask((way) => way.lead());
   }
 
+  /** In the ordinary way, whose answer means that it is on the disk and in the kernel. */
+  takeOver(expectedEpoch: bigint, order: TakeoverOrder): Promise<OwnershipRecord> {
+    this.#asked = true;
+    return this.#ordinary.takeOver(expectedEpoch, order);
+  }
+
+  /** Whoever looks has time, and need not rehearse. */
+  look(): Promise<OwnershipRecord | undefined> {
+    this.#asked = true;
+    return this.#ordinary.look();
+  }
+
   /** May be repeated. */
   close(): void {
     this.#closed = true;
@@ -63,7 +75,7 @@ export class QuickOwnership implements Ownership, Disposable {
     this.close();
   }
 
-  async #ask<Answer>(ask: (way: Ownership) => Promise<Answer>): Promise<Answer> {
+  async #ask<Answer>(ask: (way: QuickWay) => Promise<Answer>): Promise<Answer> {
     this.#asked = true;
     if (this.#fast !== undefined) {
       try {

@@ -123,6 +123,10 @@ export class SilentCopy implements DestinationReplay {
     await this.#readiness.waitAny(watched, Math.min(soon, timeoutMs));
   }
 
+  rest(): void {
+    this.#place.leave();
+  }
+
   release(): number {
     this.#checkAlive();
     return this.#replay.release();

@@ -1,9 +1,11 @@
 /** What the lab's virtual machines are made from is what packaging/ gives to an operator's. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { commandOfUnit, HOME, modulesOfList } from './guest-root.ts';
+import { parseNodeCommand } from '../configer/node/command-line.ts';
+import { commandOfUnit, HOME, modulesOfList, nodeWords } from './guest-root.ts';
 
 const packaged = (file: string): string => readFileSync(join(HOME, 'packaging', file), 'utf8');
 
@@ -19,4 +21,18 @@ test('the command of the unit starts sdaemon, with variables that its environmen
 test('a list of modules is read without its comments', () => {
   assert.deepEqual(modulesOfList('# links\nveth\n\n; no\ntun\n'), ['veth', 'tun']);
   assert.ok(modulesOfList(packaged('modules-load.d/comicran.conf')).includes('nf_tables'));
+});
+
+test('what the bundle that starts sandboxes loads is looked for as well, where there is one', () => {
+  const dist = mkdtempSync(join(tmpdir(), 'comicran-guest-'));
+  try {
+    assert.deepEqual(nodeWords(dist), [join(dist, 'cli/main.js')]);
+    mkdirSync(join(dist, 'cli'));
+    writeFileSync(join(dist, 'cli/jailor-run.cjs'), '');
+    const { script, required } = parseNodeCommand(nodeWords(dist), undefined);
+    assert.equal(script, join(dist, 'cli/main.js'));
+    assert.deepEqual(required, [join(dist, 'cli/jailor-run.cjs')]);
+  } finally {
+    rmSync(dist, { recursive: true, force: true });
+  }
 });

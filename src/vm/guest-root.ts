@@ -55,6 +55,15 @@ function modulesToLoad({ modules }: Packages): { name: string; source: string }[
   }));
 }
 
+/**
+ * Arguments of a Node that loads all that a machine's does: the program, and the bundle that starts sandboxes (scripts/bundle.ts),
+ * which loads packages by other files than the program does. @param dist directory of what has been built
+ */
+export function nodeWords(dist: string): string[] {
+  const bundle = join(dist, 'cli/jailor-run.cjs');
+  return [...(existsSync(bundle) ? ['--require', bundle] : []), join(dist, 'cli/main.js')];
+}
+
 type Placed = { readonly source: string; readonly path: string };
 
 function baseConfig(packages: Packages, modules: readonly Placed[]): object {
@@ -64,7 +73,7 @@ function baseConfig(packages: Packages, modules: readonly Placed[]): object {
     id: 'vm',
     process: {
       executable: execPath,
-      arguments: [join(HOME, 'dist/cli/main.js')],
+      arguments: nodeWords(join(HOME, 'dist')),
     },
     network: { address: '10.71.0.1' }, // of no meaning here: a base configuration has one
     executables: [

@@ -63,7 +63,8 @@ export async function migrateWith(
     told += text;
     if (at !== undefined && done === undefined && told.includes(at.phase)) done = Promise.resolve(at.act());
   };
-  const words = ['smanager', 'migrate', name, to, '--mode', mode, '--fallback', 'none', '--json'];
+  const words = ['smanager', 'migrate', name, to, '--mode', mode, '--json'];
+  if (mode === 'replicated') words.push('--fallback', 'none');
   try {
     const moved = parseJsonOutput(await runComicran(words, { onProgress })) as Migrated;
     return { moved, why: '' };

@@ -13,6 +13,7 @@ import { commandOf, endProcesses, processesInNamespaces, waitUntilGone } from '.
 import {
   type LabRecord,
   type MachineSettings,
+  patienceOf,
   readRecord,
   removeRecord,
   writeManagerConfig,
@@ -64,7 +65,7 @@ export async function labUp(layout: LabLayout, say: Say, choose?: () => Promise<
     if (record.machines !== undefined) await prepareMachines(layout, record.machines, say);
     record = await startDaemons(layout, record, say);
     await startMachines(layout, record, say);
-    writeManagerConfig(layout);
+    writeManagerConfig(layout, patienceOf(record.machines));
   });
 }
 

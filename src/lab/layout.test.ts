@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseManagerConfig } from '../smanager/manager-config.ts';
 import { labLayout, placeOf } from './layout.ts';
-import { readRecord, removeRecord, writeManagerConfig, writeRecord } from './record.ts';
+import { patienceOf, readRecord, removeRecord, writeManagerConfig, writeRecord } from './record.ts';
 
 test('the lab is the one that the documentation draws', () => {
   const layout = labLayout(placeOf());
@@ -44,6 +44,12 @@ test('what is written for smanager is what smanager reads; a damaged record is n
       pki: join(home, 'lab', 'pki'),
       netns: '/run/netns/cr-sdn',
     });
+    const tcg = { accelerator: 'tcg', cpus: {}, memoryMib: 1024, clocksAhead: {}, sandboxes: [] } as const;
+    const slow = patienceOf(tcg);
+    writeManagerConfig(layout, slow);
+    assert.equal(parseManagerConfig(readFileSync(layout.managerFile, 'utf8'), layout.managerFile).patience, slow);
+    assert.ok(slow > 1);
+    assert.equal(patienceOf({ ...tcg, accelerator: 'kvm' }), 1);
     assert.equal(readRecord(layout), undefined);
     const record = { version: 1, startedUnixMs: 5, daemons: { sdn: { pid: 17, startTicks: 4 } } } as const;
     writeRecord(layout, record);

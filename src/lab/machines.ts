@@ -13,7 +13,7 @@ import { QEMU, qemuWords } from '../vm/qemu-command.ts';
 import { logTail, startInNode } from './daemons.ts';
 import type { LabLayout, LabMachine } from './layout.ts';
 import { endProcesses } from './processes.ts';
-import type { MachineSettings } from './record.ts';
+import { type MachineSettings, patienceOf } from './record.ts';
 
 /** Where what has been fetched stays for the next time. */
 export const VM_CACHE = '/var/cache/comicran';
@@ -23,8 +23,6 @@ const READY = 'comicran vm: ready ';
 const POLL_MS = 100;
 /** By emulation on a machine that has other things to do. */
 const READY_MS = 240_000;
-/** By emulation a machine takes some twenty times as long, and shares CPUs with the others. */
-const PATIENCE = { kvm: 1, tcg: 8 } as const;
 const POWER_DOWN_MS = 10_000;
 const QUIT_MS = 2000;
 /** Not to hold up the kernel's console, which emulation makes slow. */
@@ -63,7 +61,7 @@ export async function startMachine(
   const { kernel } = await debianPackages(VM_CACHE, () => undefined);
   writeOwnInitramfs(machine.initramfs, layout.initramfs, {
     ...{ name, address, prefixLength, gateway: near.address, sdn, pki: layout.pki },
-    patience: PATIENCE[settings.accelerator],
+    patience: patienceOf(settings),
   });
   if (!existsSync(machine.disk)) await makeDisk(machine.disk);
   for (const socket of [machine.monitor, machine.console]) rmSync(socket, { force: true });

@@ -17,6 +17,14 @@ export type MachineSettings = {
   readonly sandboxes: readonly string[];
 };
 
+/** By emulation a machine takes some twenty times as long, and shares CPUs with the others. */
+const PATIENCE = { kvm: 1, tcg: 8 } as const;
+
+/** How many times as long as usual a lab's daemons are given. */
+export function patienceOf(machines: MachineSettings | undefined): number {
+  return machines === undefined ? 1 : PATIENCE[machines.accelerator];
+}
+
 export type LabRecord = {
   readonly version: 1;
   readonly startedUnixMs: number;
@@ -59,13 +67,14 @@ export function writeRecord(layout: LabLayout, record: LabRecord): void {
   writeWhole(layout.recordFile, record);
 }
 
-/** For smanager, which reads it when it is told nothing else. */
-export function writeManagerConfig(layout: LabLayout): void {
+/** For smanager, which reads it when it is told nothing else. @param patience as of sdaemon's `--patience` */
+export function writeManagerConfig(layout: LabLayout, patience = 1): void {
   writeWhole(layout.managerFile, {
     sdn: { endpoint: layout.sdnEndpoint },
     vms: Object.fromEntries(layout.vms.map(({ name, endpoint, address }) => [name, { endpoint, address }])),
     pki: layout.pki,
     netns: `/run/netns/${layout.hub}`,
+    ...(patience === 1 ? {} : { patience }),
   });
 }
 

@@ -13,6 +13,7 @@ async function run(...words: string[]) {
   const locations = [{ sandbox: 'square', vm: 'vm1' }];
   const fleet = {
     vmNames: () => ['vm1'],
+    look: { timeoutMs: 1000 },
     endpointOf: () => '10.0.0.1:1',
     sdn: () => ({ locate: async () => ({}), listLocations: async () => ({ locations }) }),
     vm: () => ({ list: async () => ({ sandboxes: [] }) }),

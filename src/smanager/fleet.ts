@@ -13,13 +13,14 @@ export interface Fleet {
   endpointOf(vm: string): string;
   vm(name: string): Client<typeof Sdaemon>;
   sdn(): Client<typeof Sdn>;
+  /** Of a question that a daemon answers from memory: one that takes longer is not to hold up the answers of the others. */
+  readonly look: { readonly timeoutMs: number };
   close(): void;
 }
 
 /** Ending a sandbox waits for its grace time, starting one copies files: both take longer than a look. */
 const DEADLINE_MS = 60_000;
-/** Of a question that a daemon answers from memory: one that takes longer is not to hold up the answers of the others. */
-export const LOOK = { timeoutMs: 4_000 } as const;
+const LOOK_MS = 4_000;
 
 /** A machine that cannot be reached, or whose daemon stands still: what it would say is not known. */
 export function isSilent(thrown: unknown): boolean {
@@ -29,6 +30,8 @@ export function isSilent(thrown: unknown): boolean {
 /** @throws ComicranError pki.invalid */
 export function openFleet(config: ManagerConfig): Fleet {
   const identity = loadIdentity(config.pki, 'smanager');
+  const { patience = 1 } = config;
+  const deadline = { defaultDeadlineMs: DEADLINE_MS * patience, patience };
   const vms = new Map<string, Connection<typeof Sdaemon>>();
   let sdn: Connection<typeof Sdn> | undefined;
   const endpointOf = (vm: string): string => {
@@ -44,15 +47,15 @@ export function openFleet(config: ManagerConfig): Fleet {
     vm(name) {
       const endpoint = endpointOf(name);
       const connection =
-        vms.get(name) ??
-        connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: name }, defaultDeadlineMs: DEADLINE_MS });
+        vms.get(name) ?? connect(Sdaemon, { endpoint, identity, peer: { role: 'sdaemon', vm: name }, ...deadline });
       vms.set(name, connection);
       return connection.client;
     },
     sdn() {
-      sdn ??= connect(Sdn, { endpoint: config.sdn.endpoint, identity, peer: { role: 'sdn' } });
+      sdn ??= connect(Sdn, { endpoint: config.sdn.endpoint, identity, peer: { role: 'sdn' }, patience });
       return sdn.client;
     },
+    look: { timeoutMs: LOOK_MS * patience },
     close() {
       for (const connection of vms.values()) connection.close();
       sdn?.close();

@@ -25,6 +25,8 @@ const ManagerConfigSchema = z.strictObject({
     .string()
     .regex(/^[^\0]{1,4095}$/, 'the path of a network namespace')
     .optional(),
+  /** How many times as long as usual the daemons are given to answer, where machines are slow; absent: 1. */
+  patience: z.number().min(1).max(100).optional(),
 });
 
 export type ManagerConfig = z.infer<typeof ManagerConfigSchema>;

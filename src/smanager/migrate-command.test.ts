@@ -36,6 +36,7 @@ async function run(
   const interrupt = new AbortController();
   const fleet = {
     vmNames: () => ['vm1', 'vm2'],
+    look: { timeoutMs: 1000 },
     endpointOf: () => '10.71.2.2:7710',
     sdn: () => ({ locate: async () => ({ location: { vm: 'vm1' } }) }),
     vm: () => ({

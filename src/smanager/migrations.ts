@@ -8,7 +8,7 @@ import type {
   PlanMigrationResponse,
 } from '../api/gen/comicran_pb.ts';
 import { ComicranError, type ErrorCode, isErrorCode } from '../base/errors.ts';
-import { type Fleet, isSilent, LOOK } from './fleet.ts';
+import { type Fleet, isSilent } from './fleet.ts';
 import { machineOf } from './operations.ts';
 
 /** The modes of this project; a daemon may offer fewer, and says so. */
@@ -139,7 +139,7 @@ export async function listMigrations(fleet: Fleet, name: string): Promise<KnownM
   const answers = await Promise.all(
     fleet.vmNames().map(async (vm) => {
       try {
-        return (await fleet.vm(vm).listMigrations({ name }, LOOK)).migrations;
+        return (await fleet.vm(vm).listMigrations({ name }, fleet.look)).migrations;
       } catch (thrown) {
         if (!isSilent(thrown)) throw thrown;
         silent.push(vm);

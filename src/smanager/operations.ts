@@ -3,7 +3,7 @@ import type { FileUse, LogLine, Sandbox } from '../api/gen/comicran_pb.ts';
 import { ComicranError } from '../base/errors.ts';
 import { parseFullConfig } from '../base/full-config.ts';
 import { suggestion } from '../base/suggest.ts';
-import { type Fleet, isSilent, LOOK } from './fleet.ts';
+import { type Fleet, isSilent } from './fleet.ts';
 import { mergeSandboxes, type SandboxRow, type VmAnswer } from './sandbox-list.ts';
 
 /** What every machine says of its sandboxes. One that does not answer does not hold up or fail the others. */
@@ -11,7 +11,7 @@ async function askAll(fleet: Fleet): Promise<VmAnswer[]> {
   return Promise.all(
     fleet.vmNames().map(async (vm): Promise<VmAnswer> => {
       try {
-        return { vm, sandboxes: (await fleet.vm(vm).list({}, LOOK)).sandboxes };
+        return { vm, sandboxes: (await fleet.vm(vm).list({}, fleet.look)).sandboxes };
       } catch (thrown) {
         if (isSilent(thrown)) return { vm, sandboxes: undefined };
         throw thrown;
@@ -61,7 +61,7 @@ export async function listVms(fleet: Fleet): Promise<VmRow[]> {
     fleet.vmNames().map(async (name): Promise<VmRow> => {
       const endpoint = fleet.endpointOf(name);
       try {
-        const info = await fleet.vm(name).info({}, LOOK);
+        const info = await fleet.vm(name).info({}, fleet.look);
         const { address, kernel, version, sandboxes } = info;
         return { name, endpoint, state: 'up', address, kernel, version, sandboxes };
       } catch (thrown) {

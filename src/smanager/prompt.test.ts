@@ -10,6 +10,7 @@ function prompted(input: PassThrough) {
   const nothing = async () => ({ locations: [], services: [], sandboxes: [] });
   const fleet = {
     vmNames: () => ['vm1'],
+    look: { timeoutMs: 1000 },
     endpointOf: () => '10.0.0.1:1',
     sdn: () => ({ listLocations: nothing, listServices: nothing, locate: async () => ({}) }),
     vm: () => ({ list: nothing }),

@@ -4,7 +4,7 @@ import type { TakeOverResponse } from '../api/gen/comicran_pb.ts';
 import { ComicranError } from '../base/errors.ts';
 import { formatMicros, plural } from '../base/units.ts';
 import type { CommandContext } from './command-context.ts';
-import { type Fleet, isSilent, LOOK } from './fleet.ts';
+import { type Fleet, isSilent } from './fleet.ts';
 import { examples } from './help.ts';
 import { machineOf } from './operations.ts';
 import { telling } from './telling.ts';
@@ -30,7 +30,7 @@ ${examples('takeover square --from-dead vm1', 'takeover square --from-dead vm1 -
 /** @throws ComicranError migration.refused: it answers */
 async function checkIsSilent(fleet: Fleet, name: string, vm: string): Promise<void> {
   try {
-    await fleet.vm(vm).info({}, LOOK);
+    await fleet.vm(vm).info({}, fleet.look);
   } catch (thrown) {
     if (isSilent(thrown)) return;
     throw thrown;
@@ -47,7 +47,7 @@ async function copyOf(fleet: Fleet, name: string, fromVm: string): Promise<strin
   const found = await Promise.all(
     others.map(async (vm) => {
       try {
-        const { sandboxes } = await fleet.vm(vm).list({}, LOOK);
+        const { sandboxes } = await fleet.vm(vm).list({}, fleet.look);
         return sandboxes.some((one) => one.name === name && one.state === 'arriving') ? vm : undefined;
       } catch (thrown) {
         if (!isSilent(thrown)) throw thrown;

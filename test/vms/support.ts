@@ -13,7 +13,10 @@ import { find, type Migrated } from '../support/lab.ts';
 /** By emulation an answer takes some milliseconds of a CPU that others want too. */
 export const RATE = 20;
 const LONGEST_SECONDS = 600;
-const GRACE_SECONDS = 10;
+/** For second answers, when none is missing any more. */
+const GRACE_SECONDS = 3;
+/** For those that are missing: how slow an emulated machine is says nothing about whether they come. */
+const PATIENCE_SECONDS = 120;
 
 export function machine(name: string): LabMachine {
   const found = presentLayout().machines.find((one) => one.name === name);
@@ -81,7 +84,8 @@ export type Lost = { readonly lost: number; readonly duplicated: number; readonl
 export async function askedDuring(name: string, use: () => Promise<void>): Promise<Lost> {
   const service = (await find(name))?.service;
   assert.ok(service, `'${name}' has no service`);
-  const load = new Load({ service, rate: RATE, seconds: LONGEST_SECONDS, graceSeconds: GRACE_SECONDS });
+  const waits = { graceSeconds: GRACE_SECONDS, patienceSeconds: PATIENCE_SECONDS };
+  const load = new Load({ service, rate: RATE, seconds: LONGEST_SECONDS, ...waits });
   try {
     await pause(1000);
     await use();

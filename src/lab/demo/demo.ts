@@ -39,9 +39,14 @@ const BEFORE_SECONDS = 1;
 /** Also for a virtual machine under emulation. */
 const START_SECONDS = 120;
 const BETWEEN_SECONDS = 0.6;
+/** By emulation a stop takes as long as the whole of a migration elsewhere, and what waits meanwhile is answered one by one. */
+const VMS_PATIENCE_SECONDS = 120;
 const LONGEST_CONTROL_SECONDS = 20;
 /** A client that nobody ends, because this program was killed, ends then. */
 const LONGEST_RUN_SECONDS = 600;
+
+/** A client waits only while answers are missing. */
+const patience = ({ vms }: DemoOptions) => (vms ? { patienceSeconds: VMS_PATIENCE_SECONDS } : {});
 
 type ListedSandbox = { readonly name: string; readonly vm: string; readonly service: string };
 
@@ -80,7 +85,13 @@ async function migrate(mode: string, from: string, options: DemoOptions): Promis
 /** Moves the server back and forth while a client asks it. A move that fails ends the run, and is in what it returns. */
 async function moveUnderLoad(service: string, mode: string, count: number, options: DemoOptions): Promise<ModeRun> {
   options.say(`\n${mode}: asking ${service} ${options.rate} times a second\n`);
-  const load = new Load({ service, rate: options.rate, seconds: LONGEST_RUN_SECONDS, hiccups: true });
+  const load = new Load({
+    service,
+    rate: options.rate,
+    seconds: LONGEST_RUN_SECONDS,
+    hiccups: true,
+    ...patience(options),
+  });
   const migrations: MigrationFigures[] = [];
   let failed: string | undefined;
   try {
@@ -118,10 +129,11 @@ async function compare(service: string, options: DemoOptions): Promise<DemoRepor
 }
 
 /** As long as the main run, up to a limit: on a machine that is short of time that one can take minutes. */
-async function runControl(service: string, main: ClientFigures, { rate, say }: DemoOptions): Promise<ClientFigures> {
+async function runControl(service: string, main: ClientFigures, options: DemoOptions): Promise<ClientFigures> {
+  const { rate, say } = options;
   const seconds = Math.min(main.sent / rate, LONGEST_CONTROL_SECONDS);
   say(`\nthe control: the same for ${seconds.toFixed(1)} s without a migration\n`);
-  return await new Load({ service, rate, seconds, hiccups: true }).finished();
+  return await new Load({ service, rate, seconds, hiccups: true, ...patience(options) }).finished();
 }
 
 /** @returns the report. @throws ComicranError when a step fails; what the demonstration made is taken down first. */

@@ -20,6 +20,8 @@ export type LoadOptions = {
   readonly digits?: number;
   /** Watch the platform meanwhile. */
   readonly hiccups?: boolean;
+  /** How long answers that are missing are waited for; absent: 5. */
+  readonly patienceSeconds?: number;
   /** Ctrl-C is for the program that started it. */
   readonly shielded?: boolean;
 };
@@ -38,13 +40,13 @@ export class Load {
   /** Starts it. The caller ends it, also when what was to be measured has failed. */
   constructor(options: LoadOptions) {
     const { service, node = 'ue', rate, seconds, graceSeconds = 1 } = options;
-    const { digits, hiccups = false, shielded = false } = options;
+    const { digits, hiccups = false, shielded = false, patienceSeconds = PATIENCE_SECONDS } = options;
     this.#directory = mkdtempSync(join(tmpdir(), 'comicran-load-'));
     this.#windows = join(this.#directory, 'windows');
     writeFileSync(this.#windows, '');
     const words = ['lab', 'exec', node, '--', 'comicran', 'client', service, '--json', '--windows', this.#windows];
     const numbers = ['--rate', `${rate}`, '--duration', `${seconds}`, '--grace', `${graceSeconds}`, '--tell-start'];
-    numbers.push('--patience', `${PATIENCE_SECONDS}`);
+    numbers.push('--patience', `${patienceSeconds}`);
     if (digits !== undefined) numbers.push('--digits', `${digits}`);
     const begun = Promise.withResolvers<void>();
     this.begun = begun.promise;

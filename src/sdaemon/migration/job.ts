@@ -90,6 +90,8 @@ export type RecoverJob = {
   readonly address: string;
   /** Destination: of the skeleton. */
   readonly skeleton: Skeleton | undefined;
+  /** sdaemon's `--patience`. */
+  readonly patience: number;
 };
 
 export type Job = (SourceJob | DestinationJob | InspectJob | RecoverJob) & {

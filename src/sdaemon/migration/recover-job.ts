@@ -14,6 +14,7 @@ import type {
   StoppedProcess,
 } from '../../migration/ports.ts';
 import { recoverDestination, recoverSource } from '../../migration/recover.ts';
+import { patientDeadlines } from '../../migration/waiting.ts';
 import { EgressCut } from '../../replication/egress-cut.ts';
 import { OutputGate } from '../../replication/gate.ts';
 import { DrainedSockets } from '../dataplane/drain.ts';
@@ -133,7 +134,10 @@ async function endAsSource(job: Recover, entry: SourceEntry, world: JobWorld): P
       clock: WORKER_CLOCK,
     },
     entry,
-    { onProgress: (progress) => world.post({ type: 'progress', progress }) },
+    {
+      deadlines: patientDeadlines(job.patience),
+      onProgress: (progress) => world.post({ type: 'progress', progress }),
+    },
   );
   if (recovery.outcome !== 'halted') paged.remove();
   return { outcome: 'recovered', end: recovery.outcome, leftovers: recovery.leftovers.map((error) => carry(error)) };
@@ -193,6 +197,7 @@ async function endAsDestination(job: Recover, entry: DestinationEntry, world: Jo
     },
     entry,
     {
+      deadlines: patientDeadlines(job.patience),
       onProgress: (progress) => world.post({ type: 'progress', progress }),
       onRunning: (epoch) => world.post({ type: 'running', hostPid: hostPid ?? 0, epoch }),
     },

@@ -18,6 +18,8 @@ export type RecoveryWorld = {
   readonly vm: string;
   readonly address: string;
   readonly stateDirectory: string;
+  /** sdaemon's `--patience`. */
+  readonly patience: number;
   readonly jailors: Jailors;
   readonly engine: Engine;
   readonly sdn: Client<typeof Sdn>;
@@ -96,7 +98,7 @@ async function recoverOne(
     {
       ...{ side: 'recover', entry, hostPid, channel: note?.channel, skeleton: skeletonOf(jail, world), stateDirectory },
       cgroup: jail?.state()?.cgroup ?? null,
-      ...{ address: world.address },
+      ...{ address: world.address, patience: world.patience },
     },
     {
       ...ownershipOver(world, entry.migration),

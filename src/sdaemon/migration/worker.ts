@@ -92,7 +92,8 @@ function serveJobs(port: MessagePort): void {
     ordered = Promise.withResolvers();
     faults.load();
     const note = (reason: string): void => post({ type: 'note', text: `asks the sdn in the ordinary way: ${reason}` });
-    using quick = new QuickOwnership(job.record, readiness, ownership, note);
+    const patience = job.side === 'inspect' ? 1 : job.patience;
+    using quick = new QuickOwnership(job.record, readiness, ownership, note, patience);
     try {
       const { promise } = ordered;
       const own = { ownership: quick, signal: abort.signal, ordered: promise };

@@ -20,23 +20,29 @@ import type { Readiness } from '../readiness.ts';
 /** Where the sdn waits for this migration, and the key of the channel (32 bytes). */
 export type RecordAddress = { readonly address: string; readonly port: number; readonly key: Uint8Array };
 
-const TUNING: TcpTuning = { bufferBytes: 64 << 10, silenceMs: 2_000 };
+const BUFFER_BYTES = 64 << 10;
+const SILENCE_MS = 2_000;
 /** An sdn that is silent for so long is asked in the other way. */
 const ANSWER_MS = 250;
 
 /** What a record channel can be asked for. */
 export type QuickWay = Pick<Ownership, 'take' | 'give' | 'lead'>;
 
+/** What a record needs of its channel. */
+export type RecordLine = Pick<SecureChannel<RecordRequest, RecordAnswer>, 'send' | 'receive' | 'close'>;
+
 export class FastRecord implements QuickWay, Disposable {
-  readonly #channel: SecureChannel<RecordRequest, RecordAnswer>;
+  readonly #channel: RecordLine;
   readonly #nowMs: () => number;
+  readonly #answerMs: number;
   /** Requests go one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Takes the channel over. */
-  constructor(channel: SecureChannel<RecordRequest, RecordAnswer>, nowMs: () => number) {
+  /** Takes the channel over. @param patience how many times as long as usual an answer may take */
+  constructor(channel: RecordLine, nowMs: () => number, patience: number) {
     this.#channel = channel;
     this.#nowMs = nowMs;
+    this.#answerMs = ANSWER_MS * patience;
   }
 
   /** Has both sides do what a take will need, without its effect. @returns how long that took, in milliseconds. */
@@ -77,7 +83,7 @@ export class FastRecord implements QuickWay, Disposable {
   #ask(request: RecordRequest): Promise<RecordAnswer> {
     const asked = this.#last.then(async () => {
       void this.#channel.send(request);
-      return this.#channel.receive(ANSWER_MS);
+      return this.#channel.receive(this.#answerMs);
     });
     // An answer that comes too late would be taken for that of the next request.
     this.#last = asked.catch(() => this.close());
@@ -85,17 +91,22 @@ export class FastRecord implements QuickWay, Disposable {
   }
 }
 
-/** @throws ComicranError vm.unreachable, peer.refused, deadline */
+/**
+ * @param patience how many times as long as usual the answers to what is asked may take, where machines are slow
+ * @throws ComicranError vm.unreachable, peer.refused, deadline
+ */
 export async function openFastRecord(
   { address, port, key }: RecordAddress,
   readiness: Readiness,
   timeoutMs: number,
+  patience = 1,
 ): Promise<FastRecord> {
+  const tuning: TcpTuning = { bufferBytes: BUFFER_BYTES, silenceMs: SILENCE_MS * patience };
   const where = { address: Buffer.from(ipv4Bytes(address)), port };
-  const options = { key, readiness, maxMessageBytes: MAX_RECORD_MESSAGE_BYTES, tuning: TUNING };
+  const options = { key, readiness, maxMessageBytes: MAX_RECORD_MESSAGE_BYTES, tuning };
   const connection = await connectToPeer(where, timeoutMs, options);
   const encode = (request: RecordRequest): readonly Uint8Array[] => [encodeRecordRequest(request)];
   const codec = { encode, decode: decodeRecordAnswer };
   const channel = new SecureChannel(connection, codec, MAX_RECORD_MESSAGE_BYTES, readiness);
-  return new FastRecord(channel, () => readiness.nowMs());
+  return new FastRecord(channel, () => readiness.nowMs(), patience);
 }

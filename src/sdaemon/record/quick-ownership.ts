@@ -18,20 +18,23 @@ const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => 
 export class QuickOwnership implements Ownership, Disposable {
   readonly #ordinary: Ownership;
   readonly #onFailure: (reason: string) => void;
+  readonly #patience: number;
   #fast: FastRecord | undefined;
   #closed = false;
   #asked = false;
   #told = false;
 
-  /** @param onFailure told once, of why the ordinary way is taken. */
+  /** @param onFailure told once, of why the ordinary way is taken. @param patience as of {@link openFastRecord} */
   constructor(
     record: RecordAddress | undefined,
     readiness: Readiness,
     ordinary: Ownership,
     onFailure: (reason: string) => void,
+    patience = 1,
   ) {
     this.#ordinary = ordinary;
     this.#onFailure = onFailure;
+    this.#patience = patience;
     if (record !== undefined) void this.#keepOpen(record, readiness);
   }
 
@@ -91,7 +94,7 @@ export class QuickOwnership implements Ownership, Disposable {
   async #keepOpen(record: RecordAddress, readiness: Readiness): Promise<void> {
     while (!this.#over) {
       try {
-        await this.#rehearse(await openFastRecord(record, readiness, CONNECT_MS));
+        await this.#rehearse(await openFastRecord(record, readiness, CONNECT_MS * this.#patience, this.#patience));
       } catch (thrown) {
         this.#failed(thrown);
         await sleep(REOPEN_MS);

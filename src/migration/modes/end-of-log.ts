@@ -10,14 +10,17 @@ import type { Replies } from '../replies.ts';
 import type { SourceBefore } from '../roles.ts';
 import { Deadline, sleep } from '../waiting.ts';
 import { following, LOOK_MS, lagOf } from './following.ts';
+import { type CopyAge, isYoung } from './level.ts';
 import { step } from './step.ts';
 
 /** What the copy is fed by, and what it says. */
-type Feeding = { readonly log: LogSender; readonly replies: Replies };
+type Feeding = { readonly log: LogSender; readonly replies: Replies; readonly age: CopyAge };
 
 /** Datagrams and answers that the copy may be behind at the cut, where it has not been level for so long. */
 const MAX_LAG = 8;
 const LEVEL_MICROS = 20_000;
+/** The record names a machine that does not answer yet: a copy may be late by more, sooner. */
+const HASTE = 4;
 
 /**
  * Behind TAKE, with no signal: nobody can abort it now.
@@ -25,18 +28,21 @@ const LEVEL_MICROS = 20_000;
  */
 export async function endBehindTake(after: SourceBefore, feeding: Feeding): Promise<DestinationMessage | undefined> {
   const { ports, deadlines } = after;
-  const { log } = feeding;
+  const { log, age } = feeding;
   const replies = feeding.replies.behindTake(deadlines.stepMs);
   try {
     const budget = new Deadline(ports.clock, deadlines.stepMs);
-    let untilMicros: number | undefined;
+    let takenMicros: number | undefined;
     const answer = await following({ ...after, budget }, log, replies, () => {
-      if (!replies.taken) return replies.answer;
       const now = ports.clock.nowMicros();
-      untilMicros ??= now + LEVEL_MICROS;
-      const { inputs, outputs } = lagOf(log, replies);
+      const behind = lagOf(log, replies);
+      age.look(now, log.sent, behind);
+      if (!replies.taken) return replies.answer;
+      takenMicros ??= now;
+      const waited = now - takenMicros;
+      const lag = behind.inputs + behind.outputs;
       // The copy has to reproduce in the cutover what it is behind by: a moment in which that is nothing comes soon.
-      const isLevel = inputs + outputs <= (now < untilMicros ? 0 : MAX_LAG);
+      const isLevel = lag === 0 || (waited >= LEVEL_MICROS && (lag <= MAX_LAG || isYoung(age, waited * HASTE)));
       return replies.answer ?? (isLevel ? 'taken' : undefined);
     });
     if (answer !== 'taken') return answer;

@@ -9,15 +9,10 @@ import { Replies } from '../replies.ts';
 import type { SourceMode } from '../roles.ts';
 import { endBehindTake, endLevelled } from './end-of-log.ts';
 import { following, lagOf } from './following.ts';
+import { CopyAge, Settled } from './level.ts';
 import { PAGE_BUFFERS } from './pages-out.ts';
 import { sendSnapshot, type TakenSnapshot, takeSnapshot } from './snapshot-out.ts';
 import { step } from './step.ts';
-
-/** Datagrams that the copy may be behind when the process is cut off: it catches up with them behind that. */
-const MAX_LAG = 4;
-/** How long it must not have been further behind. */
-const SETTLED_MICROS = 5_000;
-const MIN_REPORTS = 2;
 
 export const sendReplicated: SourceMode['prepare'] = async (before) => {
   const { ports, phases, line, budget, deadlines, migration } = before;
@@ -37,17 +32,20 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
     const ready = await following(before, log, replies, () => replies.ready);
     phases.enter('follow');
     let lagMax = 0;
-    const settled = new Settled(() => ports.clock.nowMicros());
+    const age = new CopyAge(ports.clock.nowMicros());
+    const settled = new Settled(age);
     await following(before, log, replies, () => {
       const lag = lagOf(log, replies);
+      const nowMicros = ports.clock.nowMicros();
+      age.look(nowMicros, log.sent, lag);
       phases.setLag(lag);
       // Before its first report it is not known.
       if (replies.report !== undefined) lagMax = Math.max(lagMax, lag.inputs + lag.outputs);
-      return settled.look(lag.inputs + lag.outputs, replies.reports) ? true : undefined;
+      return settled.look(nowMicros, lag.inputs + lag.outputs, replies.reports) ? true : undefined;
     });
     await step(before, 'preparing the cut', traffic.prepareCut());
     const { stopped } = ports.process;
-    const ending = { log, replies };
+    const ending = { log, replies, age };
     return {
       ...{ ...bytes, ready, snapshot: { freezeMicros: snapshot.freezeMicros, lagMax, choice } },
       ...(sent === undefined ? {} : { rounds: sent.rounds }),
@@ -79,30 +77,3 @@ export const sendReplicated: SourceMode['prepare'] = async (before) => {
     if (!before.outputRule) replies.stop();
   }
 };
-
-/** Whether the copy has been level for long enough. */
-class Settled {
-  readonly #nowMicros: () => number;
-  #sinceMicros: number | undefined;
-  #sinceReports = 0;
-
-  constructor(nowMicros: () => number) {
-    this.#nowMicros = nowMicros;
-  }
-
-  /** @param reports how many have come */
-  look(lag: number, reports: number): boolean {
-    if (lag > MAX_LAG || reports === 0) {
-      this.#sinceMicros = undefined;
-      return false;
-    }
-    if (this.#sinceMicros === undefined) {
-      this.#sinceMicros = this.#nowMicros();
-      this.#sinceReports = reports;
-    }
-    return (
-      this.#nowMicros() - this.#sinceMicros >= SETTLED_MICROS &&
-      (lag === 0 || reports - this.#sinceReports >= MIN_REPORTS)
-    );
-  }
-}

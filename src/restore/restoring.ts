@@ -72,6 +72,11 @@ export class RestoringProcess {
     this.#faults = faults;
   }
 
+  /** What it is built of. */
+  get image(): ProcessImage {
+    return this.#image;
+  }
+
   /** As this program sees it. */
   get pid(): number {
     assert(this.#process !== null, 'the process has not been made');

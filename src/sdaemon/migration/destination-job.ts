@@ -46,6 +46,7 @@ export async function runDestinationJob(
       ? new FetchedProcess({
           ...{ stateDirectory: job.stateDirectory, sandbox: migration.sandbox, files: paged, client: world.paging },
           keeper: world.keeper,
+          pid: () => hostPid,
           process: () => defined(restoring, 'a process that is being built'),
           note: (text) => world.post({ type: 'note', text }),
           end: () => arriving?.watch.ended(),

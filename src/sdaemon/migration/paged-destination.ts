@@ -3,8 +3,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { ComicranError, messageOf } from '../../base/errors.ts';
 import { ipv4Bytes, ipv4Text } from '../../base/ipv4.ts';
 import type { ProcessEnd } from '../../base/process-end.ts';
+import type { ProcessImage } from '../../image/types.ts';
 import { findSandboxState } from '../../jailor/index.ts';
 import type { DestinationPaging, Fill, FillCounts, PageRange, PageServer } from '../../migration/ports.ts';
+import { likelyPages } from '../../paging/likely-pages.ts';
 import { pageRuns } from '../../paging/page-range.ts';
 import type { ServiceCounts } from '../../paging/service-times.ts';
 import { hasEnded } from '../../restore/failures.ts';
@@ -15,9 +17,10 @@ import type { PagingFiles } from './paging-note.ts';
 
 /** The process that misses pages; made later than its paging. */
 export type LazyProcess = {
-  readonly pid: number;
   /** Gives its userfaultfd away. */
   takeUserfault(): number;
+  /** What it is built of. */
+  readonly image: ProcessImage;
 };
 
 export type FetchedProcessOptions = {
@@ -27,6 +30,8 @@ export type FetchedProcessOptions = {
   readonly client: PagingClient;
   /** The jailor of the sandbox. */
   readonly keeper: Keeper;
+  readonly pid: () => number;
+  /** Asked only where its memory begins to come, and not where that goes on. */
   readonly process: () => LazyProcess;
   readonly note: (text: string) => void;
   /** How the process has ended, where that can still be seen. */
@@ -67,10 +72,17 @@ export class FetchedProcess implements DestinationPaging {
     const { files, client, process } = this.#options;
     files.write({ pages: { address: ipv4Text(address), port, key } });
     this.#missingBytes = missing.reduce((sum, { length }) => sum + BigInt(length), 0n);
-    const { pid } = process();
-    const options = this.#paged({ address: Buffer.from(address), port, key }, pid);
-    const userfault = process().takeUserfault();
-    this.#starting = client.startPaging({ ...options, userfault, missing: pageRuns(missing), fillsLater: true });
+    const built = process();
+    const options = this.#paged({ address: Buffer.from(address), port, key });
+    const userfault = built.takeUserfault();
+    const service = { likely: likelyPages(built.image) };
+    this.#starting = client.startPaging({
+      ...options,
+      userfault,
+      service,
+      missing: pageRuns(missing),
+      fillsLater: true,
+    });
     // Nobody waits for it here: the process can be finished meanwhile.
     this.#secured = Promise.all([this.#starting, this.#keeping]);
     this.#secured.catch(() => undefined);
@@ -78,7 +90,7 @@ export class FetchedProcess implements DestinationPaging {
   }
 
   async adopt(): Promise<Fill> {
-    const { files, client, process, stateDirectory, sandbox } = this.#options;
+    const { files, client, stateDirectory, sandbox } = this.#options;
     const pages = files.read()?.pages;
     const state = findSandboxState(stateDirectory, sandbox);
     if (state === undefined) throw new ComicranError('process.gone', `there is no sandbox '${sandbox}'`);
@@ -88,15 +100,15 @@ export class FetchedProcess implements DestinationPaging {
     else {
       if (pages === undefined) throw new ComicranError('migration.journal', 'it is not known where its pages are');
       const server = { address: Buffer.from(ipv4Bytes(pages.address)), port: pages.port, key: pages.key };
-      this.#starting = client.adoptPaging({ ...this.#paged(server, process().pid), ...kept });
+      this.#starting = client.adoptPaging({ ...this.#paged(server), ...kept });
     }
     return this.#fill();
   }
 
-  #paged(server: PageServerAddress, pid: number): Omit<PagingOptions, 'missing' | 'userfault'> {
-    const { files, keeper, note } = this.#options;
+  #paged(server: PageServerAddress): Omit<PagingOptions, 'missing' | 'userfault'> {
+    const { files, keeper, note, pid } = this.#options;
     return {
-      ...{ server, pid, journal: files.missing },
+      ...{ server, pid: pid(), journal: files.missing },
       keeper: {
         keep: async (name, descriptor) => {
           if (name !== files.missing) await keeper.keep(name, descriptor);

@@ -94,7 +94,7 @@ function pagedOf({ stateDirectory, entry }: Recover, world: JobWorld) {
 /** What is missing of a process that an earlier daemon has built. */
 function fetch(job: Recover, world: JobWorld, pid: number): FetchedProcess {
   const { paged, note } = pagedOf(job, world);
-  const takeUserfault = (): never => {
+  const process = (): never => {
     throw new ComicranError('process.gone', 'a process of an earlier daemon is not built any more');
   };
   return new FetchedProcess({
@@ -104,7 +104,8 @@ function fetch(job: Recover, world: JobWorld, pid: number): FetchedProcess {
       client: world.paging,
       keeper: world.keeper,
       note,
-      process: () => ({ pid, takeUserfault }),
+      pid: () => pid,
+      process,
     },
   });
 }

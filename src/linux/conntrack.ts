@@ -19,6 +19,8 @@ const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
 const NFGENMSG_BYTES = 4;
 const NLA_F_NESTED = 0x8000;
 
+const IP_PROTOCOLS: Readonly<Record<string, number>> = { udp: 17, tcp: 6 };
+
 const messageType = (message: number): number => (NFNL_SUBSYS_CTNETLINK << 8) | message;
 
 function nfgenmsg(): Buffer {
@@ -28,6 +30,9 @@ function nfgenmsg(): Buffer {
 }
 
 export type FlowEnd = { readonly address: string; readonly port: number };
+
+/** Where flows lead: an address, a port of a protocol (`udp`, `tcp`). */
+export type ServedEnd = FlowEnd & { readonly protocol: string };
 
 export type TrackedFlow = {
   /** Number of the IP protocol: 17 is UDP. */
@@ -81,6 +86,21 @@ export class ConntrackSocket extends NetlinkSocket {
   /** The tracked IPv4 flows. */
   list(): TrackedFlow[] {
     return this.dump('list tracked flows', messageType(IPCTNL_MSG_CT.GET), nfgenmsg()).flatMap(parseFlow);
+  }
+
+  /**
+   * Flows that began before a translation changed go on as they began, for as long as packets come: a client that asked
+   * too early would never be heard.
+   */
+  forgetFlowsTo(ends: readonly ServedEnd[]): void {
+    for (const flow of this.list()) {
+      const { destination } = flow;
+      const isOfThese = ends.some(
+        ({ address, port, protocol }) =>
+          flow.protocol === IP_PROTOCOLS[protocol] && destination.address === address && destination.port === port,
+      );
+      if (isOfThese) this.forget(flow);
+    }
   }
 
   /** The next packet of the flow is the first of a new one. No failure where it is gone already. */

@@ -27,7 +27,6 @@ import {
   type KernelContent,
   passageKey,
   type SandboxRoute,
-  type ServiceEnd,
   serviceEndKey,
 } from './plan.ts';
 
@@ -35,7 +34,6 @@ import {
 const ROUTE_PROTOCOL = 88;
 /** No rule leads to it. */
 const REHEARSAL_TABLE = 88;
-const IP_PROTOCOLS = { udp: 17, tcp: 6 } as const;
 
 const routeTo = ({ address, via }: SandboxRoute) =>
   replaceRoute({ destination: address, gateway: via, protocol: ROUTE_PROTOCOL });
@@ -104,26 +102,10 @@ export class KernelDataPlane implements DataPlane {
     if (commands.length > 0) {
       this.#nftables.apply(describeChange({ ...change, setRoutes: [], removeRoutes: [] }).join(', '), commands);
       const ends = [...change.removeTranslations, ...change.addTranslations];
-      if (ends.length > 0) this.#forgetFlows(ends);
+      if (ends.length > 0) this.#tracked.forgetFlowsTo(ends);
     }
     for (const destination of change.removeRoutes) {
       this.#routes.applyUnless(deleteRoute({ destination, protocol: ROUTE_PROTOCOL }), ESRCH);
-    }
-  }
-
-  /**
-   * Flows that began before a translation changed go on as they began, for as long as packets come: a client that asked
-   * too early would never be heard.
-   */
-  #forgetFlows(ends: readonly ServiceEnd[]): void {
-    for (const flow of this.#tracked.list()) {
-      const isOfThese = ends.some(
-        ({ address, port, protocol }) =>
-          flow.protocol === IP_PROTOCOLS[protocol] &&
-          flow.destination.address === address &&
-          flow.destination.port === port,
-      );
-      if (isOfThese) this.#tracked.forget(flow);
     }
   }
 

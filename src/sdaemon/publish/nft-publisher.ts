@@ -1,5 +1,6 @@
 import { ComicranError } from '../../base/errors.ts';
 import type { NetworkSpec } from '../../base/sandbox-config.ts';
+import { ConntrackSocket } from '../../linux/conntrack.ts';
 import { Nftables } from '../../linux/nftables.ts';
 import type { PortPublisher } from './publisher.ts';
 import { isPublishTable, publishedPorts, publishRuleset, tableName } from './ruleset.ts';
@@ -8,6 +9,7 @@ import { isPublishTable, publishedPorts, publishRuleset, tableName } from './rul
 export class NftPublisher implements PortPublisher {
   readonly #address: string;
   readonly #nftables = new Nftables();
+  readonly #tracked = new ConntrackSocket();
   /** `5006/udp` -> the sandbox that has it. */
   readonly #holders = new Map<string, string>();
 
@@ -37,6 +39,10 @@ export class NftPublisher implements PortPublisher {
     if (ports.length === 0) return;
     this.#nftables.applyText(`publish the ports of '${id}'`, publishRuleset(id, network, this.#address));
     for (const { key } of ports) this.#holders.set(key, id);
+    // Also of clients that went on asking while the sandbox was elsewhere.
+    this.#tracked.forgetFlowsTo(
+      ports.map(({ publish: port, protocol }) => ({ address: this.#address, port, protocol })),
+    );
   }
 
   async unpublish(id: string): Promise<void> {
@@ -47,6 +53,7 @@ export class NftPublisher implements PortPublisher {
   }
 
   close(): void {
+    this.#tracked.close();
     this.#nftables.close();
   }
 

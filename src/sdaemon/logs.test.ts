@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
-import { closeSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, readdirSync, rmSync, statSync, write, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { LogWriter } from '../jailor/log-writer.ts';
 import { makePipe } from '../linux/pipe.ts';
 import { keepCarriedLog, type LoggedLine, logToCarry, MAX_CARRIED_BYTES, readLog } from './logs.ts';
+
+const writeFd = promisify(write);
 
 const line = (t: number, text: string): string => `${JSON.stringify({ t, stream: 'stdout', line: text })}\n`;
 
@@ -70,7 +73,7 @@ test('who follows a log has every line once, in order, however often the files a
     closeSync(pipe.writeFd);
     await ended;
     log.close();
-    await Promise.race([reading, sleep(10_000)]);
+    await Promise.race([reading, sleep(10_000, undefined, { ref: false })]);
     assert.deepEqual(
       found,
       Array.from({ length: 600 }, (_, n) => `line ${n}`),
@@ -89,10 +92,8 @@ test('what is printed without end and without lines fills no more than it may, a
     const pipe = makePipe();
     const { ended } = log.follow('stdout', pipe.readFd);
     const chunk = Buffer.alloc(4_096, 0x01);
-    for (let n = 0; n < 1_000; n++) {
-      writeSync(pipe.writeFd, chunk);
-      if (n % 8 === 0) await sleep(0);
-    }
+    // In another thread: a full pipe holds up whoever writes, and this one reads.
+    for (let n = 0; n < 1_000; n++) await writeFd(pipe.writeFd, chunk);
     writeSync(pipe.writeFd, '\nlast\n');
     closeSync(pipe.writeFd);
     await ended;

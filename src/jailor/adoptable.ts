@@ -11,9 +11,20 @@ export function checkAdoptable(hostPid: number, initPid: number): void {
     const parent = parentPid(hostPid);
     if (parent === undefined) return 'there is no such process';
     if (parent !== process.pid) return `its parent is ${parent}, not jailor (${process.pid})`;
-    const same = readlinkSync(`/proc/${hostPid}/ns/pid`) === readlinkSync(`/proc/${initPid}/ns/pid`);
-    return same ? undefined : 'it is not in the sandbox';
+    const [own, expected] = [pidNamespace(hostPid), pidNamespace(initPid)];
+    // It may end between two looks at it.
+    if (own === undefined) return 'it has ended';
+    return own === expected ? undefined : 'it is not in the sandbox';
   })();
   if (problem === undefined) return;
   throw new ComicranError('process.gone', `process ${hostPid} cannot become the root process: ${problem}`);
+}
+
+/** @returns undefined where the process is gone */
+function pidNamespace(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`);
+  } catch {
+    return undefined;
+  }
 }

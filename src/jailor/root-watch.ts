@@ -14,6 +14,8 @@ export class RootWatch {
   readonly #health: HealthWatch | undefined;
   /** It is being ended because of its health. */
   #isIll = false;
+  /** Of its cgroup, which was made for this sandbox, when the root process before this one had ended. */
+  #killsBefore = 0;
 
   /** @param onEnded called once for each process that {@link begin} was given. */
   constructor(sandbox: Sandbox, newcomers: Newcomers, onEnded: (exit: Exit, ranMs: number) => Promise<void>) {
@@ -28,9 +30,8 @@ export class RootWatch {
   /** From now on this is the root process. */
   begin(root: Child): void {
     const sinceMs = performance.now();
-    const killsBefore = this.#outOfMemoryKills();
     void root.ended.then((ending) => {
-      const exit = exitOf(this.#sandbox.requested ?? this.#reasonOf(ending, killsBefore), ending);
+      const exit = exitOf(this.#sandbox.requested ?? this.#reasonOf(ending), ending);
       return this.#onEnded(exit, performance.now() - sinceMs);
     });
     this.#health?.begin();
@@ -55,11 +56,14 @@ export class RootWatch {
   }
 
   /** As long as the cgroup is there. A process of the sandbox other than the root process may have been killed before. */
-  #reasonOf({ signal }: Ending, killsBefore: number): ExitReason {
+  #reasonOf({ signal }: Ending): ExitReason {
     const isIll = this.#isIll;
     this.#isIll = false;
+    const kills = this.#outOfMemoryKills();
+    const isOutOfMemory = kills > this.#killsBefore;
+    this.#killsBefore = kills;
     if (signal !== 'SIGKILL') return 'ended';
-    return this.#outOfMemoryKills() > killsBefore ? 'out-of-memory' : isIll ? 'unhealthy' : 'ended';
+    return isOutOfMemory ? 'out-of-memory' : isIll ? 'unhealthy' : 'ended';
   }
 
   #outOfMemoryKills(): number {

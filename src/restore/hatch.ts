@@ -14,7 +14,7 @@ import { TracedProcess, Tracee } from '../linux/tracee.ts';
 import { readVdso } from '../linux/vdso.ts';
 import { waitThread } from '../linux/wait.ts';
 
-const CLONE_TRIES = 40;
+const CLONE_TRIES = 300;
 const CLONE_PAUSE_MICROS = 3000;
 /** Below the stack pointer, clear of the red zone of the ABI. */
 const STACK_DISTANCE = 4096n;
@@ -65,7 +65,10 @@ export function hatch(
   return { process, pidfd: openPidfd(child), thread: new Tracee(process, child) };
 }
 
-/** A process that has just ended keeps its PID for a little longer than it can be seen, on a busy machine for milliseconds. */
+/**
+ * A process that has just ended keeps its PID for a little longer than it can be seen, on a busy machine for milliseconds; one
+ * that was built of a sketch and did not fit keeps it for half a second, until its jailor has reaped it (reapStrangers).
+ */
 function cloneWithPatience(thread: Tracee, pid: number, at: bigint): number {
   for (let tries = 1; ; tries++) {
     try {

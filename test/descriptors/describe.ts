@@ -28,6 +28,7 @@ const VOLATILE = new Set([
   '41:24', // IPV6_MTU
   '41:61', // IPV6_PATHMTU
   '6:11', // TCP_INFO
+  '6:12', // TCP_QUICKACK: the kernel's own, after each exchange
   '6:24', // TCP_TIMESTAMP
 ]);
 

@@ -3,11 +3,21 @@ import { type MapsEntry, parseMaps, readProc } from '../../linux/procfs.ts';
 import { isSpecialArea } from '../../linux/vdso.ts';
 import type { ScannedArea } from '../../linux/write-scan.ts';
 
-/** Private memory, ascending: what is shared with others is not a process's own. */
+/**
+ * Private memory, ascending: what is shared with others is not a process's own. The kernel writes the list of a process that
+ * runs in parts, and an area that has become one with its neighbour in between is told twice: its second part counts.
+ */
 export function trackedAreas(entries: readonly MapsEntry[]): ScannedArea[] {
-  return entries
-    .filter(({ permissions, name }) => permissions[3] === 'p' && !isSpecialArea(name) && name !== '[vsyscall]')
-    .map(({ start, end, inode }) => ({ start: Number(start), end: Number(end), isFile: inode !== 0 }));
+  const areas: ScannedArea[] = [];
+  let told = 0;
+  for (const { start, end, permissions, name, inode } of entries) {
+    const from = Math.max(Number(start), told);
+    const to = Number(end);
+    told = Math.max(told, to);
+    const isOwn = permissions[3] === 'p' && !isSpecialArea(name) && name !== '[vsyscall]';
+    if (isOwn && from < to) areas.push({ start: from, end: to, isFile: inode !== 0 });
+  }
+  return areas;
 }
 
 /** As {@link trackedAreas}, of a process as it is now. @throws ComicranError process.gone */

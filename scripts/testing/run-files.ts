@@ -6,7 +6,7 @@ import type { Counts } from './lanes.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** Of a file. */
-const LONGEST_MS = 1_800_000;
+const LONGEST_MS = 600_000;
 
 export type RunFiles = {
   readonly concurrency: number;

@@ -12,7 +12,9 @@ import { TracedProcess, Tracee } from './tracee.ts';
 import { readVdso } from './vdso.ts';
 import { waitThread } from './wait.ts';
 
-const OPTIONS = TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.FORK | TRACE_OPTION.EXEC;
+/** With EXITKILL: what is half made ends with its maker. A change of ids takes a death signal away, and a clone begins without one. */
+const OPTIONS =
+  TRACE_OPTION.SYSGOOD | TRACE_OPTION.CLONE | TRACE_OPTION.FORK | TRACE_OPTION.EXEC | TRACE_OPTION.EXITKILL;
 /** Below the stack pointer, clear of the red zone of the ABI. */
 const STACK_DISTANCE = 4096n;
 /** `syscall` is two bytes long. */

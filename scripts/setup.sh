@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes a fresh Debian 12 machine ready for this project: system packages, npm packages, build. Does nothing that is done
 # already, so that every npm script can start with it. A shell script, because there may be no Node 24 before it has run.
+# With --vms in its words also what virtual machines are run with.
 set -eu
 cd "$(dirname -- "$0")/.."
 
@@ -13,9 +14,15 @@ fail() {
 [ "$(uname -m)" = x86_64 ] || fail "needs an x86-64 machine; this is $(uname -m)."
 [ "$(id -u)" = 0 ] || fail "needs root (namespaces, ptrace, nftables). Run it as root, for example with sudo."
 
+virtual=''
+case " $* " in
+  *' --vms'*) virtual='qemu-system-x86:/usr/bin/qemu-system-x86_64 e2fsprogs:/usr/sbin/mkfs.ext4' ;;
+esac
+
 # package:file that shows that it is there
 packages=''
-for pair in \
+# shellcheck disable=SC2086 # a list of words
+for pair in $virtual \
   iproute2:/usr/sbin/ip nftables:/usr/sbin/nft libnftables1:/usr/lib/x86_64-linux-gnu/libnftables.so.1 \
   util-linux:/usr/bin/unshare bubblewrap:/usr/bin/bwrap dnsmasq-base:/usr/sbin/dnsmasq socat:/usr/bin/socat \
   python3:/usr/bin/python3 tcpdump:/usr/bin/tcpdump

@@ -15,7 +15,7 @@ export type RootTest = {
   readonly seconds: number;
 };
 
-const ALONE: ReadonlySet<string> = new Set(['test/chain/leaves-nothing.test.ts']);
+const ALONE: ReadonlySet<string> = new Set(['test/chain/leaves-nothing.test.ts', 'test/lab/virtual-machines.test.ts']);
 /** In a lab, and yet: it fetches the same Debian packages into the same cache as test/configer/servers.test.ts. */
 const OF_THE_MACHINE: ReadonlySet<string> = new Set(['test/chain/servers.test.ts']);
 

@@ -30,6 +30,29 @@ test('the lab is the one that the documentation draws', () => {
   );
 });
 
+test('the SDN node as a virtual machine has the addresses that it has as a namespace, and cables lead to it', () => {
+  const simulated = labLayout(placeOf());
+  const [two, three] = ([2, 3] as const).map((machines) => labLayout({ ...placeOf(), machines }));
+  assert.deepEqual(
+    [simulated, two!, three!].map(({ sdnEndpoint, vms }) => ({ sdnEndpoint, vms })),
+    Array(3).fill({
+      sdnEndpoint: '10.70.0.1:7500',
+      vms: simulated.vms,
+    }),
+  );
+  const [sdn, vm1] = three!.machines;
+  assert.deepEqual(
+    sdn!.ports.map(({ address }) => address),
+    simulated.nodes.find(({ name }) => name === 'sdn')!.addresses,
+  );
+  assert.deepEqual(three!.daemons, []);
+  assert.deepEqual(vm1!.ports, [{ ...two!.machines[0]!.ports[0]!, near: { link: 'vm1', bridge: 'br-vm1' } }]);
+  const bridges = three!.bridges.map(({ name }) => name);
+  const ends = [...three!.links, ...three!.machines.flatMap(({ ports }) => ports)].map(({ near }) => near);
+  for (const end of ends) assert.ok('bridge' in end && bridges.includes(end.bridge), end.link);
+  for (const bridge of bridges) assert.equal(ends.filter((end) => 'bridge' in end && end.bridge === bridge).length, 2);
+});
+
 test('what is written for smanager is what smanager reads; a damaged record is none', () => {
   const home = mkdtempSync(join(tmpdir(), 'comicran-layout-'));
   try {

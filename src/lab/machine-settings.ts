@@ -3,12 +3,14 @@ import { ComicranError } from '../base/errors.ts';
 import { readBootId } from '../linux/boot-id.ts';
 import { chooseAccelerator } from '../vm/accelerator.ts';
 import { debianPackages } from '../vm/debian-packages.ts';
+import type { MachineCount } from './layout.ts';
 import { VM_CACHE } from './machines.ts';
 import type { MachineSettings } from './record.ts';
 
 const DEFAULT_MEMORY_MIB = 1024;
 
 export type MachineWords = {
+  readonly vms?: MachineCount | undefined;
   readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
   /** `MODEL`, or `NAME=MODEL`; several. */
   readonly cpu?: readonly string[] | undefined;
@@ -52,6 +54,7 @@ export async function chooseMachines(
   say(`the virtual machines run by ${how}: ${chosen.why}\n`);
   const ahead = byMachine(words.clock ?? [], names);
   return {
+    ...(words.vms === undefined ? {} : { count: words.vms }),
     accelerator: chosen.accelerator,
     cpus: byMachine(words.cpu ?? [], names),
     memoryMib: words.memory ?? DEFAULT_MEMORY_MIB,

@@ -57,11 +57,11 @@ export async function startMachine(
   machine: LabMachine,
   settings: MachineSettings,
 ): Promise<StartedMachine> {
-  const { name, address, prefixLength, near, sdn } = machine;
+  const { name, ports, gateway, program, environment, endpoint } = machine;
   const { kernel } = await debianPackages(VM_CACHE, () => undefined);
   writeOwnInitramfs(machine.initramfs, layout.initramfs, {
-    ...{ name, address, prefixLength, gateway: near.address, sdn, pki: layout.pki },
-    patience: patienceOf(settings),
+    ...{ name, links: ports, gateway, program, port: endpoint.port, pki: layout.pki },
+    environment: program === 'sdaemon' ? { ...environment, COMICRAN_PATIENCE: `${patienceOf(settings)}` } : environment,
   });
   if (!existsSync(machine.disk)) await makeDisk(machine.disk);
   for (const socket of [machine.monitor, machine.console]) rmSync(socket, { force: true });
@@ -71,7 +71,7 @@ export async function startMachine(
       memoryMib: settings.memoryMib,
       cpu: settingsOf(settings.cpus, name),
       accelerator: settings.accelerator,
-      link: { tap: near.link, mac: machine.mac },
+      links: ports.map(({ near, mac }) => ({ tap: near.link, mac })),
       disk: machine.disk,
       monitor: machine.monitor,
       console: { log: machine.log, socket: machine.console },

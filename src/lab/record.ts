@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync }
 import { dirname } from 'node:path';
 import type { ProcessIdentity } from '../linux/process-identity.ts';
 import type { Accelerator } from '../vm/qemu-command.ts';
-import { type LabLayout, type LabPlace, labLayout, placeOf } from './layout.ts';
+import { type LabLayout, type LabPlace, labLayout, type MachineCount, placeOf } from './layout.ts';
 
 /** How the virtual machines are made: decided when the lab is, and the same when one of them is started again. */
 export type MachineSettings = {
+  /** Which nodes are virtual machines; absent: vm1 and vm2. */
+  readonly count?: MachineCount;
   readonly accelerator: Accelerator;
   /** CPU model by the machine's name; one without has all that the accelerator can do. */
   readonly cpus: Readonly<Record<string, string>>;
@@ -54,7 +56,8 @@ export function readRecord(layout: LabLayout): LabRecord | undefined {
 /** The layout of the lab that is up; where there is none, of one with network namespaces. */
 export function presentLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])): LabLayout {
   const layout = labLayout(place);
-  return readRecord(layout)?.machines === undefined ? layout : labLayout({ ...place, realMachines: true });
+  const machines = readRecord(layout)?.machines;
+  return machines === undefined ? layout : labLayout({ ...place, machines: machines.count ?? 2 });
 }
 
 function writeWhole(path: string, value: unknown): void {

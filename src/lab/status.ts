@@ -5,7 +5,7 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { formatTable } from '../base/table.ts';
 import { isAlive } from '../linux/process-identity.ts';
-import type { CensusData, SandboxCounts } from './census-thread.ts';
+import type { Census, CensusData } from './census-thread.ts';
 import { isListening } from './daemons.ts';
 import type { LabLayout } from './layout.ts';
 import { missingInNetwork, presentNamespaces } from './network.ts';
@@ -44,15 +44,16 @@ export type LabStatus = {
   readonly missing: readonly string[];
 };
 
-/** Asks the daemons, in a thread: it has to be in the SDN node's namespace, and this one shall stay where it is. */
-async function countSandboxes(layout: LabLayout): Promise<SandboxCounts> {
-  const data: CensusData = { netns: layout.hub, pki: layout.pki, vms: layout.vms };
+/** Asks the daemons, in a thread: it has to be in the hub's namespace, and this one shall stay where it is. */
+async function askDaemons(layout: LabLayout): Promise<Census> {
+  const { hub: netns, pki, vms, sdnEndpoint } = layout;
+  const data: CensusData = { netns, pki, vms, sdnEndpoint };
   const worker = new Worker(new URL(`./census-thread${extname(import.meta.filename)}`, import.meta.url), {
     workerData: data,
   });
   try {
-    const [counts] = (await once(worker, 'message')) as [SandboxCounts];
-    return counts;
+    const [census] = (await once(worker, 'message')) as [Census];
+    return census;
   } finally {
     await worker.terminate();
   }
@@ -82,23 +83,24 @@ export async function labStatus(layout: LabLayout): Promise<LabStatus> {
   });
   const anyRuns =
     machinePids.some((pid) => pid !== null) || [...daemons.values()].some((daemon) => daemon?.state === 'running');
-  const counts = anyRuns && missing.length === 0 ? await countSandboxes(layout) : {};
+  const census = anyRuns && missing.length === 0 ? await askDaemons(layout) : { sandboxes: {}, sdnAnswers: false };
   const namespaces = layout.nodes.map(
     ({ name, netns, addresses }): NodeStatus => ({
       ...{ name, netns, present: present.includes(netns), addresses },
       daemon: daemons.get(name) ?? null,
-      sandboxes: counts[name] ?? null,
+      sandboxes: census.sandboxes[name] ?? null,
     }),
   );
-  const machines = layout.machines.map(({ name, address, endpoint, log }, index): NodeStatus => {
+  const machines = layout.machines.map(({ name, ports, program, endpoint, log }, index): NodeStatus => {
     const pid = machinePids[index] ?? null;
-    const sandboxes = counts[name] ?? null;
-    const state = pid === null ? 'ended' : sandboxes === null ? 'starting' : 'running';
+    const sandboxes = census.sandboxes[name] ?? null;
+    const answers = program === 'sdn' ? census.sdnAnswers : sandboxes !== null;
+    const state = pid === null ? 'ended' : answers ? 'running' : 'starting';
     return {
-      ...{ name, netns: null, present: pid !== null, addresses: [address], sandboxes },
+      ...{ name, netns: null, present: pid !== null, addresses: ports.map(({ address }) => address), sandboxes },
       machine: { accelerator: record?.machines?.accelerator ?? '-', pid, console: log },
       // The daemon's PID is one of the machine's own.
-      daemon: { program: 'sdaemon', state, pid: null, endpoint, log },
+      daemon: { program, state, pid: null, endpoint: `${endpoint.address}:${endpoint.port}`, log },
     };
   });
   const nodes = [...namespaces, ...machines];

@@ -107,11 +107,18 @@ function concatenated(value: unknown, length: number): unknown[] {
   return parts;
 }
 
+/** Where a machine has no /etc/protocols (package netbase), nftables tells their numbers. */
+const PROTOCOLS: ReadonlyMap<unknown, Protocol> = new Map<unknown, Protocol>([
+  ['udp', 'udp'],
+  [17, 'udp'],
+  ['tcp', 'tcp'],
+  [6, 'tcp'],
+]);
+
 function parseKey(value: unknown): ServiceEnd {
   const [address, protocol, port] = concatenated(value, 3);
   if (typeof address !== 'string' || typeof port !== 'number') return unexpected(value);
-  if (protocol !== 'udp' && protocol !== 'tcp') return unexpected(value);
-  return { address, protocol: protocol satisfies Protocol, port };
+  return { address, protocol: PROTOCOLS.get(protocol) ?? unexpected(value), port };
 }
 
 /** The `elem` list of the map or set that a listing holds. */

@@ -35,8 +35,8 @@ type Ticket = { readonly take: Take; readonly key: Buffer; readonly untilMs: num
 /** Each costs a stranger's HELLO a MAC; so many migrations at a time have a quick channel, the others the first face. */
 const MAX_TICKETS = 128;
 const MAX_CONNECTIONS = 256;
-/** A connection that has not proven anything is closed after so long. */
-const HELLO_MS = 3_000;
+/** A connection that has not proven anything is closed after so long; an emulated machine takes seconds for its first word. */
+const HELLO_MS = 10_000;
 /** A connection has the bytes of one frame waiting at most, and a little of the next. */
 const MAX_WAITING_BYTES = HELLO_BYTES + 2 * (HEADER_BYTES + MAX_RECORD_MESSAGE_BYTES + TAG_BYTES);
 

@@ -36,7 +36,7 @@ async function problemOfKvm(packages: Packages): Promise<string | undefined> {
       ...{ name: 'probe', kernel: packages.kernel, initramfs, kernelWords: [], memoryMib: 256, cpu: undefined },
       ...{
         accelerator: 'kvm',
-        link: undefined,
+        links: [],
         disk: undefined,
         monitor: undefined,
         console: { log, socket: undefined },

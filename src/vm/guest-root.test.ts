@@ -5,16 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseNodeCommand } from '../configer/node/command-line.ts';
-import { commandOfUnit, HOME, modulesOfList, nodeWords } from './guest-root.ts';
+import { commandOfUnit, HOME, modulesOfList, nodeWords, PROGRAMS } from './guest-root.ts';
 
 const packaged = (file: string): string => readFileSync(join(HOME, 'packaging', file), 'utf8');
 
-test('the command of the unit starts sdaemon, with variables that its environment file has', () => {
-  const command = commandOfUnit(packaged('systemd/comicran-sdaemon.service'));
-  assert.match(command, /^comicran sdaemon /);
-  const variables = [...command.matchAll(/\$\{(\w+)\}/g)].map((found) => found[1]!);
-  const given = [...packaged('sdaemon.env').matchAll(/^(\w+)=/gm)].map((found) => found[1]!);
-  assert.deepEqual(variables.toSorted(), given.toSorted());
+test('the command of a unit starts its daemon, with variables that its environment file has', () => {
+  for (const program of PROGRAMS) {
+    const command = commandOfUnit(packaged(`systemd/comicran-${program}.service`));
+    assert.ok(command.startsWith(`comicran ${program} `), command);
+    const variables = [...command.matchAll(/\$\{(\w+)\}/g)].map((found) => found[1]!);
+    const given = [...packaged(`${program}.env`).matchAll(/^(\w+)=/gm)].map((found) => found[1]!);
+    assert.deepEqual(variables.toSorted(), given.toSorted());
+  }
   assert.throws(() => commandOfUnit('[Service]\n'));
 });
 

@@ -18,7 +18,7 @@ import { moduleFiles } from './module-files.ts';
 export const HOME = join(import.meta.dirname, '../..');
 
 /** What the daemon and its jailors start, and what is good to have at a console. */
-const PROGRAMS = ['/bin/sh', '/usr/bin/readlink', '/usr/bin/sleep', '/usr/bin/setpriv', '/usr/bin/unshare'];
+const HELPERS = ['/bin/sh', '/usr/bin/readlink', '/usr/bin/sleep', '/usr/bin/setpriv', '/usr/bin/unshare'];
 const TOOLS = ['/usr/sbin/ip', '/usr/sbin/tc', '/usr/sbin/nft'];
 /** Loaded by name (linux/nftables.ts). */
 const LIBRARIES = ['/usr/lib/x86_64-linux-gnu/libnftables.so.1'];
@@ -29,6 +29,12 @@ const HARDWARE = ['virtio_pci', 'virtio_net', 'virtio_blk', 'virtio_rng', 'evdev
 const PACKAGING = join(HOME, 'packaging');
 const OWN = '/usr/lib/comicran';
 
+/** What can be a machine's service: each has a unit, and in the machine a script of its name. */
+export const PROGRAMS = ['sdaemon', 'sdn'] as const;
+export type Program = (typeof PROGRAMS)[number];
+/** What a machine runs: a link to one of those scripts. */
+export const SERVICE = `${OWN}/service`;
+
 /** The modules that a list of modules-load.d(5) names. */
 export function modulesOfList(text: string): string[] {
   return text.split('\n').filter((line) => line !== '' && !/^[#;]/.test(line));
@@ -37,7 +43,7 @@ export function modulesOfList(text: string): string[] {
 /** The command of a unit of systemd.service(5), with its variables as a shell has them. */
 export function commandOfUnit(text: string): string {
   const command = /^ExecStart=(.+)$/m.exec(text)?.[1];
-  if (command === undefined) throw new ComicranError('lab.state', 'the unit of sdaemon has no ExecStart');
+  if (command === undefined) throw new ComicranError('lab.state', 'the unit has no ExecStart');
   return command;
 }
 
@@ -81,7 +87,7 @@ function baseConfig(packages: Packages, modules: readonly Placed[]): object {
       { source: join(share, 'init'), path: '/init' },
       ...['boot', 'tell-when-ready'].map((name) => ({ source: join(share, name), path: `${OWN}/${name}` })),
       join(HOME, 'bin/comicran'),
-      ...[...PROGRAMS, ...TOOLS, ...LIBRARIES],
+      ...[...HELPERS, ...TOOLS, ...LIBRARIES],
     ],
     files: [
       ...['bin', 'dist', 'share', 'package.json'].map((name) => join(HOME, name)),
@@ -114,21 +120,24 @@ export async function guestRoot(packages: Packages): Promise<GuestRoot> {
     facts: hostLoaderFacts(),
     share: join(HOME, 'share'),
   });
-  const command = commandOfUnit(readFileSync(join(PACKAGING, 'systemd/comicran-sdaemon.service'), 'utf8'));
+  const commandOf = (program: Program): string =>
+    commandOfUnit(readFileSync(join(PACKAGING, `systemd/comicran-${program}.service`), 'utf8'));
   return {
     files,
     texts: [
       { path: '/etc/comicran/modules', mode: 0o644, text: modules.map(({ path }) => `${path}\n`).join('') },
-      { path: `${OWN}/service`, mode: 0o755, text: serviceScript(command) },
+      ...PROGRAMS.map((program) => ({
+        ...{ path: `${OWN}/${program}`, mode: 0o755, text: serviceScript(program, commandOf(program)) },
+      })),
     ],
   };
 }
 
 /** What systemd would do for the unit. */
-function serviceScript(command: string): string {
+function serviceScript(program: Program, command: string): string {
   return (
     `#!${OWN}/busybox sh\n` +
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n' +
-    `set -a\n. /etc/comicran/sdaemon.env\nset +a\nexec ${command}\n`
+    `set -a\n. /etc/comicran/${program}.env\nset +a\nexec ${command}\n`
   );
 }

@@ -3,20 +3,21 @@ import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FullConfig } from '../base/sandbox-config.ts';
 import { CpioFile } from './cpio-file.ts';
-import type { GuestRoot } from './guest-root.ts';
+import { type GuestRoot, type Program, SERVICE } from './guest-root.ts';
 
 /** What is a machine's own. Addresses are IPv4 text. */
 export type GuestIdentity = {
   readonly name: string;
-  readonly address: string;
-  readonly prefixLength: number;
-  readonly gateway: string;
-  /** `IP:PORT` */
-  readonly sdn: string;
+  /** Of eth0, eth1, … */
+  readonly links: readonly { readonly address: string; readonly prefixLength: number }[];
+  readonly gateway: string | undefined;
+  /** Which of the daemons is its service, and the variables of that one's unit. */
+  readonly program: Program;
+  readonly environment: Readonly<Record<string, string>>;
+  /** TCP; where that daemon listens. */
+  readonly port: number;
   /** Directory with ca.pem and this machine's certificate and key. */
   readonly pki: string;
-  /** sdaemon's `--patience`. */
-  readonly patience: number;
 };
 
 /** Directories before what is in them, files once. */
@@ -54,20 +55,18 @@ const environmentFile = (values: Readonly<Record<string, string>>): string =>
 /** The same with a machine's own files behind it. */
 export function writeOwnInitramfs(path: string, common: string, identity: GuestIdentity): void {
   copyFileSync(common, path);
-  const { name, address, prefixLength, gateway, sdn, pki, patience } = identity;
+  const { name, links, gateway, program, environment, port, pki } = identity;
   const archive = new CpioFile(path);
   const own = '/etc/comicran';
-  const machine = { COMICRAN_NAME: name, COMICRAN_ADDRESS: address };
-  archive.file(
-    `${own}/machine.env`,
-    0o644,
-    environmentFile({ ...machine, COMICRAN_PREFIX: `${prefixLength}`, COMICRAN_GATEWAY: gateway }),
-  );
-  archive.file(
-    `${own}/sdaemon.env`,
-    0o644,
-    environmentFile({ ...machine, COMICRAN_SDN: sdn, COMICRAN_PATIENCE: `${patience}` }),
-  );
+  const machine = {
+    COMICRAN_NAME: name,
+    COMICRAN_LINKS: `"${links.map(({ address, prefixLength }) => `${address}/${prefixLength}`).join(' ')}"`,
+    COMICRAN_GATEWAY: gateway ?? '',
+    COMICRAN_PORT: `${port}`,
+  };
+  archive.file(`${own}/machine.env`, 0o644, environmentFile(machine));
+  archive.file(`${own}/${program}.env`, 0o644, environmentFile(environment));
+  archive.symlink(SERVICE, program);
   archive.directory(`${own}/pki`, 0o700);
   for (const file of ['ca.pem', `${name}.pem`, `${name}.key`])
     archive.file(`${own}/pki/${file}`, 0o600, readFileSync(join(pki, file)));

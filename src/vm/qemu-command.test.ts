@@ -10,7 +10,10 @@ const MACHINE: Machine = {
   memoryMib: 1024,
   cpu: undefined,
   accelerator: 'tcg',
-  link: { tap: 'vm1', mac: '02:00:0a:47:01:02' },
+  links: [
+    { tap: 'sdn-ue', mac: '02:00:0a:46:00:01' },
+    { tap: 'sdn-vm1', mac: '02:00:0a:47:01:01' },
+  ],
   disk: '/var/disk',
   monitor: '/run/a,b',
   console: { log: '/var/log/vm1', socket: '/run/console' },
@@ -23,7 +26,14 @@ test('a machine is started with its kernel, link, console and monitor', () => {
   const words = qemuWords(MACHINE, 0);
   assert.equal(behind(words, '-append'), 'console=ttyS0 panic=-1 quiet');
   assert.equal(behind(words, '-cpu'), 'max');
-  assert.match(behind(words, '-netdev')!, /^tap,id=link,ifname=vm1,script=no,downscript=no/);
+  assert.match(behind(words, '-netdev')!, /^tap,id=link0,ifname=sdn-ue,script=no,downscript=no/);
+  assert.deepEqual(
+    words.filter((word) => word.startsWith('virtio-net-pci')),
+    [
+      'virtio-net-pci,netdev=link0,mac=02:00:0a:46:00:01,romfile=',
+      'virtio-net-pci,netdev=link1,mac=02:00:0a:47:01:01,romfile=',
+    ],
+  );
   assert.equal(behind(words, '-qmp'), 'unix:/run/a,,b,server=on,wait=off');
   assert.match(behind(words, '-drive')!, /file=\/var\/disk$/);
   assert.equal(behind(words, '-rtc'), 'base=utc');

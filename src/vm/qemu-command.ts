@@ -12,8 +12,8 @@ export type Machine = {
   /** A model that QEMU knows; undefined: all that the accelerator can do. */
   readonly cpu: string | undefined;
   readonly accelerator: Accelerator;
-  /** An Ethernet device that it gets: the name of a TAP device that exists. */
-  readonly link: { readonly tap: string; readonly mac: string } | undefined;
+  /** Ethernet devices that it gets, in the order of their numbers: names of TAP devices that exist. */
+  readonly links: readonly { readonly tap: string; readonly mac: string }[];
   /** A file that is its disk, as it is; undefined: it has none. */
   readonly disk: string | undefined;
   /** Unix socket of its monitor; undefined: none. */
@@ -40,13 +40,13 @@ function clock({ clockAheadSeconds }: Machine, nowMs: number): string[] {
   return ['-rtc', `base=${base}`];
 }
 
-function network({ link }: Machine): string[] {
-  if (link === undefined) return ['-nic', 'none'];
-  return [
-    ...['-netdev', `tap,id=link,ifname=${link.tap},script=no,downscript=no,vhost=off`],
+function network({ links }: Machine): string[] {
+  if (links.length === 0) return ['-nic', 'none'];
+  return links.flatMap(({ tap, mac }, index) => [
+    ...['-netdev', `tap,id=link${index},ifname=${tap},script=no,downscript=no,vhost=off`],
     // Without a ROM to boot from.
-    ...['-device', `virtio-net-pci,netdev=link,mac=${link.mac},romfile=`],
-  ];
+    ...['-device', `virtio-net-pci,netdev=link${index},mac=${mac},romfile=`],
+  ]);
 }
 
 function consoleOf({ console: { log, socket } }: Machine): string[] {

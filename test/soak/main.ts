@@ -4,6 +4,8 @@
  */
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { vmsOption } from '../../src/cli/verbs/lab.ts';
+import type { MachineCount } from '../../src/lab/layout.ts';
 import { atLeastOne } from '../support/options.ts';
 import { soak } from './soak.ts';
 import { dropState, loadState, noTotals, renderTotals, type SoakState, saveState } from './totals.ts';
@@ -12,6 +14,7 @@ type Options = {
   readonly count: number;
   readonly rate: number;
   readonly mode?: string[];
+  readonly vms?: MachineCount;
   readonly resume: boolean;
   readonly state: string;
   readonly json: boolean;
@@ -26,6 +29,7 @@ const values = new Command('npm run soak --')
   .option('--mode <modes>', 'one, or several with commas between, in turns (default: replicated)', (text: string) =>
     text.split(','),
   )
+  .addOption(vmsOption('between real virtual machines; try --rate 20'))
   .option('--resume', 'goes on after Ctrl-C, or after it was killed, with what it was begun with', false)
   .option('--state <file>', 'where it keeps how far it is', join(import.meta.dirname, '../../.soak.json'))
   .option('--json', 'the result as one line of JSON, last', false)
@@ -38,6 +42,7 @@ Examples:
   npm run soak -- --count 3000 --rate 2000
   npm run soak -- --count 100 --rate 10000
   npm run soak -- --mode replicated,postcopy,precopy,stopcopy
+  npm run soak -- --vms --count 20 --rate 20
   npm run soak -- --resume`,
   )
   .parse()
@@ -51,11 +56,18 @@ function fail(problem: string): never {
 function plan(): SoakState {
   const kept = loadState(values.state);
   if (values.resume) return kept ?? fail(`there is nothing to resume in ${values.state}`);
-  return { version: 1, count: values.count, rate: values.rate, modes: values.mode ?? [], totals: noTotals() };
+  return {
+    version: 1,
+    count: values.count,
+    rate: values.rate,
+    modes: values.mode ?? [],
+    vms: values.vms,
+    totals: noTotals(),
+  };
 }
 
 const state = plan();
-const { count, rate, modes, totals } = state;
+const { count, rate, modes, vms, totals } = state;
 if (values.resume) process.stderr.write(`going on behind ${totals.migrations} of ${count} migrations\n`);
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
@@ -63,7 +75,7 @@ process.once('SIGINT', () => {
   interrupted.abort();
 });
 const outcome = await soak({
-  ...{ count, rate, modes, totals, signal: interrupted.signal },
+  ...{ count, rate, modes, vms, totals, signal: interrupted.signal },
   say: (text) => void process.stderr.write(text),
   onBatch: () => saveState(values.state, state),
 });

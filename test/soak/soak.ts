@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ClientFigures } from '../../src/lab/demo/figures.ts';
 import { Load } from '../../src/lab/demo/load.ts';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { labLayout } from '../../src/lab/layout.ts';
+import { labLayout, type MachineCount } from '../../src/lab/layout.ts';
 import { descriptorCount, leftBehind, takeInventory } from '../support/inventory.ts';
 import { find, start } from '../support/lab.ts';
 import { Manager, NotMoved } from '../support/manager.ts';
@@ -13,6 +13,8 @@ export type SoakOptions = {
   readonly count: number;
   /** Requests a second. */
   readonly rate: number;
+  /** Between real virtual machines; absent: in network namespaces. */
+  readonly vms?: MachineCount | undefined;
   /** Taken in turns; absent or empty: the daemon's default. */
   readonly modes?: readonly string[];
   /** Of earlier sessions. Changed as this one goes on. */
@@ -32,12 +34,24 @@ export type SoakOutcome = {
 };
 
 const STATE = labLayout().directory;
-/** Migrations until caches, worker threads and connections are there that stay. */
-const WARM_UP = 4;
-/** Migrations a client run. */
-const BATCH = 25;
-/** A client that nobody ends, because this program was killed, ends then. */
-const LONGEST_BATCH_SECONDS = 300;
+/** By emulation a machine does in a second what another does in some tens of milliseconds. */
+const PACES = {
+  namespaces: { warmUp: 4, batch: 25, longestSeconds: 300, graceSeconds: 0.5, patienceSeconds: 5 },
+  vms: { warmUp: 2, batch: 5, longestSeconds: 1800, graceSeconds: 3, patienceSeconds: 120 },
+} as const;
+
+type Pace = {
+  /** Migrations until caches, worker threads and connections are there that stay. */
+  readonly warmUp: number;
+  /** Migrations a client run. */
+  readonly batch: number;
+  /** A client that nobody ends, because this program was killed, ends then. */
+  readonly longestSeconds: number;
+  readonly graceSeconds: number;
+  readonly patienceSeconds: number;
+};
+
+const paceOf = ({ vms }: SoakOptions): Pace => PACES[vms === undefined ? 'namespaces' : 'vms'];
 /** So many that fail one behind the other are one failure that stays. */
 const MAX_FAILURES_IN_A_ROW = 3;
 
@@ -114,7 +128,8 @@ class Session {
   /** A client run with migrations in it. */
   async batch(service: string, size: number): Promise<void> {
     const { rate, signal } = this.#options;
-    const load = new Load({ service, rate, seconds: LONGEST_BATCH_SECONDS, graceSeconds: 0.5, shielded: true });
+    const { longestSeconds: seconds, graceSeconds, patienceSeconds } = paceOf(this.#options);
+    const load = new Load({ service, rate, seconds, graceSeconds, patienceSeconds, shielded: true });
     let report: ClientFigures | undefined;
     try {
       // A migration while the client is still being started would be one that nobody looks at.
@@ -149,14 +164,15 @@ export async function soak(options: SoakOptions): Promise<SoakOutcome> {
   // A session that was killed has left its lab.
   if (totals.migrations > 0) await runComicran(['lab', 'down'], { shielded: true });
   const untouched = takeInventory([STATE]);
-  await runComicran(['lab', 'up'], { shielded: true });
+  const lab = ['lab', 'up', ...(options.vms === undefined ? [] : [`--vms=${options.vms}`])];
+  await runComicran(lab, { shielded: true });
   try {
     await start('square.yaml', 'vm1');
     const service = (await find('square'))?.service;
     if (!service) throw new Error('the server has no service');
     const session = new Session(options, totals);
     try {
-      for (let round = 0; round < WARM_UP; round++) await session.move();
+      for (let round = 0; round < paceOf(options).warmUp; round++) await session.move();
       const before = takeInventory([STATE]);
       const descriptors = daemonDescriptors();
       await batches(session, service, options, totals);
@@ -184,7 +200,7 @@ async function batches(session: Session, service: string, options: SoakOptions, 
   const { count, say, signal, onBatch } = options;
   const [doneBefore, elapsedBefore, begin] = [totals.migrations, totals.elapsedMs, performance.now()];
   while (totals.migrations < count && signal?.aborted !== true) {
-    await session.batch(service, Math.min(BATCH, count - totals.migrations));
+    await session.batch(service, Math.min(paceOf(options).batch, count - totals.migrations));
     const elapsed = performance.now() - begin;
     totals.elapsedMs = elapsedBefore + elapsed;
     const { answered, lost, duplicated, wrong } = totals.client;

@@ -4,6 +4,7 @@ import { summarise } from '../../src/base/stats.ts';
 import { formatTable } from '../../src/base/table.ts';
 import { formatMicros } from '../../src/base/units.ts';
 import type { ClientFigures, MigrationFigures } from '../../src/lab/demo/figures.ts';
+import type { MachineCount } from '../../src/lab/layout.ts';
 
 /** Of one mode: a figure of each migration. */
 export type ModeTotals = {
@@ -96,6 +97,7 @@ export type SoakState = {
   readonly count: number;
   readonly rate: number;
   readonly modes: readonly string[];
+  readonly vms?: MachineCount | undefined;
   readonly totals: Totals;
 };
 

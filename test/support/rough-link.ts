@@ -34,7 +34,7 @@ const ip = (...words: string[]): string => execFileSync('ip', words, { encoding:
 /** Puts the namespace of the forwarder in between. */
 function insert(node: string): void {
   const layout = labLayout();
-  const { near, far, prefixLength } = layout.links.find((link) => link.node === node)!;
+  const { near, far, gateway, prefixLength } = layout.links.find((link) => link.node === node)!;
   const machine = layout.nodes.find(({ name }) => name === node)!.netns;
   const [device] = JSON.parse(ip('-n', machine, '-j', 'link', 'show', far.link)) as { address: string }[];
   addNamedNetns(NETNS);
@@ -54,7 +54,7 @@ function insert(node: string): void {
   }
   ip('-n', machine, 'addr', 'add', `${far.address}/${prefixLength}`, 'dev', far.link);
   ip('-n', machine, 'link', 'set', far.link, 'up');
-  ip('-n', machine, 'route', 'add', 'default', 'via', near.address, 'dev', far.link);
+  ip('-n', machine, 'route', 'add', 'default', 'via', gateway, 'dev', far.link);
 }
 
 export class RoughLink {

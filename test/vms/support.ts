@@ -1,6 +1,9 @@
 /** Two virtual machines, and what can happen to them. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Load } from '../../src/lab/demo/load.ts';
 import { parseJsonOutput, runComicran } from '../../src/lab/demo/program.ts';
@@ -8,7 +11,10 @@ import type { LabMachine } from '../../src/lab/layout.ts';
 import { presentLayout } from '../../src/lab/record.ts';
 import { Monitor } from '../../src/vm/monitor.ts';
 import { daemonPid } from '../support/daemons.ts';
-import { find, type Migrated } from '../support/lab.ts';
+import { EXAMPLES, find, type Migrated } from '../support/lab.ts';
+
+/** For {@link needs}. */
+export const NEEDED = ['root', 'qemu-system-x86_64', '/usr/sbin/mkfs.ext4', 'apt-get'] as const;
 
 /** By emulation an answer takes some milliseconds of a CPU that others want too. */
 export const RATE = 20;
@@ -17,6 +23,17 @@ const LONGEST_SECONDS = 600;
 const GRACE_SECONDS = 3;
 /** For those that are missing: how slow an emulated machine is says nothing about whether they come. */
 const PATIENCE_SECONDS = 120;
+
+export async function startSquare(vm: string): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'comicran-vms-'));
+  try {
+    const full = join(directory, 'square.full.yaml');
+    await runComicran(['configer', join(EXAMPLES, 'square.yaml'), '-o', full]);
+    await runComicran(['smanager', 'start', full, '--on', vm, '--wait', '120']);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
 
 export function machine(name: string): LabMachine {
   const found = presentLayout().machines.find((one) => one.name === name);
@@ -39,9 +56,8 @@ export async function paused(name: string, milliseconds: number): Promise<void> 
 
 /** Nothing passes the link to the machine. */
 export async function cutOff(name: string, milliseconds: number): Promise<void> {
-  const { near } = machine(name);
-  const set = (state: string): void =>
-    void execFileSync('ip', ['-n', presentLayout().hub, 'link', 'set', near.link, state]);
+  const link = machine(name).ports[0]!.near.link;
+  const set = (state: string): void => void execFileSync('ip', ['-n', presentLayout().hub, 'link', 'set', link, state]);
   set('down');
   await pause(milliseconds);
   set('up');

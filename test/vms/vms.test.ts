@@ -3,29 +3,15 @@
  * where it does not. `npm run test:vms`; not a part of `npm test`, as it takes minutes. Needs root, QEMU and Debian's packages.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { runComicran } from '../../src/lab/demo/program.ts';
 import { MODES } from '../../src/migration/modes.ts';
-import { EXAMPLES, find } from '../support/lab.ts';
+import { find } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
-import { askedDuring, cutOff, kill, migrateWith, NOTHING, paused, whereIs } from './support.ts';
+import { askedDuring, cutOff, kill, migrateWith, NEEDED, NOTHING, paused, startSquare, whereIs } from './support.ts';
 
-const skip = needs('root', 'qemu-system-x86_64', '/usr/sbin/mkfs.ext4', 'apt-get');
+const skip = needs(...NEEDED);
 const STALL_MS = 2000;
-
-async function startSquare(vm: string): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), 'comicran-vms-'));
-  try {
-    const full = join(directory, 'square.full.yaml');
-    await runComicran(['configer', join(EXAMPLES, 'square.yaml'), '-o', full]);
-    await runComicran(['smanager', 'start', full, '--on', vm, '--wait', '120']);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
-}
 
 test('two virtual machines', { skip }, async (t) => {
   // As machines have it: clocks that do not agree.

@@ -1,10 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { MODES } from '../../lab/demo/modes.ts';
+import type { MachineCount } from '../../lab/layout.ts';
 import { needRoot } from '../root.ts';
+import { vmsOption } from './lab.ts';
 
 type Options = {
   readonly json?: boolean;
-  readonly vms?: boolean;
+  readonly vms?: MachineCount;
   readonly rate?: number;
   readonly migrations?: number;
   readonly compared: number;
@@ -28,7 +30,7 @@ function atLeastOne(text: string): number {
 export function register(command: Command): void {
   command
     .option('--json', 'print the result as one line of JSON, last')
-    .option('--vms', 'between real virtual machines (see lab up --vms)')
+    .addOption(vmsOption('between real virtual machines (see lab up --vms)'))
     .option('--rate <n>', 'requests a second (default: 2000; with --vms 50)', atLeastOne)
     .option('--migrations <n>', 'how often the server moves (default: 10; with --vms 2)', atLeastOne)
     .option('--compared <n>', 'how often it moves in each of the other modes, to be compared', whole, 2)
@@ -50,8 +52,8 @@ export function register(command: Command): void {
       const { runDemo } = await import('../../lab/demo/demo.ts');
       const { holds, reportJson } = await import('../../lab/demo/report.ts');
       const { renderReport } = await import('../../lab/demo/render.ts');
-      const { mode, compared, keep = false, vms = false } = options;
-      const usual = DEFAULTS[vms ? 'vms' : 'namespaces'];
+      const { mode, compared, keep = false, vms } = options;
+      const usual = DEFAULTS[vms !== undefined ? 'vms' : 'namespaces'];
       const { rate = usual.rate, migrations = usual.migrations } = options;
       const report = await runDemo({
         ...{ mode, rate, migrations, compared, keep, vms },

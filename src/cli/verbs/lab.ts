@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ComicranError } from '../../base/errors.ts';
+import type { MachineCount } from '../../lab/layout.ts';
 import type { MachineWords } from '../../lab/machine-settings.ts';
 import { needRoot as needRootFor } from '../root.ts';
 
@@ -13,8 +14,6 @@ async function loadLayout() {
   return presentLayout();
 }
 
-type UpOptions = MachineWords & { readonly vms?: boolean };
-
 const list = (word: string, before: readonly string[] = []): string[] => [...before, word];
 
 function mebibytes(text: string): number {
@@ -23,18 +22,29 @@ function mebibytes(text: string): number {
   return value;
 }
 
+/** `--vms`, `--vms=2`, `--vms=3` */
+export function vmsOption(description: string): Option {
+  return new Option('--vms [number]', description).preset('2').argParser((text): MachineCount => {
+    if (text === '2') return 2;
+    if (text === '3') return 3;
+    throw new InvalidArgumentError('2 (vm1 and vm2) or 3 (the SDN node as well).');
+  });
+}
+
 /** The layout of the lab that is to be there. */
-async function wantedLayout(vms: boolean) {
+async function wantedLayout(machines: MachineCount | undefined) {
   const { labLayout, placeOf } = await import('../../lab/layout.ts');
   const { readRecord } = await import('../../lab/record.ts');
   const present = await loadLayout();
-  if (!vms || present.machines.length > 0) return present;
+  const there = present.machines.length;
+  if (machines === undefined || there === machines) return present;
   if (readRecord(present) !== undefined) {
-    throw new ComicranError('lab.state', 'the lab that is up has network namespaces for virtual machines', {
+    const what = there === 0 ? 'network namespaces for virtual machines' : `${there} virtual machines`;
+    throw new ComicranError('lab.state', `the lab that is up has ${what}`, {
       hint: "Take it down first with 'comicran lab down'.",
     });
   }
-  return labLayout({ ...placeOf(process.env['COMICRAN_LAB']), realMachines: true });
+  return labLayout({ ...placeOf(process.env['COMICRAN_LAB']), machines });
 }
 
 function needRoot(): void {
@@ -42,10 +52,10 @@ function needRoot(): void {
   needRootFor('the lab needs root: it makes network namespaces');
 }
 
-async function up(options: UpOptions): Promise<void> {
+async function up(options: MachineWords): Promise<void> {
   needRoot();
   const { labUp } = await import('../../lab/lab.ts');
-  const layout = await wantedLayout(options.vms ?? false);
+  const layout = await wantedLayout(options.vms);
   const names = layout.machines.map(({ name }) => name);
   const { chooseMachines } = await import('../../lab/machine-settings.ts');
   await labUp(layout, say, () => chooseMachines(options, names, say));
@@ -95,6 +105,7 @@ export function register(command: Command): void {
       'beside the others: NAME-ue and so on, /var/lib/comicran/lab-NAME, /run/comicran/NAME.\n\nExamples:\n' +
       '  comicran lab up\n' +
       '  comicran lab up --vms                    with real virtual machines for vm1 and vm2\n' +
+      '  comicran lab up --vms=3                  and for the SDN node\n' +
       '  comicran lab exec ue -- comicran client 10.70.0.1:5006 --rate 1000\n' +
       '  comicran lab exec vm1 -- ip route\n' +
       '  export $(comicran lab env)               what smanager needs; it finds a running lab without it, too\n' +
@@ -105,7 +116,9 @@ export function register(command: Command): void {
   command
     .command('up')
     .description('make the lab, or heal it')
-    .option('--vms', 'vm1 and vm2 as real virtual machines: QEMU with a stock Debian kernel')
+    .addOption(
+      vmsOption('real virtual machines, QEMU with a stock Debian kernel: 2 (vm1 and vm2) or 3 (the SDN node, too)'),
+    )
     .addOption(new Option('--accel <which>', 'how QEMU runs them').choices(['auto', 'kvm', 'tcg']).default('auto'))
     .option('--cpu <model>', 'CPU model of QEMU for all, or NAME=MODEL for one; can be repeated', list)
     .option('--memory <MiB>', 'of each virtual machine (default: 1024)', mebibytes)
@@ -144,7 +157,7 @@ export function register(command: Command): void {
   command
     .command('console')
     .description("a virtual machine's serial console")
-    .argument('<vm>', 'vm1 or vm2')
+    .argument('<vm>', 'vm1 or vm2; with --vms=3 sdn, too')
     .addHelpText('after', '\nExample:\n  comicran lab console vm1                 Enter for a shell, Ctrl-] to leave\n')
     .action(attach);
   command

@@ -3,12 +3,14 @@
  * client at a steady rate while the server moves back and forth, the same in each of the other modes, and the same client
  * again without a migration.
  */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cleanup } from '../../base/cleanup.ts';
 import { ComicranError, describeError, messageOf } from '../../base/errors.ts';
+import type { MachineCount } from '../layout.ts';
 import type { ClientFigures, MigrationFigures, PlanFigures } from './figures.ts';
 import { Load } from './load.ts';
 import { MODES } from './modes.ts';
@@ -25,7 +27,8 @@ export type DemoOptions = {
   /** In each of the other modes. */
   readonly compared: number;
   /** Between real virtual machines. */
-  readonly vms: boolean;
+  /** Between real virtual machines; undefined: network namespaces. */
+  readonly vms: MachineCount | undefined;
   /** Leaves the lab and the server running. */
   readonly keep: boolean;
   readonly say: (text: string) => void;
@@ -46,7 +49,7 @@ const LONGEST_CONTROL_SECONDS = 20;
 const LONGEST_RUN_SECONDS = 600;
 
 /** A client waits only while answers are missing. */
-const patience = ({ vms }: DemoOptions) => (vms ? { patienceSeconds: VMS_PATIENCE_SECONDS } : {});
+const patience = ({ vms }: DemoOptions) => (vms !== undefined ? { patienceSeconds: VMS_PATIENCE_SECONDS } : {});
 
 type ListedSandbox = { readonly name: string; readonly vm: string; readonly service: string };
 
@@ -143,7 +146,9 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
     const wasUp = await labIsUp();
     options.say(wasUp ? 'using the lab that is up\n' : 'bringing the lab up\n');
     if (!wasUp && !options.keep) cleanup.defer('lab down', async () => void (await runComicran(['lab', 'down'])));
-    await runComicran(['lab', 'up', ...(options.vms ? ['--vms'] : [])], { onProgress: options.say });
+    await runComicran(['lab', 'up', ...(options.vms === undefined ? [] : [`--vms=${options.vms}`])], {
+      onProgress: options.say,
+    });
     if ((await sandboxes()).some(({ name }) => name === SANDBOX)) {
       throw new ComicranError('sandbox.exists', `a sandbox '${SANDBOX}' is there already`, {
         hint: `End it with 'comicran smanager terminate ${SANDBOX}', or the lab with 'comicran lab down'.`,

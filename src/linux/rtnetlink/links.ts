@@ -78,6 +78,17 @@ export function addVeth(near: VethEnd, far: VethEnd): Change {
   };
 }
 
+/** Makes a bridge without ports. It is down. */
+export function addBridge(name: string): Change {
+  const info = nested(IFLA.LINKINFO, attributeText(IFLA_INFO.KIND, 'bridge'));
+  return {
+    what: `add link ${name} (bridge)`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.CREATE | NLM_F.EXCL,
+    body: Buffer.concat([ifinfomsg(0), attributeText(IFLA.IFNAME, name), info]),
+  };
+}
+
 /** Of a veth, both ends go. */
 export function deleteLink(link: LinkRef): Change {
   return { what: `delete link ${link}`, type: RTM.DELLINK, flags: 0, body: linkHeader(link) };

@@ -64,7 +64,12 @@ export async function startSandbox(options: StartOptions): Promise<ControlClient
   } finally {
     jailor.unref();
   }
-  return ControlClient.connect(stateDirectory, config.id);
+  try {
+    return await ControlClient.connect(stateDirectory, config.id);
+  } catch (thrown) {
+    jailor.kill('SIGTERM');
+    throw thrown;
+  }
 }
 
 async function readAll(stream: Readable): Promise<string> {

@@ -9,7 +9,7 @@ import type { KernelFacts } from '../linux/kernel-facts.ts';
 export function checkPlatform(image: PlatformImage, here: KernelFacts): void {
   const kernel = `${image.kernelRelease} (${image.kernelVersion})`;
   const own = `${here.release} (${here.version})`;
-  if (kernel !== own || !here.vdsoDigest.equals(image.vdsoDigest))
+  if (kernel !== own)
     throw new ComicranError('image.kernel-mismatch', `the process comes from kernel ${kernel}, this is ${own}`, {
       hint: 'Processes have pointers into the code that a kernel maps into them: use the same kernel on both machines.',
     });
@@ -17,6 +17,11 @@ export function checkPlatform(image: PlatformImage, here: KernelFacts): void {
   if (missing.length > 0)
     throw new ComicranError('image.kernel-mismatch', `this CPU lacks what the source's has: ${missing.join(', ')}`, {
       hint: 'Move it to a machine with the same CPU, or give the source a CPU model that both have.',
+    });
+  // One kernel writes it for the CPU that it runs on.
+  if (!here.vdsoDigest.equals(image.vdsoDigest))
+    throw new ComicranError('image.kernel-mismatch', `kernel ${kernel} has made another vDSO for the source's CPU`, {
+      hint: 'Processes have pointers into that code: give both machines the same CPU model.',
     });
 }
 

@@ -90,6 +90,7 @@ export async function migrateWith(
   } catch (thrown) {
     return { moved: undefined, why: String(thrown) };
   } finally {
+    if (at !== undefined) assert.ok(done !== undefined, `it did not get to '${at.phase}': ${told}`);
     await done;
   }
 }

@@ -1,10 +1,10 @@
 /** What is in the store, what of it is used, and removing the rest. */
-import { closeSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { tryOpenLocked, whileLocked } from './locked.ts';
+import { whileLocked } from './locked.ts';
 import { INCOMING, lookAt, OBJECT, storeLock } from './objects.ts';
 import { Records } from './records.ts';
-import { treeObjects, treeRoot, treesDirectory } from './tree.ts';
+import { removeTree, treeObjects, treeRoot, treesDirectory, tryOpen } from './tree.ts';
 
 const SHA256_DIGITS = 64;
 
@@ -88,27 +88,6 @@ function isInUse(tree: string): boolean {
   const fd = tryOpen(tree);
   if (fd !== undefined) closeSync(fd);
   return fd === undefined;
-}
-
-/** Not one that somebody has. */
-function removeTree(store: string, tree: string): void {
-  const fd = tryOpen(tree);
-  if (fd === undefined) return;
-  const leaving = join(treesDirectory(store), 'leaving');
-  rmSync(leaving, { recursive: true, force: true });
-  renameSync(tree, leaving);
-  closeSync(fd);
-  rmSync(leaving, { recursive: true, force: true });
-}
-
-/** Locked. @returns undefined: somebody has it, or it is gone */
-function tryOpen(path: string): number | undefined {
-  try {
-    return tryOpenLocked(path, 'r', 'alone');
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw thrown;
-  }
 }
 
 function usedObjects(trees: readonly string[]): Set<string> {

@@ -11,11 +11,12 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fillOwnRoot, type TreeEntry } from './fill.ts';
 import { removeAbandoned, removeUnused, storeFigures } from './keeping.ts';
@@ -160,6 +161,24 @@ describe('the store', () => {
     const again = await started(store);
     assert.equal(again.use.rehashedBytes, 0);
     again.tree.release();
+  });
+
+  test('what a power failure has emptied is made anew: small files of a tree, records, stored files', async () => {
+    for (const emptied of ['sharing', 'objects'] as const) {
+      const store = aStore();
+      const { tree } = await started(store);
+      tree.release();
+      const directory = dirname(tree.root);
+      writeFileSync(join(directory, emptied), '');
+      writeFileSync(join(store, 'records'), '');
+      truncateSync(join(tree.root, 'bin/tool'));
+      const again = await started(store);
+      assert.equal(again.tree.sharing, 'hardlink');
+      assert.equal(readFileSync(join(again.tree.root, 'bin/tool'), 'utf8'), content);
+      assert.deepEqual(again.use.copiedFiles, 1);
+      again.tree.release();
+      assert.equal(storeFigures(store).files, 2);
+    }
   });
 
   test('a source that is not what it should be is named, and nothing stays', async () => {

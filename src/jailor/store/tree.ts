@@ -12,8 +12,9 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, closeSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { defined } from '../../base/assert.ts';
 import { Filling, filesOf, inSpiteOfCleaning, type TreeEntry } from './fill.ts';
-import { openLocked, whileLocked } from './locked.ts';
+import { openLocked, tryOpenLocked, whileLocked } from './locked.ts';
 import { lookAt, makeStore, objectName, storeLock } from './objects.ts';
 import { ALL_WAYS } from './place.ts';
 import type { StoreUse, Way } from './use.ts';
@@ -56,11 +57,11 @@ export async function openTree(
   const tree = join(treesDirectory(store), keyOf(entries));
   return inSpiteOfCleaning(async () => {
     const filling = new Filling(store, use, ways);
-    if (lookAt(tree) === undefined) await build(filling, tree, entries);
+    if (sharingOf(tree, entries) === undefined) await build(filling, tree, entries);
     const fd = await openLocked(tree, 'r', 'shared');
     try {
       await filling.check(treeRoot(tree), entries);
-      const sharing = readFileSync(treeSharing(tree), 'latin1') as Way;
+      const sharing = defined(sharingOf(tree, entries), 'the way that files are had by');
       let open: number | undefined = fd;
       const release = (): void => {
         if (open !== undefined) closeSync(open);
@@ -74,12 +75,56 @@ export async function openTree(
   });
 }
 
+const objectsText = (entries: readonly TreeEntry[]): string =>
+  `${[...new Set(filesOf(entries).map(objectName))].join('\n')}\n`;
+
+/**
+ * @returns undefined: there is no tree, or what stands beside it is not whole. After a power failure such small files can be
+ * empty, whatever their order was; what is in the tree itself is checked by its figures.
+ */
+function sharingOf(tree: string, entries: readonly TreeEntry[]): Way | undefined {
+  if (lookAt(tree) === undefined) return undefined;
+  const isWhole = readText(treeObjects(tree)) === objectsText(entries);
+  return ALL_WAYS.find((way) => isWhole && way === readText(treeSharing(tree)));
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw thrown;
+  }
+}
+
+/** Not one that somebody has. */
+export function removeTree(store: string, tree: string): void {
+  const fd = tryOpen(tree);
+  if (fd === undefined) return;
+  const leaving = join(treesDirectory(store), 'leaving');
+  rmSync(leaving, { recursive: true, force: true });
+  renameSync(tree, leaving);
+  closeSync(fd);
+  rmSync(leaving, { recursive: true, force: true });
+}
+
+/** Locked. @returns undefined: somebody has it, or it is gone */
+export function tryOpen(path: string): number | undefined {
+  try {
+    return tryOpenLocked(path, 'r', 'alone');
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw thrown;
+  }
+}
+
 async function build(filling: Filling, tree: string, entries: readonly TreeEntry[]): Promise<void> {
   const { store, records } = filling;
   makeStore(store);
   await filling.obtainAll(entries);
   await whileLocked(storeLock(store), () => {
-    if (lookAt(tree) !== undefined) return;
+    if (sharingOf(tree, entries) !== undefined) return;
+    removeTree(store, tree);
     records.reload();
     const building = join(treesDirectory(store), 'building');
     const root = treeRoot(building);
@@ -87,7 +132,7 @@ async function build(filling: Filling, tree: string, entries: readonly TreeEntry
     mkdirSync(root, { recursive: true, mode: 0o700 });
     chmodSync(root, ROOT_MODE);
     writeFileSync(treeSharing(building), filling.fill(root, entries));
-    writeFileSync(treeObjects(building), `${[...new Set(filesOf(entries).map(objectName))].join('\n')}\n`);
+    writeFileSync(treeObjects(building), objectsText(entries));
     records.save();
     renameSync(building, tree);
   });

@@ -19,6 +19,9 @@ import type { Journal } from '../../migration/ports.ts';
 import type { ChannelAddress } from './job.ts';
 
 const SUFFIX = '.json';
+const NOTE_SUFFIX = '.process';
+/** Which boot of the machine the rest is of. */
+const BOOT = 'boot';
 /** Far more than an entry or a note has. */
 const JOURNAL_MAX_BYTES = 64 * 1024;
 /** Room for an entry: less than a page. */
@@ -104,6 +107,34 @@ export class JournalFiles implements Journal, Disposable {
     return { hostPid, startTicks, channel: { ...channel, key: Buffer.from(channel.key, 'hex') } };
   }
 
+  /**
+   * Before anything else is done with it in a program: where the machine has been started anew since, the processes have ended
+   * with it, so that notes go, and entries whose contents a power failure has taken. By the boot's id, because clocks step.
+   *
+   * @returns ids of migrations whose entries were removed.
+   */
+  forgetEarlierBoot(bootId: string): string[] {
+    const marker = join(this.#directory, BOOT);
+    const written = existsSync(marker) ? readTextFile(marker, JOURNAL_MAX_BYTES).trim() : undefined;
+    if (written === bootId) return [];
+    // Without a marker nobody knows: what is there is an operator's.
+    const removed = written === undefined ? [] : this.#removeLost();
+    this.#put(marker, `${bootId}\n`);
+    return removed;
+  }
+
+  #removeLost(): string[] {
+    const removed: string[] = [];
+    for (const name of readdirSync(this.#directory).toSorted()) {
+      const path = join(this.#directory, name);
+      if (name.endsWith(NOTE_SUFFIX)) rmSync(path, { force: true });
+      if (!name.endsWith(SUFFIX) || isReadable(path)) continue;
+      rmSync(path, { force: true });
+      removed.push(name.slice(0, -SUFFIX.length));
+    }
+    return removed;
+  }
+
   /** Entries of migrations that have not been ended on this side, and what is wrong with those that cannot be read. */
   readAll(): { readonly entries: readonly JournalEntry[]; readonly failures: readonly Error[] } {
     const entries: JournalEntry[] = [];
@@ -136,7 +167,16 @@ export class JournalFiles implements Journal, Disposable {
   }
 
   #notePath(migrationId: string): string {
-    return join(this.#directory, `${safeName(migrationId)}.process`);
+    return join(this.#directory, `${safeName(migrationId)}${NOTE_SUFFIX}`);
+  }
+}
+
+function isReadable(path: string): boolean {
+  try {
+    journalFromText(readTextFile(path, JOURNAL_MAX_BYTES), path);
+    return true;
+  } catch {
+    return false;
   }
 }
 

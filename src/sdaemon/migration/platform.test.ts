@@ -18,7 +18,9 @@ test('another kernel, a lacking feature and more saved state are refused, naming
   const refuses = (other: Partial<Platform>, pattern: RegExp): void =>
     void assert.throws(() => checkPlatform(platform, { ...platform, ...other }), pattern);
   refuses({ kernelRelease: '6.2.0' }, /6\.1\.0 .* 6\.2\.0/);
-  refuses({ vdsoDigest: 'bb' }, /kernel/);
+  refuses({ kernelVersion: '#2' }, /#1.*#2/);
+  refuses({ vdsoDigest: 'bb' }, /vDSOs for CPUs of different kinds/);
+  refuses({ vdsoDigest: 'bb', cpuFeatures: ['sse2'] }, /lacks avx2/);
   refuses({ cpuFeatures: ['sse2'] }, /lacks avx2/);
   refuses({ cpuFeatures: ['avx2', 'avx512f', 'sse2'] }, /saves more state \(avx512f\)/);
 });

@@ -23,7 +23,7 @@ export function checkPlatform(source: Platform, destination: Platform): void {
     throw new ComicranError('image.kernel-mismatch', `the machines differ: ${what}`, { hint });
   };
   const kernel = (platform: Platform): string => `${platform.kernelRelease} (${platform.kernelVersion})`;
-  if (source.vdsoDigest !== destination.vdsoDigest || source.kernelRelease !== destination.kernelRelease) {
+  if (kernel(source) !== kernel(destination)) {
     refuse(
       `the source runs kernel ${kernel(source)}, the destination ${kernel(destination)}`,
       'Run the same kernel on both.',
@@ -37,6 +37,13 @@ export function checkPlatform(source: Platform, destination: Platform): void {
   if (extra.some((feature) => /^(avx512|amx|xsave)/.test(feature))) {
     refuse(
       `the CPU of the destination saves more state (${extra.join(', ')})`,
+      'Give both machines the same CPU model.',
+    );
+  }
+  // One kernel writes it for the CPU that it runs on.
+  if (source.vdsoDigest !== destination.vdsoDigest) {
+    refuse(
+      `both run kernel ${kernel(source)}, which has made their vDSOs for CPUs of different kinds`,
       'Give both machines the same CPU model.',
     );
   }

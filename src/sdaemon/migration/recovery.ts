@@ -2,6 +2,7 @@
 import type { Client } from '@connectrpc/connect';
 import type { Sdn } from '../../api/gen/comicran_pb.ts';
 import { messageOf } from '../../base/errors.ts';
+import { readBootId } from '../../linux/boot-id.ts';
 import { isAlive } from '../../linux/process-identity.ts';
 import type { JournalEntry } from '../../migration/journal.ts';
 import type { Log } from '../log.ts';
@@ -40,6 +41,8 @@ export type RecoveryWorld = {
  */
 export async function recoverMigrations(world: RecoveryWorld): Promise<void> {
   const journal = new JournalFiles(world.stateDirectory);
+  for (const id of journal.forgetEarlierBoot(readBootId()))
+    world.log(`migration ${id}: its entry in the journal was lost when this machine went down`);
   const { entries, failures } = journal.readAll();
   for (const failure of failures) world.log(`an operator is needed: ${failure.message}`);
   const { living } = entries.length === 0 ? { living: [] } : await world.jailors.findAll();

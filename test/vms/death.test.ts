@@ -1,0 +1,68 @@
+/** A virtual machine's QEMU is killed in the middle of a replicated migration, behind each of its phases. Needs root, QEMU. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { runComicran } from '../../src/lab/demo/program.ts';
+import { find } from '../support/lab.ts';
+import { needs } from '../support/needs.ts';
+import { askedDuring, kill, migrateWith, NEEDED, NOTHING, startSquare, whereIs } from './support.ts';
+
+/** As the source tells them, up to where the right to answer passes. */
+const PHASES = ['connect', 'watch', 'capture', 'image', 'pages', 'restore', 'follow'] as const;
+/** Some answers have been compared by then. */
+const FOLLOW_MS = 2000;
+
+type TakenOver = { readonly from: string; readonly to: string; readonly gapUs: number; readonly mayRepeat: number };
+
+test('a virtual machine dies before the cutover', { skip: needs(...NEEDED) }, async (t) => {
+  before(async () => {
+    await runComicran(['lab', 'up', '--vms']);
+    await startSquare('vm1');
+  });
+  after(() => runComicran(['lab', 'down']));
+
+  for (const phase of PHASES)
+    await t.test(`the destination, in or behind '${phase}': no request is lost, and all is where it was`, async () => {
+      const figures = await askedDuring('square', async () => {
+        const { moved } = await migrateWith('square', 'replicated', { phase, act: () => kill('vm2') });
+        assert.equal(moved, undefined);
+      });
+      assert.deepEqual(figures, NOTHING);
+      assert.equal(await whereIs('square'), 'vm1');
+      await runComicran(['lab', 'up']);
+    });
+
+  await t.test(
+    'the source, with a whole copy: that takes over, the gap is told, and what comes back has nothing',
+    async () => {
+      let taken: TakenOver | undefined;
+      const { duplicated, wrong } = await askedDuring('square', async () => {
+        const act = async (): Promise<void> => {
+          await pause(FOLLOW_MS);
+          kill('vm1');
+        };
+        const { moved } = await migrateWith('square', 'replicated', { phase: 'follow', act });
+        assert.equal(moved, undefined);
+        const words = ['smanager', 'takeover', 'square', '--from-dead', 'vm1', '--machine-is-off', '--json'];
+        taken = JSON.parse(await runComicran(words)) as TakenOver;
+      });
+      assert.ok(taken !== undefined && taken.gapUs > 0);
+      assert.deepEqual([taken.from, taken.to, wrong], ['vm1', 'vm2', 0]);
+      assert.ok(duplicated <= taken.mayRepeat, `${duplicated} came twice, ${taken.mayRepeat} may have`);
+      t.diagnostic(`the gap: ${Math.round(taken.gapUs / 1000)} ms`);
+      await runComicran(['lab', 'up']);
+      assert.equal(await whereIs('square'), 'vm2');
+      assert.deepEqual(await askedDuring('square', async () => undefined), NOTHING);
+    },
+  );
+
+  await t.test('the source, before there is a copy: the server has died with it, and can be started anew', async () => {
+    await migrateWith('square', 'replicated', { phase: 'capture', act: () => kill('vm2') });
+    await runComicran(['lab', 'up']);
+    const found = await find('square');
+    assert.ok(found === undefined || found.state !== 'running', found?.state);
+    if (found !== undefined) await runComicran(['smanager', 'terminate', 'square']);
+    await startSquare('vm1');
+    assert.deepEqual(await askedDuring('square', async () => undefined), NOTHING);
+  });
+});

@@ -51,6 +51,13 @@ export type StartedMachine = { readonly identity: ProcessIdentity; readonly logS
 
 const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 
+/** A fault that is asked for counts for the daemons of virtual machines as for those of namespaces, which inherit it. */
+function daemonVariables(settings: MachineSettings): Record<string, string> {
+  const { COMICRAN_FAULT } = process.env;
+  const fault = COMICRAN_FAULT === undefined ? {} : { COMICRAN_FAULT };
+  return { COMICRAN_PATIENCE: `${patienceOf(settings)}`, ...fault };
+}
+
 /** @returns at once: {@link waitUntilMachineReady} tells when its daemon takes commands. */
 export async function startMachine(
   layout: LabLayout,
@@ -61,7 +68,7 @@ export async function startMachine(
   const { kernel } = await debianPackages(VM_CACHE, () => undefined);
   writeOwnInitramfs(machine.initramfs, layout.initramfs, {
     ...{ name, links: ports, gateway, program, port: endpoint.port, pki: layout.pki },
-    environment: program === 'sdaemon' ? { ...environment, COMICRAN_PATIENCE: `${patienceOf(settings)}` } : environment,
+    environment: { ...environment, ...(program === 'sdaemon' ? daemonVariables(settings) : {}) },
   });
   if (!existsSync(machine.disk)) await makeDisk(machine.disk);
   for (const socket of [machine.monitor, machine.console]) rmSync(socket, { force: true });

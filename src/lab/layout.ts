@@ -11,12 +11,20 @@
  */
 import { join } from 'node:path';
 import { labManagerFile, labPlace, type LabPlace as Place } from '../base/lab-place.ts';
+import {
+  CABLES_ADDRESS,
+  PREFIX_LENGTH,
+  SDAEMON_PORT,
+  SDN,
+  sdnOf,
+  UE_ADDRESS,
+  VMS,
+  type VmAddresses,
+} from './addresses.ts';
+import { BRIDGES, inBridge, sdnMachine, vmMachines } from './machine-layout.ts';
 
 /** The executable of this checkout or installation. */
 const BIN_DIRECTORY = join(import.meta.dirname, '../../bin');
-
-const SDN_PORT = 7500;
-const SDAEMON_PORT = 7400;
 
 export type LabNode = {
   readonly name: string;
@@ -133,129 +141,76 @@ export function placeOf(name?: string): LabPlace {
   return { ...labPlace(name), comicran: COMICRAN };
 }
 
-const VMS = ['vm1', 'vm2'] as const;
-const SERVICE_ADDRESS = '10.70.0.1';
-const vmAddress = (number: number): string => `10.71.${number}.2`;
-const PREFIX_LENGTH = 24;
-const gatewayOf = (number: number): string => `10.71.${number}.1`;
-
-/** The hub's own, where the SDN node is a virtual machine: one more client. */
-const CABLES_ADDRESS = '10.70.0.3';
-const bridgeOf = (cable: string): string => `br-${cable}`;
-
-/** 02 marks an address of nobody's making; the rest is the IPv4 address, as the links of sandboxes have it. */
-function macOf(address: string): string {
-  const bytes = [0x02, 0, ...address.split('.').map(Number)];
-  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+/** The daemons that run in network namespaces. */
+function daemonsOf(
+  command: readonly string[],
+  directory: string,
+  simulated: readonly VmAddresses[],
+  hasSdn: boolean,
+): LabDaemon[] {
+  const [pki, logs] = [join(directory, 'pki'), join(directory, 'log')];
+  const common = (node: string): string[] => ['--state', join(directory, node), '--pki', pki];
+  const sdn: LabDaemon = {
+    node: 'sdn',
+    program: 'sdn',
+    command: [
+      ...command,
+      ...['sdn', '--listen', `0.0.0.0:${SDN.port}`, ...common('sdn'), '--service-address', SDN.address],
+    ],
+    endpoint: SDN,
+    log: join(logs, 'sdn.log'),
+  };
+  const sdaemons = simulated.map((vm): LabDaemon => {
+    const { name, address } = vm;
+    return {
+      node: name,
+      program: 'sdaemon',
+      command: [
+        ...command,
+        ...['sdaemon', '--name', name, '--address', address, '--listen', `${address}:${SDAEMON_PORT}`],
+        ...[...common(name), '--sdn', sdnOf(vm)],
+      ],
+      endpoint: { address, port: SDAEMON_PORT },
+      log: join(logs, `${name}.log`),
+    };
+  });
+  return [...(hasSdn ? [sdn] : []), ...sdaemons];
 }
-
-const portOf = (near: HubEnd, address: string): LabPort => ({
-  ...{ near, address, prefixLength: PREFIX_LENGTH, mac: macOf(address) },
-});
-
-type MachineOwn = Pick<LabMachine, 'ports' | 'gateway' | 'program' | 'environment' | 'endpoint'>;
 
 export function labLayout(place: LabPlace = placeOf(process.env['COMICRAN_LAB'])): LabLayout {
   const { prefix, directory, runDirectory, comicran, machines: count } = place;
-  const pki = join(directory, 'pki');
   const logs = join(directory, 'log');
-  const stateOf = (node: string): string => join(directory, node);
+  const places = { directory, runDirectory, logs };
+  const isSdnReal = count === 3;
+  const simulated = count === undefined ? VMS : [];
   const node = (name: string, forwards: boolean, ...addresses: string[]): LabNode => ({
     ...{ name, netns: `${prefix}-${name}`, forwards, addresses },
   });
-  const isSdnReal = count === 3;
-  const near = (link: string, address: string): HubEnd =>
-    isSdnReal ? { link, bridge: bridgeOf(link) } : { link, address };
+  const near = (name: string, address: string): HubEnd => (isSdnReal ? inBridge(name) : { link: name, address });
   const link = (name: string, gateway: string, far: string): LabLink => ({
     ...{ node: name, near: near(name, gateway), gateway, prefixLength: PREFIX_LENGTH },
     far: { link: 'eth0', address: far },
   });
-  const vms = VMS.map((name, index) => ({ name, address: vmAddress(index + 1), gateway: gatewayOf(index + 1) }));
-  const simulated = count === undefined ? vms : [];
-  const machine = (name: string, own: MachineOwn): LabMachine => ({
-    ...{ name, ...own },
-    monitor: join(runDirectory, `${name}.monitor`),
-    console: join(runDirectory, `${name}.console`),
-    log: join(logs, `${name}.log`),
-    emulatorLog: join(logs, `${name}.qemu.log`),
-    initramfs: join(directory, `${name}.initramfs`),
-    disk: join(directory, `${name}.disk`),
-  });
-  const realVms = vms.map(({ name, address, gateway }) =>
-    machine(name, {
-      ports: [portOf(near(name, gateway), address)],
-      gateway,
-      program: 'sdaemon',
-      environment: { COMICRAN_NAME: name, COMICRAN_ADDRESS: address, COMICRAN_SDN: `${gateway}:${SDN_PORT}` },
-      endpoint: { address, port: SDAEMON_PORT },
-    }),
-  );
-  const sdn = { address: SERVICE_ADDRESS, port: SDN_PORT };
-  const realSdn = machine('sdn', {
-    ports: [
-      portOf({ link: 'sdn-ue', bridge: bridgeOf('ue') }, SERVICE_ADDRESS),
-      ...vms.map(({ name, gateway }) => portOf({ link: `sdn-${name}`, bridge: bridgeOf(name) }, gateway)),
-    ],
-    program: 'sdn',
-    environment: { COMICRAN_SERVICE_ADDRESS: SERVICE_ADDRESS },
-    endpoint: sdn,
-  });
   const hub = isSdnReal
     ? node('cables', false, CABLES_ADDRESS)
-    : node('sdn', true, SERVICE_ADDRESS, ...vms.map(({ gateway }) => gateway));
+    : node('sdn', true, SDN.address, ...VMS.map(({ gateway }) => gateway));
+  const machines = count === undefined ? [] : vmMachines(places, near);
   return {
-    nodes: [node('ue', false, '10.70.0.2'), hub, ...simulated.map(({ name, address }) => node(name, true, address))],
+    nodes: [node('ue', false, UE_ADDRESS), hub, ...simulated.map(({ name, address }) => node(name, true, address))],
     links: [
-      link('ue', SERVICE_ADDRESS, '10.70.0.2'),
+      link('ue', SDN.address, UE_ADDRESS),
       ...simulated.map(({ name, address, gateway }) => link(name, gateway, address)),
     ],
-    bridges: isSdnReal
-      ? [
-          {
-            name: bridgeOf('ue'),
-            own: { address: CABLES_ADDRESS, prefixLength: PREFIX_LENGTH, gateway: SERVICE_ADDRESS },
-          },
-          ...vms.map(({ name }) => ({ name: bridgeOf(name) })),
-        ]
-      : [],
-    daemons: [
-      ...(isSdnReal
-        ? []
-        : [
-            {
-              node: 'sdn',
-              program: 'sdn',
-              command: [
-                ...comicran,
-                ...['sdn', '--listen', `0.0.0.0:${SDN_PORT}`, '--state', stateOf('sdn'), '--pki', pki],
-                ...['--service-address', SERVICE_ADDRESS],
-              ],
-              endpoint: sdn,
-              log: join(logs, 'sdn.log'),
-            },
-          ]),
-      ...simulated.map(
-        ({ name, address, gateway }): LabDaemon => ({
-          node: name,
-          program: 'sdaemon',
-          command: [
-            ...comicran,
-            ...['sdaemon', '--name', name, '--address', address, '--listen', `${address}:${SDAEMON_PORT}`],
-            ...['--state', stateOf(name), '--pki', pki, '--sdn', `${gateway}:${SDN_PORT}`],
-          ],
-          endpoint: { address, port: SDAEMON_PORT },
-          log: join(logs, `${name}.log`),
-        }),
-      ),
-    ],
-    machines: count === undefined ? [] : isSdnReal ? [realSdn, ...realVms] : realVms,
+    bridges: isSdnReal ? BRIDGES : [],
+    daemons: daemonsOf(comicran, directory, simulated, !isSdnReal),
+    machines: isSdnReal ? [sdnMachine(places), ...machines] : machines,
     initramfs: join(directory, 'initramfs'),
-    sandboxStates: simulated.map(({ name }) => stateOf(name)),
-    vms: vms.map(({ name, address }) => ({ name, address, endpoint: `${address}:${SDAEMON_PORT}` })),
-    sdnEndpoint: `${SERVICE_ADDRESS}:${SDN_PORT}`,
+    sandboxStates: simulated.map(({ name }) => join(directory, name)),
+    vms: VMS.map(({ name, address }) => ({ name, address, endpoint: `${address}:${SDAEMON_PORT}` })),
+    sdnEndpoint: `${SDN.address}:${SDN.port}`,
     hub: hub.netns,
     directory,
-    pki,
+    pki: join(directory, 'pki'),
     logs,
     recordFile: join(runDirectory, 'lab.json'),
     managerFile: labManagerFile(place),

@@ -100,7 +100,8 @@ async function env(): Promise<void> {
 export function register(command: Command): void {
   command.addHelpText(
     'after',
-    '\nThe nodes are ue, sdn, vm1 and vm2: network namespaces cr-ue, cr-sdn, cr-vm1 and cr-vm2.\n' +
+    '\nThe nodes are ue, sdn, vm1 and vm2: network namespaces cr-ue, cr-sdn, cr-vm1 and cr-vm2, or virtual machines\n' +
+      '(docs/virtual-machines.md).\n' +
       'With COMICRAN_LAB=NAME in the environment the commands here and smanager mean a lab of that name,\n' +
       'beside the others: NAME-ue and so on, /var/lib/comicran/lab-NAME, /run/comicran/NAME.\n\nExamples:\n' +
       '  comicran lab up\n' +

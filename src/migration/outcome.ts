@@ -117,7 +117,10 @@ export type Takeover = {
   readonly compared: number;
   /** Answers that it had ready beyond the log, and has sent. */
   readonly released: number;
-  /** Of those, how many the source may have sent as well. What else it had taken or sent nobody here can know. */
+  /**
+   * Of those, how many the source may have sent as well. What else it had taken or sent nobody here can know; and an answer
+   * that the copy was still making at that moment is not among them.
+   */
   readonly mayRepeat: number;
 };
 

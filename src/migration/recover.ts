@@ -146,6 +146,13 @@ export async function recoverDestination(
     await giveBack(world, migration.epoch + 1n, onSilence);
     return destroy();
   }
+  if (isUnheard(entry)) {
+    // So late it goes on by itself. Its source may run all the same, and be heard for as long as the network takes its packets.
+    const fenced = await takeOverRecord(world, 'taking', migration, { sourceIsOff: false }, onSilence);
+    if (fenced.action === 'halt')
+      return { outcome: 'halted', error: contradiction(migration, fenced.record), leftovers: leftovers.failures };
+    if (fenced.action === 'destroy') return destroy();
+  }
   const isPaged = migration.mode === 'postcopy';
   const owned = entry.stage === 'filled' ? entry : advance(entry, 'owned');
   await leftovers.tidy('noting that this machine owns', () => ports.journal.write(owned));

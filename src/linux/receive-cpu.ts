@@ -2,11 +2,12 @@
  * Which CPU handles what a device receives: receive packet steering (Documentation/networking/scaling.rst). With one CPU
  * for all of it packets get to their sockets in the order in which the device got them; without, two CPUs may swap them.
  */
-import { availableParallelism } from 'node:os';
+import { defined } from '../base/assert.ts';
 import { statAt, writeAll } from './file-descriptors.ts';
 import { cString } from './libc.ts';
 import { O } from './open-flags.ts';
 import { closeDescriptor } from './pidfd.ts';
+import { cpusOf, getAffinity } from './scheduling.ts';
 import { inSysfs, openInSysfs, readInSysfs } from './sysfs.ts';
 
 /** A CPU number as the mask that sysfs takes: groups of 32 bits in hexadecimal, the highest first. */
@@ -16,15 +17,22 @@ export function cpuMask(cpu: number): string {
     .join(',');
 }
 
+/** One of the CPUs of a mask (bit n of byte n/8, not empty), the same for the same seed. */
+export function pickCpu(affinity: Uint8Array, seed: number): number {
+  const cpus = cpusOf(affinity);
+  return defined(cpus[seed % cpus.length], 'a CPU to run on');
+}
+
 /**
  * Has one CPU handle all that a device receives. In the network namespace of the calling thread. Where one does already it
- * stays: with another one two packets could be swapped.
+ * stays: with another one two packets could be swapped. It is a CPU that the calling thread may run on: who reads the order
+ * of the packets has to get there.
  *
  * @param seed picks the CPU: different devices should not all have the same one.
  * @throws KernelError ENOENT: no such device, or a kernel without steering
  */
 export function receiveOnOneCpu(link: string, seed: number): void {
-  if (receiveSteering(link).cpus.length !== 1) setReceiveMask(link, cpuMask(seed % availableParallelism()));
+  if (receiveSteering(link).cpus.length !== 1) setReceiveMask(link, cpuMask(pickCpu(getAffinity(0), seed)));
 }
 
 /** Each packet is handled by the CPU that it came in on. In the network namespace of the calling thread. */

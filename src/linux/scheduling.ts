@@ -61,6 +61,12 @@ export function currentCpu(): number {
   return cpus.readUInt32LE(0);
 }
 
+/** The CPUs of a mask, ascending. */
+export function cpusOf(mask: Uint8Array): number[] {
+  const bits = [0, 1, 2, 3, 4, 5, 6, 7];
+  return [...mask].flatMap((byte, at) => bits.filter((bit) => (byte >>> bit) & 1).map((bit) => at * 8 + bit));
+}
+
 /** A mask of one CPU. */
 export function singleCpu(cpu: number): Buffer {
   const mask = Buffer.alloc(Math.max(8, ((cpu >> 6) + 1) * 8));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cpusOf, getAffinity, setAffinity, singleCpu } from '../linux/scheduling.ts';
 import { parseCpuTimes, stolenPercent } from './cpu-times.ts';
 import { mergeStalls, startHiccupMeter } from './hiccup.ts';
 
@@ -30,11 +31,23 @@ test('a meter watches every CPU for as long as it is told, and what it found lie
   const endUnixUs = Date.now() * 1000;
   assert.ok(report.durationMs >= 99);
   assert.ok(report.cpus >= 1 && report.stallCount >= report.stalls.length && report.stalls.length > 0);
-  assert.deepEqual(
-    new Set(report.stalls.map(({ cpu }) => cpu)),
-    new Set(Array.from({ length: report.cpus }, (_, cpu) => cpu)),
-  );
+  assert.deepEqual(new Set(report.stalls.map(({ cpu }) => cpu)), new Set(cpusOf(getAffinity(0))));
   for (const { fromUnixUs, toUnixUs } of report.stalls) {
     assert.ok(fromUnixUs <= toUnixUs && fromUnixUs > startUnixUs - 2000 && toUnixUs < endUnixUs + 2000);
+  }
+});
+
+test('a program that may use one CPU watches that one', async () => {
+  const affinity = getAffinity(0);
+  const last = cpusOf(affinity).at(-1)!;
+  setAffinity(0, singleCpu(last));
+  try {
+    const meter = await startHiccupMeter(0);
+    await sleep(50);
+    const { cpus, stalls } = await meter.stop();
+    assert.equal(cpus, 1);
+    assert.deepEqual(new Set(stalls.map(({ cpu }) => cpu)), new Set([last]));
+  } finally {
+    setAffinity(0, affinity);
   }
 });

@@ -1,15 +1,15 @@
 /**
- * Notes when this machine did not run: a thread on each CPU, of real-time priority, sleeps for a millisecond at a time and
- * looks how late it was woken. Nothing of this machine's own can keep such a thread waiting for long, so a thread that was
- * late shows a stall of the platform (the hypervisor ran somebody else), and what was measured meanwhile says little about
- * the program that was measured. Costs about 1 % of each CPU.
+ * Notes when this machine did not run: a thread on each CPU that this program may use, of real-time priority, sleeps for a
+ * millisecond at a time and looks how late it was woken. Nothing of this machine's own can keep such a thread waiting for
+ * long, so a thread that was late shows a stall of the platform (the hypervisor ran somebody else), and what was measured
+ * meanwhile says little about the program that was measured. Costs about 1 % of each CPU.
  */
 import { once } from 'node:events';
-import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { hrtime } from 'node:process';
 import { Worker } from 'node:worker_threads';
+import { cpusOf, getAffinity } from '../linux/scheduling.ts';
 import { readCpuTimes, stolenPercent } from './cpu-times.ts';
 
 export type Stall = {
@@ -64,7 +64,8 @@ const DEFAULT_THRESHOLD_US = 1000;
 export async function startHiccupMeter(thresholdUs = DEFAULT_THRESHOLD_US): Promise<HiccupMeter> {
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const file = new URL(`./hiccup-thread${extname(import.meta.filename)}`, import.meta.url);
-  const workers = Array.from({ length: availableParallelism() }, (_, cpu) => {
+  const cpus = cpusOf(getAffinity(0));
+  const workers = cpus.map((cpu) => {
     const workerData: HiccupThreadData = { cpu, periodUs: PERIOD_US, thresholdUs, maxStalls: MAX_STALLS, stop };
     return new Worker(file, { workerData });
   });
@@ -80,20 +81,21 @@ export async function startHiccupMeter(thresholdUs = DEFAULT_THRESHOLD_US): Prom
       const perCpu = (await Promise.all(reports)).map(([report]) => report);
       await Promise.all(workers.map((worker) => worker.terminate()));
       const stolen = stolenPercent(before, readCpuTimes());
-      return combine(perCpu, { thresholdUs, durationMs: performance.now() - beganMs, stolenPercent: stolen });
+      return combine(cpus, perCpu, { thresholdUs, durationMs: performance.now() - beganMs, stolenPercent: stolen });
     },
   };
 }
 
 function combine(
+  cpus: readonly number[],
   perCpu: readonly HiccupThreadReport[],
   facts: Pick<HiccupReport, 'thresholdUs' | 'durationMs' | 'stolenPercent'>,
 ): HiccupReport {
   // One clock for all threads and programs: Unix time as this process has it.
   const offsetUs = (performance.timeOrigin + performance.now()) * 1000 - Number(hrtime.bigint()) / 1000;
-  const stalls = perCpu.flatMap(({ spansUs }, cpu) =>
+  const stalls = perCpu.flatMap(({ spansUs }, thread) =>
     Array.from({ length: spansUs.length / 2 }, (_, index) => ({
-      cpu,
+      cpu: cpus[thread]!,
       fromUnixUs: Math.round(spansUs[2 * index]! + offsetUs),
       toUnixUs: Math.round(spansUs[2 * index + 1]! + offsetUs),
     })),

@@ -61,9 +61,16 @@ export function checkLink(routes: RouteSocket, linkName: string, affinity: Uint8
   const reasons = unsuitableLink(facts);
   const cpu = facts.steering.cpus[0] ?? 0;
   const mine = singleCpu(cpu).some((byte, at) => (byte & (affinity[at] ?? 0)) !== 0);
-  if (reasons.length === 0 && !mine) reasons.push(`this program may not run on CPU ${cpu}, which receives its packets`);
+  if (reasons.length === 0 && !mine) {
+    throw unsuitable(linkName, `this program may not run on CPU ${cpu}, which receives its packets`, {
+      hint: `Let sdaemon run on CPU ${cpu}, or start the sandbox anew: its packets are received by a CPU that sdaemon may run on then.`,
+    });
+  }
   if (reasons.length === 0) return cpu;
-  throw new ComicranError('replication.unsuitable', `link ${linkName} of the sandbox: ${reasons.join('; ')}`, {
+  throw unsuitable(linkName, reasons.join('; '), {
     hint: 'A sandbox that was started by this version has a link that suits; otherwise use another mode.',
   });
 }
+
+const unsuitable = (linkName: string, why: string, options: { readonly hint: string }): ComicranError =>
+  new ComicranError('replication.unsuitable', `link ${linkName} of the sandbox: ${why}`, options);

@@ -41,7 +41,8 @@ export type Moves = {
   readonly pauseMs: number;
   /** Further words of the command. */
   readonly more?: readonly string[];
-  readonly onMoved?: (moved: MigrationFigures, round: number) => void;
+  /** The pause begins behind it. */
+  readonly onMoved?: (moved: MigrationFigures, round: number) => Promise<void> | void;
 };
 
 /** So many failures one behind the other are one that stays. */
@@ -63,7 +64,7 @@ export async function moveOften(manager: Manager, name: string, moves: Moves): P
       at = moved.to;
       failuresInARow = 0;
       found.push(moved);
-      onMoved?.(moved, found.length - 1);
+      await onMoved?.(moved, found.length - 1);
     } catch (thrown) {
       if (!(thrown instanceof NotMoved) || ++failuresInARow === MAX_FAILURES_IN_A_ROW) throw thrown;
       process.stderr.write(`  ${name} (${mode}) ${round + 1}/${count}: NOT MOVED: ${thrown.message}\n`);

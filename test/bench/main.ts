@@ -6,6 +6,7 @@
 import { Command } from 'commander';
 import { formatTable } from '../../src/base/table.ts';
 import { atLeastOne } from '../support/options.ts';
+import { apartFigures } from './apart.ts';
 import { engineFigures } from './engine.ts';
 import { type BenchOptions, barText, type Figure, judge } from './figure.ts';
 import { freezeFigures } from './freeze.ts';
@@ -25,6 +26,7 @@ const SECTIONS: Readonly<Record<string, (options: BenchOptions) => Promise<Figur
   size: sizeFigures,
   large: largeFigures,
   traffic: trafficFigures,
+  apart: apartFigures,
   slowdown: slowdownFigures,
   engine: engineFigures,
   freeze: freezeFigures,

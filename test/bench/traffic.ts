@@ -3,19 +3,18 @@
  * and how long the requests took that were in flight during a migration, against the others of the same run.
  */
 import { summarise } from '../../src/base/stats.ts';
-import type { ClientFigures, MigrationFigures, WindowFigures } from '../../src/lab/demo/figures.ts';
+import type { ClientFigures, MigrationFigures } from '../../src/lab/demo/figures.ts';
 import { Load } from '../../src/lab/demo/load.ts';
 import { start } from '../support/lab.ts';
 import type { Manager } from '../support/manager.ts';
 import type { BenchOptions, Figure } from './figure.ts';
 import { single } from './figure.ts';
 import { inLab, millis, moveOften, offeredModes, serviceOf } from './lab.ts';
+import { latencyFigures, quietly } from './latency.ts';
 
 const MIGRATIONS = 100;
 /** As long as a migration or longer, so that the control is as large as what is compared with it. */
 const PAUSE_MS = 400;
-/** Percentiles of requests in migrations, in percent of those of the control. */
-const LATENCY_BAR = 110;
 const LONGEST_SECONDS = 1800;
 const ALL = 'migration';
 
@@ -63,10 +62,10 @@ function counts(what: string, { client }: Run, lostBar: number): Figure[] {
  * and the latest of the control. Stalls of the platform apart. */
 function tooLate({ migrations, client }: Run): number[] {
   const windows = client.windows!;
-  const allowed = (windows.control.undisturbed ?? windows.control).latencyUs.max;
+  const allowed = quietly(windows.control).latencyUs.max;
   return migrations.flatMap(({ freezeUs, cutoverUs, stopUs }, round) => {
     const own = windows.byLabel[`${round}`];
-    const max = (own?.undisturbed ?? own)?.latencyUs.max;
+    const max = own && quietly(own).latencyUs.max;
     const stopped = freezeUs === null || cutoverUs === null ? stopUs : freezeUs + cutoverUs;
     return max == null ? [] : [(max - stopped - allowed) / 1000];
   });
@@ -74,20 +73,9 @@ function tooLate({ migrations, client }: Run): number[] {
 
 function latency(what: string, mode: string, run: Run): Figure[] {
   const windows = run.client.windows!;
-  const [moving, control] = [windows.byLabel[ALL]!, windows.control];
-  // Only a copy that answers while it is made can keep clients from noticing.
-  const bar = mode === 'replicated' ? { maxBar: LATENCY_BAR } : {};
-  const ratio = (key: 'p50' | 'p99', quiet: boolean): Figure => {
-    const of = (figures: WindowFigures) => (quiet ? (figures.undisturbed ?? figures) : figures).latencyUs[key];
-    const name = `latency ${key} in migrations against control${quiet ? ' without platform stalls' : ''}, ${what}`;
-    return { name, unit: '%', summary: single((100 * of(moving)) / of(control)), ...(quiet ? bar : {}) };
-  };
   const late = tooLate(run);
   return [
-    ratio('p50', false),
-    ratio('p50', true),
-    ratio('p99', false),
-    ratio('p99', true),
+    ...latencyFigures(what, windows.byLabel[ALL]!, windows.control, mode === 'replicated'),
     ...(late.length === 0
       ? []
       : [

@@ -1,6 +1,6 @@
 /** A dry run: in which modes a sandbox can be moved, and about how long that would take. Nothing is changed. */
 import { readdirSync } from 'node:fs';
-import { availableParallelism, loadavg, release } from 'node:os';
+import { cpus, loadavg, release } from 'node:os';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type PlanMigrationRequest,
@@ -89,7 +89,7 @@ function planOf(
   size: ProcessSize,
   refusal: (mode: ModeName) => Refusal | undefined,
 ): PlanMigrationResponse {
-  const loadPerCpu = loadavg()[0]! / availableParallelism();
+  const loadPerCpu = loadavg()[0]! / cpus().length;
   return create(PlanMigrationResponseSchema, {
     modes: modes.map((each) => plannedMode(each, size, loadPerCpu, refusal(each))),
     loadPerCpu,

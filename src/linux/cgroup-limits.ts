@@ -4,10 +4,10 @@
  */
 
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ComicranError, messageOf } from '../base/errors.ts';
 import type { LimitsSpec } from '../base/sandbox-config.ts';
-import type { CgroupTree } from './cgroup.ts';
+import { type CgroupTree, groupDirectory } from './cgroup.ts';
 import { deviceText } from './device-number.ts';
 
 /** A controller, by its name in version 2. */
@@ -100,7 +100,7 @@ export function setLimits(
   directory: string,
 ): void {
   for (const [limit, value] of named(limits)) {
-    const tree = treeOf(trees, CONTROLLER_OF[limit]);
+    const tree = treeOf(trees, CONTROLLER_OF[limit], name);
     const isNeeded = required.has(limit);
     if (tree === undefined) {
       if (isNeeded) throw missing(limit, `the controller ${CONTROLLER_OF[limit]} is not there`);
@@ -108,7 +108,7 @@ export function setLimits(
     }
     const disk = CONTROLLER_OF[limit] === 'io' ? diskOf(directory) : '';
     for (const { file, text, optional } of limitWrites(tree.version, limit, value, disk)) {
-      const path = join(tree.mountPoint, name, file);
+      const path = join(groupDirectory(tree, name), file);
       if (optional === true && !existsSync(path)) continue;
       try {
         writeFileSync(path, text, { flag: 'r+' });
@@ -126,17 +126,29 @@ function missing(limit: string, why: string, cause?: unknown): ComicranError {
   });
 }
 
-/** Version 1 first: a controller is in one tree only, and one that version 1 has is not in the version 2 tree. */
-function treeOf(trees: readonly CgroupTree[], controller: Controller): CgroupTree | undefined {
+/**
+ * Which tree has a controller, switched on there for a group. Version 1 first: a controller is in one tree only, and one that
+ * version 1 has is not in the version 2 tree.
+ */
+function treeOf(trees: readonly CgroupTree[], controller: Controller, name: string): CgroupTree | undefined {
   const old = trees.find(({ version, controllers }) => version === 1 && controllers.includes(V1_NAMES[controller]));
   if (old !== undefined) return old;
   const unified = trees.find(({ version }) => version === 2);
-  if (unified === undefined) return undefined;
-  const words = (file: string): string[] => readFileSync(join(unified.mountPoint, file), 'latin1').trim().split(' ');
-  if (!words('cgroup.controllers').includes(controller)) return undefined;
-  if (!words('cgroup.subtree_control').includes(controller))
-    writeFileSync(join(unified.mountPoint, 'cgroup.subtree_control'), `+${controller}`);
-  return unified;
+  return unified !== undefined && switchOn(unified, controller, name) ? unified : undefined;
+}
+
+/**
+ * Gives a group of version 2 the files of a controller. It cannot be switched off above the group's parent any more.
+ * @returns false: the tree does not have it.
+ */
+export function switchOn(tree: CgroupTree, controller: string, name: string): boolean {
+  const isIn = (directory: string, file: string): boolean =>
+    readFileSync(join(directory, file), 'latin1').trim().split(' ').includes(controller);
+  if (!isIn(tree.mountPoint, 'cgroup.controllers')) return false;
+  for (const above of [tree.mountPoint, dirname(groupDirectory(tree, name))]) {
+    if (!isIn(above, 'cgroup.subtree_control')) writeFileSync(join(above, 'cgroup.subtree_control'), `+${controller}`);
+  }
+  return true;
 }
 
 /** `major:minor` of the whole disk that a directory is on: limits are none of partitions. */

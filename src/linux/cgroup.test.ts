@@ -17,8 +17,8 @@ test('a machine with version 2 alone has one tree, which freezes too', () => {
   const trees = parseCgroupTrees(DEBIAN);
   assert.deepEqual(trees, [{ version: 2, controllers: [], mountPoint: '/sys/fs/cgroup' }]);
   assert.deepEqual(cgroupNamed('comicran-1', trees), {
-    paths: ['/sys/fs/cgroup/comicran-1'],
-    freezer: { version: 2, path: '/sys/fs/cgroup/comicran-1' },
+    paths: ['/sys/fs/cgroup/comicran/comicran-1'],
+    freezer: { version: 2, path: '/sys/fs/cgroup/comicran/comicran-1' },
   });
 });
 

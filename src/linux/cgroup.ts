@@ -1,10 +1,10 @@
 /**
  * Control groups: version 2, version 1, or both at once (hybrid: version 1 controllers beside an empty version 2 tree).
- * A sandbox has one group of the same name in each tree that is used here: the version 2 tree, and of version 1 those of
- * the freezer and of the controllers that it has limits of. cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
+ * A sandbox has one group of the same name in each tree that is used here: the version 2 tree (below a parent that all of
+ * them have), and of version 1 those of the freezer and of the controllers that it has limits of. cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmdirSync, writeFileSync, write as writeToFd } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type CgroupTree = {
@@ -16,6 +16,12 @@ export type CgroupTree = {
 
 const USED_V1_CONTROLLERS = ['freezer', 'pids', 'memory', 'cpu', 'blkio'];
 const REMOVE_RETRY_MS = 5;
+/**
+ * Of the groups of version 2, below the root. A controller that is switched on in it cannot be switched off above it (EBUSY):
+ * systemd does that at each `daemon-reload` with those that none of its units needs, and the limits of groups right below the
+ * root are gone then without a word (seen with cpu and io, systemd 252).
+ */
+const PARENT = 'comicran';
 
 /** The trees that sandboxes get a group in. @param mountinfo text of /proc/self/mountinfo. */
 export function parseCgroupTrees(mountinfo: string): CgroupTree[] {
@@ -48,6 +54,11 @@ export type Cgroup = {
   readonly freezer: { readonly version: 1 | 2; readonly path: string };
 };
 
+/** Where a group of this name is in a tree. */
+export function groupDirectory({ version, mountPoint }: CgroupTree, name: string): string {
+  return version === 2 ? join(mountPoint, PARENT, name) : join(mountPoint, name);
+}
+
 /** The directories that a group of this name has. @returns undefined when no tree is mounted that has a freezer. */
 export function cgroupNamed(name: string, trees: readonly CgroupTree[]): Cgroup | undefined {
   // In a hybrid, version 2 has no controllers, but its own freezer works all the same; version 1 is what tools look at.
@@ -55,15 +66,34 @@ export function cgroupNamed(name: string, trees: readonly CgroupTree[]): Cgroup 
     trees.find(({ controllers }) => controllers.includes('freezer')) ?? trees.find(({ version }) => version === 2);
   if (tree === undefined) return undefined;
   return {
-    paths: trees.map(({ mountPoint }) => join(mountPoint, name)),
-    freezer: { version: tree.version, path: join(tree.mountPoint, name) },
+    paths: trees.map((each) => groupDirectory(each, name)),
+    freezer: { version: tree.version, path: groupDirectory(tree, name) },
   };
 }
 
 /** Fails with EEXIST when it is there. */
 export function makeCgroup(cgroup: Cgroup): void {
-  for (const path of cgroup.paths) mkdirSync(path);
+  for (const path of cgroup.paths) make(path);
 }
+
+function make(path: string): void {
+  for (;;) {
+    try {
+      mkdirSync(path);
+      return;
+    } catch (thrown) {
+      if (!hasParent(path) || (thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+    }
+    try {
+      mkdirSync(dirname(path));
+    } catch (thrown) {
+      // Somebody else has made it. Whoever takes away the last other group may take it away again.
+      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
+    }
+  }
+}
+
+const hasParent = (path: string): boolean => basename(dirname(path)) === PARENT;
 
 /**
  * Moves a process, from libuv's pool: the kernel may take 10 ms and more for it (an RCU grace period), in which the calling
@@ -118,6 +148,8 @@ export async function removeCgroup(cgroup: Cgroup, timeoutMs: number): Promise<v
   const deadline = performance.now() + timeoutMs;
   for (const path of cgroup.paths) {
     while (!tryRemove(path, performance.now() > deadline)) await sleep(REMOVE_RETRY_MS);
+    // Of no use to anybody where this was the last; else it is busy.
+    if (hasParent(path)) tryRemove(dirname(path), false);
   }
 }
 
@@ -128,7 +160,7 @@ function tryRemove(path: string, lastTry: boolean): boolean {
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
     if (code === 'ENOENT') return true;
-    if (code === 'EBUSY' && !lastTry) return false;
+    if ((code === 'EBUSY' || code === 'ENOTEMPTY') && !lastTry) return false;
     throw thrown;
   }
 }

@@ -213,9 +213,9 @@ describe('containment', { skip: needs, timeout: 120_000 }, () => {
       await sandbox.finished;
       return text;
     };
-    const pids = ['/sys/fs/cgroup/pids/GROUP/pids.max', '/sys/fs/cgroup/GROUP/pids.max'];
-    const memory = ['/sys/fs/cgroup/memory/GROUP/memory.limit_in_bytes', '/sys/fs/cgroup/GROUP/memory.max'];
-    const cpu = ['/sys/fs/cgroup/cpu/GROUP/cpu.cfs_quota_us', '/sys/fs/cgroup/GROUP/cpu.max'];
+    const pids = ['/sys/fs/cgroup/pids/GROUP/pids.max', '/sys/fs/cgroup/comicran/GROUP/pids.max'];
+    const memory = ['/sys/fs/cgroup/memory/GROUP/memory.limit_in_bytes', '/sys/fs/cgroup/comicran/GROUP/memory.max'];
+    const cpu = ['/sys/fs/cgroup/cpu/GROUP/cpu.cfs_quota_us', '/sys/fs/cgroup/comicran/GROUP/cpu.max'];
     assert.equal(await value(undefined, pids), '512');
     assert.equal(await value({ memory: 64 * 2 ** 20 }, memory), String(64 * 2 ** 20));
     assert.match((await value({ cpuPercent: 50 }, cpu)) ?? '', /^50000\b/);

@@ -44,7 +44,7 @@ export function takeInventory(stateDirectories: readonly string[] = []): Invento
       .toSorted(),
     'nftables tables': existsSync('/usr/sbin/nft') ? output('nft', ['list', 'tables']).toSorted() : [],
     mounts: mounts().toSorted(),
-    cgroups: globSync('/sys/fs/cgroup/{.,*}/comicran-*').toSorted(),
+    cgroups: globSync('/sys/fs/cgroup/{.,*,comicran,*/comicran}/comicran-*').toSorted(),
     processes: processes().toSorted(),
     files: stateDirectories
       .flatMap((directory) =>

@@ -9,6 +9,7 @@ import { type Manager, NotMoved } from '../support/manager.ts';
 import { startServer } from '../support/server-config.ts';
 import type { BenchOptions, Figure } from './figure.ts';
 import { inLab, offeredModes, serviceOf } from './lab.ts';
+import type { OwnCpu } from './own-cpu.ts';
 import type { Saturation } from './saturate.ts';
 
 const ROUNDS = 8;
@@ -60,29 +61,52 @@ const SHARES = [
   { id: 'busy', limits: {}, words: '' },
   { id: 'busy-share', limits: { limits: { cpuPercent: 20 } }, words: ', with a fifth of a CPU' },
 ] as const;
-type Share = (typeof SHARES)[number];
+/** Or server and who asks it have a CPU of their own, and the copying takes none of it. */
+const APART = { id: 'busy-apart', limits: {}, words: ', with a CPU of its own and of who asks' } as const;
+type Share = (typeof SHARES)[number] | typeof APART;
 
 export async function slowdownFigures({ count = ROUNDS }: BenchOptions): Promise<Figure[]> {
   return await inLab(async (manager) => {
     const figures: Figure[] = [];
-    for (const [index, share] of SHARES.entries()) {
-      const options = ['--memory', MEMORY, '--touch', '1'];
-      const place = { address: `10.88.0.${61 + index}`, service: 5061 + index };
-      await startServer({ id: share.id, options, ...place, more: share.limits }, 'vm1');
-      const modes = (await offeredModes(share.id)).filter((mode) => mode in STOPPING_PHASE);
-      if (modes.length === 0)
-        process.stderr.write('  no mode is offered in which the source answers while it is copied\n');
-      for (const mode of modes) figures.push(...(await slowdownOf(share, mode, manager, Math.min(count, ROUNDS))));
-      await runComicran(['smanager', 'terminate', share.id]);
-    }
+    for (const [index, share] of SHARES.entries()) figures.push(...(await slowdownWith(share, index, manager, count)));
     return figures;
   });
 }
 
-async function slowdownOf({ id, words }: Share, mode: string, manager: Manager, rounds: number): Promise<Figure[]> {
+export async function slowdownApart(manager: Manager, own: OwnCpu, count: number): Promise<Figure[]> {
+  return await slowdownWith(APART, SHARES.length, manager, count, own);
+}
+
+async function slowdownWith(
+  share: Share,
+  index: number,
+  manager: Manager,
+  count: number,
+  own?: OwnCpu,
+): Promise<Figure[]> {
+  const options = ['--memory', MEMORY, '--touch', '1'];
+  const place = { address: `10.88.0.${61 + index}`, service: 5061 + index };
+  await startServer({ id: share.id, options, ...place, more: share.limits }, 'vm1');
+  const modes = (await offeredModes(share.id)).filter((mode) => mode in STOPPING_PHASE);
+  if (modes.length === 0) process.stderr.write('  no mode is offered in which the source answers while it is copied\n');
+  const figures: Figure[] = [];
+  for (const mode of modes) figures.push(...(await slowdownOf(share, mode, manager, Math.min(count, ROUNDS), own)));
+  await runComicran(['smanager', 'terminate', share.id]);
+  return figures;
+}
+
+async function slowdownOf(
+  { id, words }: Share,
+  mode: string,
+  manager: Manager,
+  rounds: number,
+  own?: OwnCpu,
+): Promise<Figure[]> {
   const [host = '', port = ''] = (await serviceOf(id)).split(':');
   const script = [process.execPath, join(import.meta.dirname, 'saturate.ts'), host, port, `${OUTSTANDING}`];
-  const asking = startComicran(['lab', 'exec', 'ue', '--', ...script]);
+  const ask = () => startComicran(['lab', 'exec', 'ue', '--', ...script]);
+  await own?.give(id);
+  const asking = own?.starting(ask) ?? ask();
   asking.finished.catch(() => undefined);
   const measured: Measured[] = [];
   try {
@@ -92,6 +116,7 @@ async function slowdownOf({ id, words }: Share, mode: string, manager: Manager, 
       await sleep(CONTROL_MS);
       const control = { fromUnixUs, toUnixUs: nowUnixUs() };
       measured.push({ control, copying: await copy(manager, id, mode) });
+      await own?.give(id);
       await sleep(300);
     }
   } finally {

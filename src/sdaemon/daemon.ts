@@ -14,6 +14,7 @@ import { closeDescriptor } from '../linux/pidfd.ts';
 import { raiseReceiveBuffers } from './dataplane/receive-buffers.ts';
 import { Arrivals } from './files/arrivals.ts';
 import { describeBug, sdaemonRoutes } from './handlers.ts';
+import { HURRIED, hurry } from './hurry.ts';
 import type { Log } from './log.ts';
 import { Engine } from './migration/engine.ts';
 import { History } from './migration/history.ts';
@@ -64,6 +65,7 @@ export async function startDaemon(options: DaemonOptions, log: Log): Promise<Dae
   const engine = new Engine(options.fault, paging);
   cleanup.defer('end the migration workers', () => engine.close());
   engine.warm();
+  hurry(HURRIED);
 
   const registry = new Registry();
   const jailors = new JailorProcesses(stateDirectory, log);

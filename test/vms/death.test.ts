@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { runComicran } from '../../src/lab/demo/program.ts';
-import { find } from '../support/lab.ts';
+import { find, type Listed } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 import { askedDuring, kill, migrateWith, NEEDED, NOTHING, startSquare, whereIs } from './support.ts';
 
@@ -15,6 +15,8 @@ const LEVEL = 'source.traffic.prepareCut:before';
 const FOLLOWING = 'destination.restoring.rehearse:before';
 /** From the capture on, to where the daemon stands still. */
 const UNTIL_THERE_MS = 20_000;
+/** By emulation; a peer's death is noticed after half a minute. */
+const SETTLED_MS = 180_000;
 
 type TakenOver = { readonly from: string; readonly to: string; readonly gapUs: number; readonly mayRepeat: number };
 
@@ -27,6 +29,16 @@ async function labUp(point: string): Promise<void> {
     delete process.env['COMICRAN_FAULT'];
   }
   await startSquare('vm1');
+}
+
+/** As it is listed when the machine that it was to arrive at has taken away what there was of it. */
+async function settled(name: string): Promise<Listed | undefined> {
+  const deadline = performance.now() + SETTLED_MS;
+  for (;;) {
+    const found = await find(name);
+    if (found?.state !== 'arriving' || performance.now() > deadline) return found;
+    await pause(1000);
+  }
 }
 
 const killBehind = (name: string) => ({
@@ -94,7 +106,7 @@ test('the source dies', { skip: needs(...NEEDED) }, async (t) => {
   await t.test('before there is a copy: the server has died with it, and can be started anew', async () => {
     await migrateWith('square', 'replicated', { phase: 'capture', act: () => kill('vm2') });
     await runComicran(['lab', 'up']);
-    const found = await find('square');
+    const found = await settled('square');
     assert.ok(found === undefined || found.state !== 'running', found?.state);
     if (found !== undefined) await runComicran(['smanager', 'terminate', 'square']);
     await startSquare('vm1');

@@ -6,9 +6,9 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { defined } from '../../base/assert.ts';
 import { FileLooks } from '../../linux/file-digest.ts';
 import { type KernelFacts, probeKernel } from '../../linux/kernel-facts.ts';
-import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake } from '../../linux/wake.ts';
 import type { Ownership, OwnershipRecord, TakeoverOrder } from '../../migration/ports.ts';
+import { hurry, MOST_HURRIED } from '../hurry.ts';
 import type { Keeper } from '../paging/keeper.ts';
 import { PagingClient } from '../paging/paging.ts';
 import { Readiness } from '../readiness.ts';
@@ -41,12 +41,9 @@ export type JobWorld = {
 
 type Pending = PromiseWithResolvers<OwnershipRecord | undefined>;
 
-/** Of nice(2); children do not inherit it. */
-const HURRIED_NICE = -15;
-
 function serveJobs(port: MessagePort): void {
   // First, so that what is urgent for a moment goes back to this.
-  hurry();
+  hurry(MOST_HURRIED);
   // The main thread signals it behind each message, for this thread blocks in poll(2) most of the time.
   const wake = openWake();
   const readiness = new Readiness(() => performance.now(), wake);
@@ -127,15 +124,6 @@ function serveJobs(port: MessagePort): void {
     warmEngine(facts, files);
   } catch {
     // The first migration says what is the matter, if it is anything that matters to one.
-  }
-}
-
-/** Above what else the machine has to do: while this thread works, a process stands still for it. */
-function hurry(): void {
-  try {
-    setScheduling(0, { ...getScheduling(0), nice: HURRIED_NICE, resetOnFork: true });
-  } catch {
-    // Without CAP_SYS_NICE it takes its turn like everybody.
   }
 }
 

@@ -1,9 +1,9 @@
 /** The thread that pages: it blocks in poll(2) for userfaultfds and connections, and carries out what others tell it. */
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { defined, unreachable } from '../../base/assert.ts';
-import { getScheduling, setScheduling } from '../../linux/scheduling.ts';
 import { openWake, signalWake } from '../../linux/wake.ts';
 import { ProcessPages } from '../../paging/page-reader.ts';
+import { hurry, MOST_HURRIED } from '../hurry.ts';
 import { carry } from '../migration/carried-error.ts';
 import { Readiness } from '../readiness.ts';
 import { FaultSession } from './fault-session.ts';
@@ -22,13 +22,10 @@ import type {
 type Session = FaultSession | PageSession;
 type Tell = (event: PagingEvent) => void;
 
-/** Of nice(2): processes stand still for this thread. */
-const HURRIED_NICE = -15;
-
 function servePaging(parent: MessagePort): void {
   const wake = openWake();
   const readiness = new Readiness(() => performance.now(), wake);
-  hurry();
+  hurry(MOST_HURRIED);
   const listen = (port: MessagePort): void => {
     const sessions = new Map<number, Session>();
     let listenersWake = -1;
@@ -51,14 +48,6 @@ function servePaging(parent: MessagePort): void {
   listen(parent);
   parent.ref();
   parent.postMessage({ type: 'ready', wake } satisfies PagingReady);
-}
-
-function hurry(): void {
-  try {
-    setScheduling(0, { ...getScheduling(0), nice: HURRIED_NICE, resetOnFork: true });
-  } catch {
-    // Without CAP_SYS_NICE it takes its turn like everybody.
-  }
 }
 
 function carryOut({ id, command }: ToPaging, sessions: Map<number, Session>, readiness: Readiness, tell: Tell): void {

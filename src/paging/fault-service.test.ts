@@ -24,17 +24,16 @@ class World {
     const runs = missing.toSorted((a, b) => a - b).map((page) => ({ page, count: 1 }));
     const ports = {
       ask: (purpose: Purpose, asked: Parameters<FakeLines['ask']>[1]) => this.lines.ask(purpose, asked),
-      childSpace: () => this.#newChild(),
+      childSpace: (descriptor: number) => this.#newChild(descriptor),
       ended: () => undefined,
       nowMicros: () => this.micros++,
     };
     this.service = new FaultService(own, MissingPages.at(runs), ports, { fillChunk: 4, fillWindow: 12, ...options });
   }
 
-  /** Of all children that no service knows yet, the next in the order of their parents' events. */
-  #newChild(): FakeProcess {
-    const child = this.processes.flatMap(({ children }) => children).find((each) => !this.processes.includes(each));
-    assert.ok(child !== undefined);
+  #newChild(descriptor: number): FakeProcess {
+    const child = this.processes.flatMap(({ children }) => children).find((each) => each.descriptor === descriptor);
+    assert.ok(child !== undefined && !this.processes.includes(child));
     this.processes.push(child);
     return child;
   }

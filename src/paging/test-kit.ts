@@ -16,6 +16,8 @@ export const contentOf = (source: number): number => source + 1;
 type Event = { readonly message: Exclude<FaultMessage, { event: 'fault' }>; readonly whenRead: () => void };
 
 /** A process with an address space of pages. Every page that it sees is compared with what it must see. */
+let nextDescriptor = 0;
+
 export class FakeProcess implements Space {
   readonly #random: Random;
   /** What the process must see, for each page that it has: the contents, or 0 for zeros. */
@@ -30,6 +32,8 @@ export class FakeProcess implements Space {
   /** Reads in which an event is not to be had yet. */
   #untold = 1;
   readonly children: FakeProcess[] = [];
+  /** Of its userfaultfd, which its parent's service is told. */
+  readonly descriptor = nextDescriptor++;
   ended = false;
 
   constructor(expected: ReadonlyMap<number, number>, random: Random) {
@@ -114,7 +118,7 @@ export class FakeProcess implements Space {
     const child = new FakeProcess(this.expected, this.#random);
     for (const [page, content] of this.present) child.present.set(page, content);
     this.children.push(child);
-    this.#events.push({ message: { event: 'fork', descriptor: this.children.length - 1 }, whenRead: () => undefined });
+    this.#events.push({ message: { event: 'fork', descriptor: child.descriptor }, whenRead: () => undefined });
   }
 
   read(): readonly FaultMessage[] {

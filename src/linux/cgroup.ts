@@ -1,7 +1,8 @@
 /**
  * Control groups: version 2, version 1, or both at once (hybrid: version 1 controllers beside an empty version 2 tree).
  * A sandbox has one group of the same name in each tree that is used here: the version 2 tree (below a parent that all of
- * them have), and of version 1 those of the freezer and of the controllers that it has limits of. cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
+ * them have), and of version 1 those of the freezer and of the controllers that it has limits of.
+ * cgroups(7); Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmdirSync, writeFileSync, write as writeToFd } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -78,17 +79,13 @@ export function makeCgroup(cgroup: Cgroup): void {
 
 function make(path: string): void {
   for (;;) {
+    if (hasParent(path)) mkdirSync(dirname(path), { recursive: true });
     try {
       mkdirSync(path);
       return;
     } catch (thrown) {
+      // Whoever takes away the last other group takes away the parent.
       if (!hasParent(path) || (thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
-    }
-    try {
-      mkdirSync(dirname(path));
-    } catch (thrown) {
-      // Somebody else has made it. Whoever takes away the last other group may take it away again.
-      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
     }
   }
 }
@@ -160,7 +157,7 @@ function tryRemove(path: string, lastTry: boolean): boolean {
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
     if (code === 'ENOENT') return true;
-    if ((code === 'EBUSY' || code === 'ENOTEMPTY') && !lastTry) return false;
+    if (code === 'EBUSY' && !lastTry) return false;
     throw thrown;
   }
 }

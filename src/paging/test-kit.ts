@@ -15,9 +15,9 @@ export const contentOf = (source: number): number => source + 1;
 
 type Event = { readonly message: Exclude<FaultMessage, { event: 'fault' }>; readonly whenRead: () => void };
 
-/** A process with an address space of pages. Every page that it sees is compared with what it must see. */
 let nextDescriptor = 0;
 
+/** A process with an address space of pages. Every page that it sees is compared with what it must see. */
 export class FakeProcess implements Space {
   readonly #random: Random;
   /** What the process must see, for each page that it has: the contents, or 0 for zeros. */

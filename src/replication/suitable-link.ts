@@ -4,7 +4,7 @@ import { isOpenHold } from '../linux/egress-hold.ts';
 import { readOffloads } from '../linux/ethtool.ts';
 import { type ReceiveSteering, receiveSteering } from '../linux/receive-cpu.ts';
 import { findDiscipline, getLink, listNeighbours, listRoutes, type RouteSocket } from '../linux/rtnetlink/index.ts';
-import { singleCpu } from '../linux/scheduling.ts';
+import { cpusOf } from '../linux/scheduling.ts';
 
 export type LinkFacts = {
   readonly steering: ReceiveSteering;
@@ -60,16 +60,17 @@ export function checkLink(routes: RouteSocket, linkName: string, affinity: Uint8
   const facts = linkFacts(routes, linkName);
   const reasons = unsuitableLink(facts);
   const cpu = facts.steering.cpus[0] ?? 0;
-  const mine = singleCpu(cpu).some((byte, at) => (byte & (affinity[at] ?? 0)) !== 0);
-  if (reasons.length === 0 && !mine) {
+  if (reasons.length > 0) {
+    throw unsuitable(linkName, reasons.join('; '), {
+      hint: 'A sandbox that was started by this version has a link that suits; otherwise use another mode.',
+    });
+  }
+  if (!cpusOf(affinity).includes(cpu)) {
     throw unsuitable(linkName, `this program may not run on CPU ${cpu}, which receives its packets`, {
       hint: `Let sdaemon run on CPU ${cpu}, or start the sandbox anew: its packets are received by a CPU that sdaemon may run on then.`,
     });
   }
-  if (reasons.length === 0) return cpu;
-  throw unsuitable(linkName, reasons.join('; '), {
-    hint: 'A sandbox that was started by this version has a link that suits; otherwise use another mode.',
-  });
+  return cpu;
 }
 
 const unsuitable = (linkName: string, why: string, options: { readonly hint: string }): ComicranError =>

@@ -1,19 +1,17 @@
 /** CPUs that some processes have to themselves: control groups of the controller `cpuset`, version 1. cpuset(7) */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ownGroup } from '../../src/linux/cgroup-moves.ts';
 
 /** The group that this process is in. */
 function ownDirectory(): string {
-  const mountPoint = readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' - ') as [string, string?])
-    .find(([, right = '']) => right.startsWith('cgroup ') && /[ ,]cpuset(,|$)/.test(right))?.[0]
-    .split(' ')[4];
-  const group = /^\d+:(?:\S+,)?cpuset(?:,\S+)?:(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
-  if (mountPoint === undefined || group === undefined) {
+  const memberships = readFileSync('/proc/self/cgroup', 'latin1').split('\n');
+  const own = memberships.filter((line) => line.split(':')[1]?.split(',').includes('cpuset')).join('\n');
+  const directory = ownGroup(readFileSync('/proc/self/mountinfo', 'latin1'), own);
+  if (directory === undefined) {
     throw new Error('needs the controller cpuset of control groups, version 1: mount it, or leave this section out');
   }
-  return join(mountPoint, group);
+  return directory;
 }
 
 export class Cpuset implements Disposable {
